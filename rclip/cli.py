@@ -1,0 +1,286 @@
+"""The command: arguments in, exit status out. Only here are errors printed."""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from rclip import __version__
+from rclip.errors import ExitCode, RclipError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tqdm import tqdm
+
+    from rclip.index import Summary
+    from rclip.library import Hit, Library
+
+_EXAMPLES = """\
+examples:
+  rclip "a red kite"                       the ten best in this folder and below
+  rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
+  rclip -n "a cat"                         search only, without looking for new photos
+  rclip ./cat.jpg                          photos like this one
+  rclip -0 "a cat" | xargs -0 feh          look at them
+
+exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    query: str | None
+    """None for `--index` and `--stats`."""
+    directories: tuple[str, ...]
+    top: int
+    no_indexing: bool
+    filepath_only: bool
+    null: bool
+    json: bool
+    index: bool
+    stats: bool
+    model: str
+    device: str | None
+    batch_size: int | None
+    exclude_dir: tuple[str, ...]
+    include_hidden: bool
+    max_image_megapixels: float | None
+
+
+def main(arguments: "Sequence[str] | None" = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        return _run(parse(sys.argv[1:] if arguments is None else arguments))
+    except RclipError as error:
+        _tell(str(error))
+        return error.exit_code
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FOUND
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _run(options: Options) -> int:
+    from rclip.library import Library
+
+    with Library(
+        *options.directories,
+        model=options.model,
+        exclude_dirs=options.exclude_dir,
+        include_hidden=options.include_hidden,
+        device=options.device,
+        batch_size=options.batch_size,
+        max_image_megapixels=options.max_image_megapixels,
+        notify=_tell,
+    ) as library:
+        if options.stats:
+            from rclip import output
+
+            output.write_stats(library.stats())
+            return ExitCode.FOUND
+        if not options.no_indexing:
+            _update(library)
+        if options.query is None:
+            return ExitCode.FOUND
+        hits = library.search(options.query, options.top)
+        _print_hits(hits, options)
+        return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
+
+
+def _print_hits(hits: "list[Hit]", options: Options) -> None:
+    from rclip import output
+
+    if options.json:
+        output.write_json_lines(hits)
+    elif options.null:
+        output.write_null_ended(hits)
+    elif options.filepath_only or not sys.stdout.isatty():
+        output.write_paths(hits)
+    else:
+        output.write_table(hits)
+
+
+def _tell(line: str) -> None:
+    """One line on stderr, for the person at the terminal."""
+    from rclip.output import printable
+
+    print(f"rclip: {printable(line)}", file=sys.stderr, flush=True)
+
+
+# --- indexing --------------------------------------------------------------------------------------------------------
+
+
+class _Bar:
+    """A progress bar on a terminal; nothing elsewhere, and nothing as long as there is nothing to read."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+        self.done = self.total = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="photo", desc="indexing", leave=False, dynamic_ncols=True)
+        if self._bar is not None:
+            if done == 0:  # the next folder
+                self._bar.reset(total)
+            self._bar.update(done - self._bar.n)
+        self.done, self.total = done, total
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _update(library: "Library") -> None:
+    """Updates the index and says in a line what has changed, if anything, also when it is interrupted."""
+    from rclip.index import Summary
+
+    summary, bar = Summary(), _Bar()
+    try:
+        library.update(bar, summary)
+    except KeyboardInterrupt:
+        bar.close()
+        if bar.total:
+            _tell(f"stopped after {bar.done:,} of {bar.total:,} files; what was done is kept")
+        raise
+    finally:
+        bar.close()
+    _report(summary)
+
+
+_MOST_LINES = 5  # about folders and files that could not be read, each
+
+
+def _report(summary: "Summary") -> None:
+    for path, reason in summary.unlisted[:_MOST_LINES]:
+        _tell(f"cannot list {os.fsdecode(path)}: {reason}; what is known of its photos is kept")
+    if len(summary.unlisted) > _MOST_LINES:
+        _tell(f"… and {len(summary.unlisted) - _MOST_LINES:,} folders more")
+    if summary.has_changes:
+        _tell(_closing_line(summary))
+    if summary.missing_extras:
+        counts = " and ".join(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
+        packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
+        _tell(f"{counts} files cannot be opened yet; this installs what they need: "
+              f"{sys.executable} -m pip install {packages}")  # fmt: skip
+
+
+def _closing_line(summary: "Summary") -> str:
+    counts = {
+        "new": summary.added,
+        "changed": summary.changed,
+        "moved": summary.moved,
+        "copied": summary.copied,
+        "back": summary.returned,
+        "gone": summary.gone,
+        "unreadable (rclip --stats lists them)": len(summary.failures),
+    }
+    return "index updated: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; rclip --help lists the options")
+
+
+def parse(arguments: "Sequence[str]") -> Options:
+    """Raises `UsageError`."""
+    parser = _parser()
+    values = vars(parser.parse_intermixed_args(arguments))
+    words = values.pop("words")
+    if values["index"] or values["stats"]:
+        query, directories = None, words
+    elif words:
+        query, *directories = words
+    else:
+        parser.error('say what to look for: rclip "a red kite"')
+    missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
+    if missing is not None:
+        hint = f'; a query of several words needs quotes: rclip "{query} {missing}"' if query else ""
+        raise UsageError(f"there is no folder {missing}{hint}")
+    if values["device"] == "auto":
+        values["device"] = None
+    values["exclude_dir"] = tuple(values["exclude_dir"])
+    return Options(query=query, directories=tuple(directories), **values)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rclip",
+        usage="rclip [options] QUERY [DIR ...]",
+        description="Find photos by what is in them. Looks for new photos in each DIR (default: the current folder), "
+        "then prints the paths that match QUERY best: words, or a picture's path that starts with ./ or /.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    search = parser.add_argument_group("search")
+    search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
+    search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
+    shown = parser.add_argument_group("output")
+    form = shown.add_mutually_exclusive_group()
+    form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
+    form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
+    form.add_argument("--json", action="store_true", help="one JSON object a line: path, score, size, modified")
+    indexing = parser.add_argument_group("index")
+    action = indexing.add_mutually_exclusive_group()
+    action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
+    action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
+    indexing.add_argument(
+        "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
+    )
+    indexing.add_argument(
+        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir, …)"
+    )
+    indexing.add_argument(
+        "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", default="ViT-B/32", metavar="NAME", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
+    )
+    model.add_argument(
+        "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
+    )
+    model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
+    about = parser.add_argument_group("about")
+    about.add_argument("-h", "--help", action="help", help="print this and end")
+    about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"takes a number above 0, not {text!r}")
+    return number
+
+
+def _device(text: str) -> str:
+    kind, _, number = text.partition(":")
+    if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and number.isdigit()):
+        raise argparse.ArgumentTypeError(f"takes auto, cpu, cuda, cuda:1 … or mps, not {text!r}")
+    return text

@@ -1,0 +1,49 @@
+"""What can go wrong, and the exit status each thing has.
+
+An error the user can act on is an `RclipError`: its text is one line that says what happened, to what, and what to do
+next. Only `cli.main` prints it. A photo or folder that cannot be read is no error but a value, `Failure`.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class ExitCode(IntEnum):
+    """What the command tells the shell; grep's convention."""
+
+    FOUND = 0
+    NOTHING_FOUND = 1
+    ERROR = 2
+    INTERRUPTED = 130
+
+
+class RclipError(Exception):
+    """Something the user can mend; `str()` is the line to show."""
+
+    exit_code = ExitCode.ERROR
+
+
+class UsageError(RclipError):
+    """The command or the call asks for something that makes no sense."""
+
+
+class ModelError(RclipError):
+    """The model's weights cannot be had, read or used."""
+
+
+class StoreError(RclipError):
+    """The index cannot be opened, read or written."""
+
+
+class Failure(NamedTuple):
+    """A photo or folder that could not be read, and why, in a few words without a full stop."""
+
+    path: bytes
+    reason: str
+
+
+def plain_reason(error: BaseException) -> str:
+    """The reason of an exception in one line, without the errno and path that `OSError` puts into its text."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(text.split())
+    return line or type(error).__name__

@@ -1,0 +1,332 @@
+"""From a file's bytes to the pixels a model looks at: upright, RGB, square, 8 bits a channel.
+
+The geometry is that of `clip.load`'s preprocessing: the short side is resized to the model's resolution with Pillow's
+antialiased bicubic filter and the middle is cut out. We differ from it on purpose where a person would:
+
+- pictures are turned upright by their EXIF orientation first;
+- transparent pixels are shown on white, not on whatever colour the file happens to hide under them;
+- palettes and 1-bit pictures are expanded before they are resized (Pillow would fall back on nearest-neighbour);
+- 16-bit, 32-bit and float samples are brought to 8 bits by scaling, where clip's conversion cuts them off at 255.
+
+Two shortcuts change pixels by less than a level on average: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size while
+that is at least twice the resolution (`Image.draft`), and other large pictures are first reduced by an integer factor.
+
+A change here that gives other pixels for the same file must raise `library.PREPROCESSING`.
+"""
+
+import importlib.util
+import io
+import os
+from functools import cache
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    PsdImagePlugin,
+    QoiImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from rclip.errors import plain_reason
+
+# Named one by one: opening an unknown file must neither load every plugin nor start Ghostscript.
+_FORMATS = [
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        TiffImagePlugin.TiffImageFile,
+        GifImagePlugin.GifImageFile,
+        BmpImagePlugin.BmpImageFile,
+        BmpImagePlugin.DibImageFile,
+        Jpeg2KImagePlugin.Jpeg2KImageFile,
+        AvifImagePlugin.AvifImageFile,
+        PpmImagePlugin.PpmImageFile,
+        PsdImagePlugin.PsdImageFile,
+        QoiImagePlugin.QoiImageFile,
+    )
+]
+Image.MAX_IMAGE_PIXELS = None  # `open_upright` has a limit of its own, which also knows about scaled decoding
+
+_EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_OF_RAW_FLIP = {3: 3, 5: 8, 6: 6}  # LibRaw's `flip` in EXIF's terms
+
+
+class Unreadable(Exception):
+    """This file is no picture we can show the model; `str()` says why, in a few words."""
+
+
+def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> np.ndarray:
+    """The middle square of the upright picture. -> (resolution, resolution, 3) uint8
+
+    `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
+    Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
+    """
+    try:
+        image, orientation = _open(stream, suffix, resolution, max_pixels)
+        square = _middle_square(_resizable(image), resolution)
+        if orientation in _TURNS:
+            square = square.transpose(_TURNS[orientation])
+        return np.asarray(_on_white(square))
+    except Unreadable:
+        raise
+    except MemoryError:
+        raise Unreadable("not enough memory to decode it") from None
+    except Exception as error:  # decoders raise anything at all on damaged files; this is the per-photo guard
+        raise Unreadable(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a format known here"
+    return plain_reason(error)
+
+
+def default_max_pixels() -> int:
+    """A picture may take an eighth of the machine's memory while it is decoded, at Pillow's 4 bytes a pixel."""
+    try:
+        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        memory_bytes = 8 << 30
+    return memory_bytes // 32
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def _open(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> tuple[Image.Image, int]:
+    """The picture, not yet decoded where Pillow can wait, and its EXIF orientation (1 when upright)."""
+    head = stream.read(16)
+    stream.seek(0)
+    if not head:
+        raise Unreadable("the file is empty")
+    if suffix in RAW.suffixes and not _is_plain_picture(head):
+        opened = _open_raw(stream, resolution, max_pixels)
+        if opened:
+            return opened
+    extras = [extra.register() for extra in (HEIF, JXL) if extra.recognizes(head)]
+    image = Image.open(stream, formats=extras or _FORMATS)
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (2 * resolution, 2 * resolution))
+    _refuse_above(max_pixels, *image.size)
+    return image, _orientation(image)
+
+
+def _refuse_above(max_pixels: int, width: int, height: int) -> None:
+    if width * height > max_pixels:
+        limit = max_pixels / 1e6
+        raise Unreadable(f"{width}×{height} is more than {limit:.0f} megapixels (--max-image-megapixels)")
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format in ("HEIF", "JXL"):
+        return 1  # their decoders have turned the picture already
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # broken EXIF must not cost the picture
+        return 1
+
+
+def _is_plain_picture(head: bytes) -> bool:
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8"))
+
+
+def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> tuple[Image.Image, int] | None:
+    """The camera's own preview where it is large enough, else the sensor's data developed at half size.
+
+    None for what LibRaw does not know: it may be an ordinary TIFF under a camera's suffix.
+    """
+    import rawpy
+
+    try:
+        raw = rawpy.imread(stream)
+    except rawpy.LibRawError:
+        stream.seek(0)
+        return None
+    with raw:
+        preview = _raw_preview(raw, resolution)
+        if preview:
+            return preview
+        _refuse_above(max_pixels, raw.sizes.raw_width, raw.sizes.raw_height)
+        developed = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)  # turned upright by LibRaw
+    return Image.fromarray(developed), 1
+
+
+def _raw_preview(raw: "rawpy.RawPy", resolution: int) -> tuple[Image.Image, int] | None:  # type: ignore[name-defined]  # noqa: F821
+    import rawpy
+
+    try:
+        thumbnail = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        return None
+    orientation = _ORIENTATION_OF_RAW_FLIP.get(raw.sizes.flip, 1)
+    if thumbnail.format == rawpy.ThumbFormat.JPEG:
+        image: Image.Image = Image.open(io.BytesIO(thumbnail.data), formats=["JPEG"])
+        if _EXIF_ORIENTATION in image.getexif():
+            orientation = _orientation(image)
+        image.draft(None, (2 * resolution, 2 * resolution))
+    else:
+        image = Image.fromarray(thumbnail.data)
+    return (image, orientation) if min(image.size) >= resolution else None
+
+
+# --- to a square of RGB ----------------------------------------------------------------------------------------------
+
+
+def _middle_square(image: Image.Image, resolution: int) -> Image.Image:
+    """Resize the short side to `resolution` and cut out the middle, in one step.
+
+    Same arithmetic as torchvision's `Resize` and `CenterCrop`, but the sides that would be cut off are never computed:
+    a strip of 1×10,000 pixels would else become 224×2,240,000.
+    """
+    width, height = image.size
+    short, long = sorted((width, height))
+    resized_long = int(resolution * long / short)
+    scale = long / resized_long
+    start = round((resized_long - resolution) / 2.0) * scale
+    box = (start, 0.0, start + resolution * scale, float(short))
+    if height > width:
+        box = (box[1], box[0], box[3], box[2])
+    return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    """The picture in a mode whose pixels can be averaged: L, RGB, CMYK, or with an alpha channel, 8 bits each."""
+    mode = image.mode
+    if mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info:
+        image.load()
+        return image
+    if mode in ("P", "PA", "La", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    if mode == "1":
+        return image.convert("L")
+    if mode.startswith("I") or mode == "F":
+        return Image.fromarray(_to_8_bits(np.asarray(image)))
+    if mode == "LAB":
+        return _from_lab(image)
+    return image.convert("RGB")
+
+
+def _to_8_bits(samples: np.ndarray) -> np.ndarray:
+    """Integers are taken for 16-bit ones, floats for 0…1 or, when some are larger, for 0…their maximum."""
+    if samples.dtype.kind in "iu":
+        return (np.clip(samples, 0, 0xFFFF) // 257).astype(np.uint8)
+    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    white = max(1.0, float(finite.max(initial=0.0)))
+    return (np.clip(finite / white, 0.0, 1.0) * 255).round().astype(np.uint8)
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # only None when asked to work in place
+    return converted
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("LA", "RGBA"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+class Extra(NamedTuple):
+    """A family of formats that needs a package of its own."""
+
+    name: str
+    suffixes: frozenset[str]
+    module: str
+    package: str
+
+    def recognizes(self, head: bytes) -> bool:
+        """Whether a file that starts with `head` (16 bytes) is of this family, whatever it is called."""
+        if self.name == "HEIC":
+            return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+        return self.name == "JPEG XL" and head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"))
+
+    def installed(self) -> bool:
+        return _is_importable(self.module)
+
+    def register(self) -> str:
+        """Teaches Pillow the format and returns Pillow's name for it. Raises `NeedsExtra` without the package."""
+        if not self.installed():
+            raise NeedsExtra(self)
+        return _register(self.module)
+
+
+class NeedsExtra(Unreadable):
+    """The file could be read with a package that is not installed."""
+
+    def __init__(self, extra: Extra):
+        super().__init__(f"{extra.name} needs the package {extra.package}")
+        self.extra = extra
+
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+HEIF = Extra("HEIC", frozenset({"heic", "heif", "hif"}), "pillow_heif", "pillow-heif")
+JXL = Extra("JPEG XL", frozenset({"jxl"}), "pillow_jxl", "pillow-jxl-plugin")
+RAW = Extra(
+    "RAW",
+    frozenset({"arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"}),
+    "rawpy",
+    "rawpy",
+)
+EXTRAS = (HEIF, JXL, RAW)
+
+# fmt: off
+PILLOW_SUFFIXES = frozenset({
+    "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib",
+    "jp2", "j2k", "jpf", "jpx", "pnm", "pbm", "pgm", "ppm", "pfm", "psd", "qoi",
+})
+# fmt: on
+SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
+"""The endings, in lower case, of the files that are looked at."""
+
+
+def missing_extra(suffix: str) -> Extra | None:
+    """The extra that files with this suffix need and that is not installed."""
+    return next((extra for extra in EXTRAS if suffix in extra.suffixes and not extra.installed()), None)
+
+
+@cache
+def _is_importable(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@cache
+def _register(module: str) -> str:
+    if module == "pillow_heif":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        return "HEIF"
+    import pillow_jxl  # noqa: F401 - registers itself
+
+    return "JXL"

@@ -1,0 +1,260 @@
+"""The photos of some folders: bring the index up to date, search it, say what is in it.
+
+from rclip import Library
+
+photos = Library("~/Pictures")
+photos.update()
+for hit in photos.search("a red kite", top=5):
+    print(f"{hit.score:.3f} {hit.path}")
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rclip import query as queries
+from rclip import search
+from rclip.errors import UsageError, plain_reason
+from rclip.models import DEFAULT, Model
+from rclip.store import Record, Store
+from rclip.walk import SEPARATOR, Skip
+
+if TYPE_CHECKING:
+    from rclip.index import Progress, Summary
+
+PREPROCESSING = 1
+"""The version of the way from a file to pixels (`image`). An index never mixes two of them."""
+
+StrPath = str | os.PathLike[str]
+
+
+class Hit(NamedTuple):
+    """A photo found. `path` is spelled as reached from the directory given; `score` is a cosine."""
+
+    path: str
+    score: float
+    size_bytes: int
+    mtime_ns: int
+
+
+class Stats(NamedTuple):
+    """What the index holds of the library's folders, and what it takes on disk."""
+
+    photos: int
+    unreadable: dict[str, str]
+    """Paths to reasons."""
+    gone: int
+    """Photos that are not there any more; their vectors are kept for when they return."""
+    model: str
+    index_path: str
+    index_bytes: int
+    weights_path: str
+    weights_bytes: int
+
+
+class _Folder(NamedTuple):
+    """A directory as it is named in the index and by the user, both with a slash behind."""
+
+    real: bytes
+    spelled: bytes
+
+
+class Library:
+    """The photos below some directories (the current one when none is given) as one CLIP model sees them.
+
+    Raises `UsageError` for what is no directory, `ModelError` for a model that is not to be had. Closing it, or using
+    it as a context manager, closes the index.
+    """
+
+    def __init__(
+        self,
+        *directories: StrPath,
+        model: str = DEFAULT,
+        data_dir: StrPath | None = None,
+        exclude_dirs: Iterable[StrPath] = (),
+        include_hidden: bool = False,
+        device: str | None = None,
+        batch_size: int | None = None,
+        max_image_megapixels: float | None = None,
+        notify: Callable[[str], None] = warnings.warn,
+    ):
+        """`data_dir` None is `RCLIP_DATADIR` or the platform's; `notify` is told what a user should know, a line each.
+
+        `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
+        """
+        self._folders = [_resolve(directory) for directory in directories or ("",)]
+        self._skip = Skip(frozenset(map(os.fsencode, exclude_dirs)), include_hidden)
+        self._device = device
+        self._batch_size = batch_size
+        self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
+        self._notify = notify
+        self._data_dir = os.path.abspath(data_dir or default_data_dir())
+        self._model = Model(model, self._data_dir, notify)
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if "_store" in self.__dict__:
+            self._store.close()
+            del self._store
+
+    @property
+    def _index_path(self) -> str:
+        return os.path.join(self._data_dir, self._model.key + ".db")
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self._index_path, self._model.key, PREPROCESSING)
+
+    @property
+    def _ranges(self) -> list[bytes]:
+        """The folders in the index's terms, without those that lie inside another."""
+        distinct = sorted({folder.real for folder in self._folders})
+        return [real for real in distinct if not any(real.startswith(o) for o in distinct if o != real)]
+
+    # --- update ------------------------------------------------------------------------------------------------------
+
+    def update(self, progress: "Progress | None" = None, summary: "Summary | None" = None) -> "Summary":
+        """Looks at what is new or changed on disk and forgets nothing that may still be there.
+
+        `progress(done, total)` is called now and then while files are read. `summary` is filled in as the work is
+        stored, so that it tells how far an interrupted run came.
+        """
+        from rclip import index
+
+        summary = index.Summary() if summary is None else summary
+        options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
+        for folder in self._ranges:
+            index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))
+        return summary
+
+    # --- search ------------------------------------------------------------------------------------------------------
+
+    def search(self, query: str, top: int = 10) -> list[Hit]:
+        """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
+
+        Only what has been indexed is found. Raises `UsageError` for an empty query and for what is no picture.
+        """
+        asked = queries.parse(query)
+        if not os.path.exists(self._index_path):
+            return []
+        vector = self._text_vector(asked.text) if isinstance(asked, queries.Text) else self._picture_vector(asked.path)
+        chunks = [(ids, search.cosines(vectors, vector)) for ids, vectors in self._store.vectors(self._ranges)]
+        if not chunks:
+            return []
+        ids, scores = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+        return self._best(ids, scores, top)
+
+    def _text_vector(self, text: str) -> np.ndarray:
+        vector, was_cut = self._model.encode_text(text)
+        if was_cut:
+            self._notify("the query is longer than the model reads; only its first 77 tokens count")
+        return vector
+
+    def _picture_vector(self, path: str) -> np.ndarray:
+        from rclip import image
+
+        max_pixels = self._max_pixels or image.default_max_pixels()
+        suffix = path.rpartition(".")[2].lower()
+        try:
+            with open(path, "rb") as file:
+                pixels = image.pixels(file, suffix, self._model.resolution, max_pixels)
+        except (OSError, ValueError, image.Unreadable) as error:
+            raise UsageError(f"cannot look at {path}: {plain_reason(error)}") from error
+        vector: np.ndarray = self._model.image_encoder(self._device, 1)(pixels[np.newaxis])[0]
+        return vector
+
+    def _best(self, ids: np.ndarray, scores: np.ndarray, top: int) -> list[Hit]:
+        """Looks up ever more of the best until enough are not skipped; nearly always that is the first `top`."""
+        hits: list[Hit] = []
+        count = top
+        while True:
+            rows = search.top_k(scores, count)
+            records = self._store.records(ids[rows].tolist())
+            hits = [
+                Hit(self._spell(record.path), float(scores[row]), record.size_bytes, record.mtime_ns)
+                for row, record in zip(rows, records, strict=True)
+                if record and not self._is_skipped(record)
+            ]
+            if len(hits) >= top or count >= len(ids):
+                return hits[:top]
+            count *= 4
+
+    def _is_skipped(self, record: Record) -> bool:
+        """Whether a walk with these options would pass the photo over, though another run did not."""
+        return all(self._skip.path(record.path[len(folder.real) :]) for folder in self._containing(record.path))
+
+    def _containing(self, path: bytes) -> Iterator[_Folder]:
+        return (folder for folder in self._folders if path.startswith(folder.real))
+
+    def _spell(self, path: bytes) -> str:
+        """As reached from the first directory given that it lies in; never like an option."""
+        folder = next(self._containing(path))
+        spelled = folder.spelled + path[len(folder.real) :]
+        return os.fsdecode(b"./" + spelled if spelled.startswith(b"-") else spelled)
+
+    # --- stats -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        known = gone = 0
+        unreadable: dict[str, str] = {}
+        if os.path.exists(self._index_path):
+            for folder in self._ranges:
+                there, away = self._store.count(folder)
+                known, gone = known + there, gone + away
+                unreadable |= {self._spell(path): why for path, why in self._store.failures(folder).items()}
+        return Stats(
+            photos=known - len(unreadable),
+            unreadable=unreadable,
+            gone=gone,
+            model=self._model.name,
+            index_path=self._index_path,
+            index_bytes=sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal", "-shm")),
+            weights_path=self._model.folder,
+            weights_bytes=_folder_bytes(self._model.folder),
+        )
+
+
+def default_data_dir() -> str:
+    """`RCLIP_DATADIR`, else the platform's folder for a user's data."""
+    from_environment = os.environ.get("RCLIP_DATADIR")
+    if from_environment:
+        return from_environment
+    import platformdirs
+
+    return platformdirs.user_data_dir("rclip", appauthor=False)
+
+
+def _resolve(directory: StrPath) -> _Folder:
+    spelled = os.fsencode(os.path.expanduser(directory))
+    real = os.path.realpath(spelled)
+    if not os.path.isdir(real):
+        what = "is a file, not a folder" if os.path.exists(real) else "does not exist"
+        raise UsageError(f"{os.fsdecode(spelled)} {what}")
+    return _Folder(_with_slash(real), _with_slash(spelled) if spelled else b"")
+
+
+def _with_slash(path: bytes) -> bytes:
+    return path if path.endswith(SEPARATOR) else path + SEPARATOR
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _folder_bytes(path: str) -> int:
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(path))
+    except OSError:
+        return 0

@@ -1,0 +1,91 @@
+"""Results on stdout: a table for people, bare paths for pipes, JSON lines for programs.
+
+Everything is written as bytes, because a file's name need not be text.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+
+from rclip.library import Hit, Stats
+
+
+def write_table(hits: Iterable[Hit]) -> None:
+    """Score and path, for a terminal."""
+    _write(f"{hit.score:.3f}  {printable(hit.path)}\n".encode() for hit in hits)
+
+
+def write_paths(hits: Iterable[Hit]) -> None:
+    """One a line; raw in a pipe, on a terminal without what would steer it."""
+    if sys.stdout.isatty():
+        _write(f"{printable(hit.path)}\n".encode() for hit in hits)
+    else:
+        _write(os.fsencode(hit.path) + b"\n" for hit in hits)
+
+
+def write_null_ended(hits: Iterable[Hit]) -> None:
+    """For `xargs -0`: the one form in which every name is safe."""
+    _write(os.fsencode(hit.path) + b"\0" for hit in hits)
+
+
+def write_json_lines(hits: Iterable[Hit]) -> None:
+    """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8."""
+    import json
+
+    _write(json.dumps(_as_json(hit), ensure_ascii=False).encode() + b"\n" for hit in hits)
+
+
+def _as_json(hit: Hit) -> dict[str, object]:
+    from base64 import b64encode
+    from datetime import UTC, datetime, timedelta
+
+    path = os.path.abspath(hit.path)
+    try:
+        path.encode()
+        named = {"path": path}
+    except UnicodeEncodeError:
+        named = {"path_b64": b64encode(os.fsencode(path)).decode()}
+    modified = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
+    return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": modified.isoformat()}
+
+
+def write_stats(stats: Stats) -> None:
+    lines = [
+        ("photos", f"{stats.photos:,}"),
+        ("unreadable", f"{len(stats.unreadable):,}"),
+        *(("", f"{printable(path)}: {reason}") for path, reason in stats.unreadable.items()),
+        ("gone", f"{stats.gone:,}, kept for when they return" if stats.gone else "0"),
+        ("model", stats.model),
+        ("index", f"{size(stats.index_bytes)}  {printable(stats.index_path)}"),
+        ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
+    ]
+    _write(f"{label:12}{value}\n".encode() for label, value in lines)
+
+
+def size(size_bytes: float) -> str:
+    """`size_bytes` in the unit that leaves one to three digits before the point."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} bytes"
+    units = ["kB", "MB", "GB", "TB"]
+    power = min(int(math.log(size_bytes, 1000)), len(units))
+    return f"{size_bytes / 1000**power:.1f} {units[power - 1]}"
+
+
+def printable(text: str) -> str:
+    """The text with control characters, and bytes that are no UTF-8, written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def _write(lines: Iterable[bytes]) -> None:
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.buffer.flush()

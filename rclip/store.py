@@ -1,0 +1,330 @@
+"""The index: one SQLite file, one table of images.
+
+    images(id, path, mtime_ns, size, device, inode, digest, vector, failure, gone_ns)
+
+`path` is the photo's, as bytes, relative to the index's root. `vector` holds D float16 of length 1; a file that could
+not be read has a `failure` instead. `gone_ns` is NULL for a photo that was there when last looked for.
+
+A row's vector never changes: a photo with new bytes gets a new id, and ids are never used again. What is derived from
+the table can so tell by the highest id what it has not seen.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip.errors import StoreError
+
+APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
+_BUSY_TIMEOUT_S = 60.0
+_CHUNK_ROWS = 8192
+
+AWAY = 0
+"""`gone_ns` of a photo whose whole folder was empty: its drive may only be unplugged."""
+
+# Each entry takes the file from its number to the next; together with the number in one transaction.
+_MIGRATIONS = [
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE images (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path BLOB NOT NULL UNIQUE,
+        mtime_ns INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        digest BLOB,
+        vector BLOB,
+        failure TEXT,
+        gone_ns INTEGER,
+        CHECK ((vector IS NULL) <> (failure IS NULL))
+    );
+    -- Everything a run compares, in path order, without touching the pages that hold vectors.
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, gone_ns);
+    CREATE INDEX images_failure ON images (path) WHERE failure IS NOT NULL;
+    CREATE INDEX images_digest ON images (digest) WHERE vector IS NOT NULL;
+    CREATE INDEX images_inode ON images (inode) WHERE vector IS NOT NULL;
+    """,
+]
+
+
+class Row(NamedTuple):
+    """What the index knows of a file, but for its vector."""
+
+    id: int
+    path: bytes
+    mtime_ns: int
+    size_bytes: int
+    gone_ns: int | None
+
+
+class Stamp(NamedTuple):
+    """A file's stat as the index keeps it: two equal ones, and the bytes are taken to be the same."""
+
+    size_bytes: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+class Match(NamedTuple):
+    """A row found by its content or identity."""
+
+    id: int
+    gone: bool
+    path: bytes
+
+
+class Record(NamedTuple):
+    """What is told of a photo that was found."""
+
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+
+class Store:
+    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`."""
+
+    def __init__(self, path: str, model_key: str, preprocessing: int):
+        """Opens the index of that model at `path`, making it when there is none and bringing it up to date.
+
+        Where nothing can be written it is opened for reading alone.
+        """
+        self.path = path
+        with self._errors():
+            self._connection = self._connect()
+            self._migrate({"model": model_key, "preprocessing": str(preprocessing)})
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        if os.access(self.path, os.W_OK):
+            return self._try_connect(self.path)
+        from urllib.parse import quote
+
+        uri = f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro"
+        try:
+            return self._try_connect(uri)
+        except sqlite3.OperationalError:
+            return self._try_connect(uri + "&immutable=1")
+
+    def _try_connect(self, database: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            database,
+            uri=database.startswith("file:"),
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,  # `index` reads from its decoding threads, one at a time
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, identity: dict[str, str]) -> None:
+        application_id = self._value("PRAGMA application_id")
+        version = self._value("PRAGMA user_version")
+        if application_id != APPLICATION_ID and self._value("SELECT count(*) FROM sqlite_schema"):
+            raise StoreError(f"{self.path} is a database of another program: move it away, or set RCLIP_DATADIR")
+        if version > len(_MIGRATIONS):
+            raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
+        if version < len(_MIGRATIONS):
+            self._upgrade(identity)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        stored = dict(self._connection.execute("SELECT key, value FROM meta"))
+        if stored != identity:
+            raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
+
+    def _upgrade(self, identity: dict[str, str]) -> None:
+        if not os.access(self.path, os.W_OK):
+            raise StoreError(f"{self.path} cannot be written to and must be made or brought up to date first")
+        self._connection.execute("PRAGMA page_size = 8192")  # seven rows a page; 4096 bytes hold three and waste 600
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        with self.transaction():
+            for number in range(self._value("PRAGMA user_version"), len(_MIGRATIONS)):
+                for statement in _statements(_MIGRATIONS[number]):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {number + 1}")
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", identity.items())
+
+    def _value(self, sql: str) -> int:
+        value: int = self._connection.execute(sql).fetchone()[0]
+        return value
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as `StoreError`s that say what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}: {_advice(error)}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen, or none."""
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def rows(self, folder: bytes) -> Iterator[Row]:
+        """All files known below `folder` (which ends in a slash), gone ones too, in path order."""
+        sql = """
+            SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? ORDER BY path
+        """
+        with self._errors():
+            for values in self._connection.execute(sql, folder_range(folder)):
+                yield Row(*values)
+
+    def failures(self, folder: bytes) -> dict[bytes, str]:
+        """The files below `folder` that are there and could not be read, with the reasons, in path order."""
+        sql = """
+            SELECT path, failure FROM images INDEXED BY images_failure
+            WHERE path >= ? AND path < ? AND failure IS NOT NULL AND gone_ns IS NULL ORDER BY path
+        """
+        with self._errors():
+            return dict(self._connection.execute(sql, folder_range(folder)).fetchall())
+
+    def find_content(self, digest: bytes, path: bytes) -> Match | None:
+        """A photo with these bytes: the one at `path`, else one that is gone from its place, else any."""
+        sql = """
+            SELECT id, gone_ns IS NOT NULL, path FROM images WHERE digest = ? AND vector IS NOT NULL
+            ORDER BY path <> ?, gone_ns IS NULL LIMIT 1
+        """
+        return self._match(sql, (digest, path))
+
+    def find_identity(self, stamp: Stamp) -> Match | None:
+        """A photo that the file system says is this very file under another name, by preference one that is gone."""
+        sql = """
+            SELECT id, gone_ns IS NOT NULL, path FROM images
+            WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL
+            ORDER BY gone_ns IS NULL LIMIT 1
+        """
+        return self._match(sql, (stamp.inode, stamp.device, stamp.mtime_ns, stamp.size_bytes))
+
+    def _match(self, sql: str, parameters: Sequence[object]) -> Match | None:
+        with self._errors():
+            found = self._connection.execute(sql, parameters).fetchone()
+        return Match(found[0], bool(found[1]), found[2]) if found else None
+
+    def vectors(self, folders: Iterable[bytes]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids (N,) int64 and vectors (N, D) float16 of the photos that are there, some thousands at a time.
+
+        Folders must not lie inside one another.
+        """
+        sql = """
+            SELECT id, vector FROM images
+            WHERE path >= ? AND path < ? AND gone_ns IS NULL AND vector IS NOT NULL
+        """
+        with self._errors():
+            for folder in folders:
+                cursor = self._connection.execute(sql, folder_range(folder))
+                while rows := cursor.fetchmany(_CHUNK_ROWS):
+                    ids, blobs = zip(*rows, strict=True)
+                    matrix = np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
+                    yield np.array(ids, np.int64), matrix
+
+    def records(self, ids: Iterable[int]) -> list[Record | None]:
+        """One for each id, None where the photo has gone since."""
+        sql = "SELECT path, size, mtime_ns FROM images WHERE id = ? AND gone_ns IS NULL"
+        with self._errors():
+            found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
+        return [Record(*values) if values else None for values in found]
+
+    def count(self, folder: bytes) -> tuple[int, int]:
+        """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
+        sql = """
+            SELECT count(*) FILTER (WHERE gone_ns IS NULL), count(gone_ns) FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ?
+        """
+        with self._errors():
+            there, gone = self._connection.execute(sql, folder_range(folder)).fetchone()
+        return there, gone
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def add(self, path: bytes, stamp: Stamp, digest: bytes, vector: np.ndarray) -> None:
+        """A photo with new bytes; whatever was known of the path before is replaced."""
+        self._insert(path, stamp, digest, vector.astype("<f2").tobytes(), None)
+
+    def add_failure(self, path: bytes, stamp: Stamp, reason: str) -> None:
+        """A file that cannot be read, remembered until it changes."""
+        self._insert(path, stamp, None, None, reason)
+
+    def _insert(self, path: bytes, stamp: Stamp, digest: bytes | None, vector: bytes | None, why: str | None) -> None:
+        sql = """
+            INSERT OR REPLACE INTO images (path, size, mtime_ns, device, inode, digest, vector, failure)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """
+        self._connection.execute(sql, (path, *stamp, digest, vector, why))
+
+    def copy(self, source_id: int, path: bytes, stamp: Stamp) -> None:
+        """A photo with the same bytes as another one."""
+        sql = """
+            INSERT OR REPLACE INTO images (path, size, mtime_ns, device, inode, digest, vector)
+            SELECT ?, ?, ?, ?, ?, digest, vector FROM images WHERE id = ?
+        """
+        self._connection.execute(sql, (path, *stamp, source_id))
+
+    def move(self, id_: int, path: bytes, stamp: Stamp) -> None:
+        """The same photo at another path, or at its own with another stat."""
+        sql = """
+            UPDATE OR REPLACE images
+            SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, gone_ns = NULL WHERE id = ?
+        """
+        self._connection.execute(sql, (path, *stamp, id_))
+
+    def mark_gone(self, ids: Iterable[int], gone_ns: int | None = None) -> None:
+        """These are not where they were; their vectors are kept for when they turn up again."""
+        when = time.time_ns() if gone_ns is None else gone_ns
+        self._connection.executemany("UPDATE images SET gone_ns = ? WHERE id = ?", ((when, id_) for id_ in ids))
+
+    def mark_there(self, ids: Iterable[int]) -> None:
+        self._connection.executemany("UPDATE images SET gone_ns = NULL WHERE id = ?", ((id_,) for id_ in ids))
+
+
+def folder_range(folder: bytes) -> tuple[bytes, bytes]:
+    """The half-open range of all paths below a folder, whose name ends in a slash: `/a/` -> `/a/`, `/a0`."""
+    return folder, folder[:-1] + bytes([folder[-1] + 1])
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, because `executescript` would commit first."""
+    return (statement for statement in script.split(";") if statement.strip())
+
+
+def _advice(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith("SQLITE_FULL"):
+        return "make room on that disk and run again; what was stored is kept"
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "another program keeps it locked; wait for it, or end it"
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return "it is damaged; move it away, and the next run makes it anew"
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return "rclip may not write there; mend its permissions, or set RCLIP_DATADIR"
+    return "run again; if it stays, move the file away, and it is made anew"

@@ -1,0 +1,1 @@
+"""A CLIP small enough to keep beside the tests: its pictures, its training and its weights."""
