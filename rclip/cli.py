@@ -89,6 +89,8 @@ def _run(options: Options) -> int:
             return ExitCode.FOUND
         hits = library.search(options.query, options.top)
         _print_hits(hits, options)
+        if not hits and options.no_indexing:
+            _tell("no photo is indexed here yet; run it once without -n")
         return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
 
 
@@ -220,8 +222,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
         usage="rclip [options] QUERY [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default: the current folder), "
-        "then prints the paths that match QUERY best: words, or a picture's path that starts with ./ or /.",
+        description="Find photos by what is in them. Looks for new photos in each DIR (default: here), then prints\n"
+        "those that match QUERY best: words, or the path of a picture, starting with ./, ../, ~/ or /.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -134,8 +134,8 @@ def _open(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> tu
 
 def _refuse_above(max_pixels: int, width: int, height: int) -> None:
     if width * height > max_pixels:
-        limit = max_pixels / 1e6
-        raise Unreadable(f"{width}×{height} is more than {limit:.0f} megapixels (--max-image-megapixels)")
+        limit = f"{max_pixels / 1e6:.3g} megapixels"
+        raise Unreadable(f"{width}×{height} is more than {limit} (--max-image-megapixels)")
 
 
 def _orientation(image: Image.Image) -> int:

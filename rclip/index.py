@@ -89,6 +89,9 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     summary += _store_plan(store, plan)
     if plan.pending:
         _read_pending(store, model, folder, options, plan, summary, progress)
+    if store.has_displaced():
+        with store.transaction():
+            store.drop_displaced()
 
 
 def _to_retry(failures: dict[bytes, str], options: Options) -> set[bytes]:
@@ -102,19 +105,30 @@ def _read_pending(
     encoder = model.image_encoder(options.device, options.batch_size)
     reader = _Reader(store, folder, model.resolution, options.max_pixels or image.default_max_pixels())
     writer = _Writer(store, reader, encoder, folder, plan.gone)
-    total = left = len(plan.pending)
-    progress(0, total)
-    batch: list[Outcome] = []
-    pictures = 0
-    with closing(reader.read(plan.pending, lambda: 2 * encoder.batch_size + _WORKERS)) as outcomes:
-        for outcome in outcomes:
-            batch.append(outcome)
-            pictures += isinstance(outcome, Decoded)
-            if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER or len(batch) == left:
+    pending = plan.pending
+    while pending:
+        total = left = len(pending)
+        progress(0, total)
+        with closing(reader.read(pending, lambda: 2 * encoder.batch_size + _WORKERS)) as outcomes:
+            for batch in _batches(outcomes, encoder):
                 left -= len(batch)
                 summary += writer.write(batch, left)
                 progress(total - left, total)
-                batch, pictures = [], 0
+        pending = writer.take_unresolved()
+
+
+def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
+    """As many as make a batch of pictures for the model, or a transaction's worth of others."""
+    batch: list[Outcome] = []
+    pictures = 0
+    for outcome in outcomes:
+        batch.append(outcome)
+        pictures += isinstance(outcome, Decoded)
+        if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER:
+            yield batch
+            batch, pictures = [], 0
+    if batch:
+        yield batch
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
@@ -389,6 +403,7 @@ class _Writer:
         self._known_failures = store.failures(folder)
         self._copies: list[Copy] = []
         """Those whose row to copy from is not stored yet."""
+        self._unresolved: list[Pending] = []
         self._fruitless: dict[bytes, Failed | Lacking] = {}
         """What became of new bytes that did not reach the model, for copies of them."""
 
@@ -409,6 +424,13 @@ class _Writer:
                     self._link(outcome, done)
             self._reader.release(outcome.digest for outcome in batch if not isinstance(outcome, Copy | SameFile))
         return done
+
+    def take_unresolved(self) -> list[Pending]:
+        """Files whose match was gone when it was wanted, because another run is at work here: to be read once more."""
+        unresolved, self._unresolved = self._unresolved, []
+        unresolved += (copy.pending for copy in self._copies)
+        self._copies = []
+        return unresolved
 
     def _path(self, outcome: Outcome) -> bytes:
         return self._folder + outcome.pending.file.path
@@ -448,6 +470,8 @@ class _Writer:
             elif match is None:
                 self._copies.append(outcome)
         if match is None:
+            if isinstance(outcome, SameFile):
+                self._unresolved.append(outcome.pending)
             return
         if match.path == path or match.gone:
             self._store.move(match.id, path, outcome.stamp)

@@ -276,27 +276,50 @@ class Store:
         self._insert(path, stamp, None, None, reason)
 
     def _insert(self, path: bytes, stamp: Stamp, digest: bytes | None, vector: bytes | None, why: str | None) -> None:
+        self._displace(path)
         sql = """
-            INSERT OR REPLACE INTO images (path, size, mtime_ns, device, inode, digest, vector, failure)
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         """
         self._connection.execute(sql, (path, *stamp, digest, vector, why))
 
     def copy(self, source_id: int, path: bytes, stamp: Stamp) -> None:
         """A photo with the same bytes as another one."""
+        self._displace(path)
         sql = """
-            INSERT OR REPLACE INTO images (path, size, mtime_ns, device, inode, digest, vector)
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector)
             SELECT ?, ?, ?, ?, ?, digest, vector FROM images WHERE id = ?
         """
         self._connection.execute(sql, (path, *stamp, source_id))
 
     def move(self, id_: int, path: bytes, stamp: Stamp) -> None:
         """The same photo at another path, or at its own with another stat."""
+        self._displace(path, but=id_)
         sql = """
-            UPDATE OR REPLACE images
+            UPDATE images
             SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, gone_ns = NULL WHERE id = ?
         """
         self._connection.execute(sql, (path, *stamp, id_))
+
+    def _displace(self, path: bytes, but: int = 0) -> None:
+        """Frees `path`. A vector that was there stays to be found under its digest: the photo may be moved, not lost.
+
+        No real path starts with NUL, so no folder holds it.
+        """
+        sql = """
+            UPDATE images SET path = CAST(char(0) || id AS BLOB), gone_ns = 0
+            WHERE path = ? AND id <> ? AND vector IS NOT NULL
+        """
+        self._connection.execute(sql, (path, but))
+        self._connection.execute("DELETE FROM images WHERE path = ? AND id <> ?", (path, but))
+
+    def drop_displaced(self) -> None:
+        """Forgets what has been replaced and not been found elsewhere. For the end of a run."""
+        self._connection.execute("DELETE FROM images WHERE path < x'01'")
+
+    def has_displaced(self) -> bool:
+        with self._errors():
+            return bool(self._connection.execute("SELECT 1 FROM images WHERE path < x'01' LIMIT 1").fetchone())
 
     def mark_gone(self, ids: Iterable[int], gone_ns: int | None = None) -> None:
         """These are not where they were; their vectors are kept for when they turn up again."""

@@ -105,10 +105,15 @@ def _look_into(
         name = entry.name
         if path.endswith(SEPARATOR):
             yield Unlisted(path, None) if skip.folder(name) else _Folder(path)
-        elif name.rpartition(b".")[2].lower() in suffixes and not skip.file(name):
+        elif _suffix(name) in suffixes and not skip.file(name):
             found = _stat(path, entry)
             if found:
                 yield found
+
+
+def _suffix(name: bytes) -> bytes:
+    _, dot, suffix = name.rpartition(b".")
+    return suffix.lower() if dot else b""
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

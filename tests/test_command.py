@@ -1,0 +1,324 @@
+"""The command as its user meets it: queries, output forms, exit codes, errors in one line."""
+
+import base64
+import json
+import os
+import pty
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import GALLERY, Command, Draw, draw_scene
+
+
+@pytest.fixture(scope="module")
+def rclip_on_gallery(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path, tiny_checkpoint: Path) -> Command:
+    """The command in an indexed gallery that no test changes."""
+    root = tmp_path_factory.mktemp("gallery")
+    rng = random.Random(3)
+    for color, shape in GALLERY:
+        folder = root / "photos" / f"{shape}s"
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_scene(folder / f"{color}.jpg", f"{color} {shape}", rng)
+    shutil.copytree(prepared_data, root / "data")
+    (root / "home").mkdir()
+    command = Command(root / "home", root / "data", tiny_checkpoint, root / "photos")
+    indexed = command("--index")
+    assert (indexed.code, indexed.out) == (0, "")
+    assert one_line(indexed.err) == "rclip: index updated: 12 new"
+    return command
+
+
+def one_line(text: str) -> str:
+    """The only line of `text`, which must not be a traceback."""
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("color", "shape"), GALLERY)
+def test_finds_what_is_in_the_pictures(rclip_on_gallery: Command, color: str, shape: str) -> None:
+    found = rclip_on_gallery("-n", "-t", "1", f"a {color} {shape}")
+    assert (found.code, found.lines, found.err) == (0, [f"{shape}s/{color}.jpg"], "")
+
+
+def test_a_first_run_indexes_and_answers(rclip: Command, gallery: Path) -> None:
+    first = rclip("a blue star", "-t", "1")
+    assert (first.code, first.lines) == (0, ["stars/blue.jpg"])
+    assert one_line(first.err) == "rclip: index updated: 12 new"
+    second = rclip("a blue star", "-t", "1")
+    assert (second.code, second.lines, second.err) == (0, ["stars/blue.jpg"], "")
+
+
+def test_prints_ten_unless_told_otherwise(rclip_on_gallery: Command) -> None:
+    assert len(rclip_on_gallery("-n", "a star").lines) == 10
+    assert len(rclip_on_gallery("-n", "a star", "--top", "11").lines) == 11
+    assert len(rclip_on_gallery("-n", "a star", "-t", "500").lines) == 12
+
+
+def test_a_picture_finds_its_likes(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "1", "./squares/green.jpg")
+    assert found.lines == ["squares/green.jpg"]
+
+
+def test_results_are_spelled_as_reached_from_the_directory(rclip_on_gallery: Command) -> None:
+    here = rclip_on_gallery.cwd
+
+    def first(*directories: str) -> str:
+        return rclip_on_gallery("-n", "-t", "1", "a red circle", *directories).lines[0]
+
+    assert first() == "circles/red.jpg"
+    assert first(".") == "./circles/red.jpg"
+    assert first("circles") == "circles/red.jpg"
+    assert first("circles/") == "circles/red.jpg"
+    assert first("../photos") == "../photos/circles/red.jpg"
+    assert first(str(here)) == f"{here}/circles/red.jpg"
+    assert first("stars", "circles") == "circles/red.jpg"
+    assert first("circles", ".") == "circles/red.jpg"
+
+
+def test_only_the_directories_named_are_searched(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "99", "a red circle", "stars", "squares").lines
+    assert sorted({line.split("/")[0] for line in found}) == ["squares", "stars"]
+    assert len(found) == 8
+
+
+def test_overlapping_directories_give_each_photo_once(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "99", "a star", ".", "stars", str(rclip_on_gallery.cwd)).lines
+    assert len(found) == 12
+
+
+def test_a_directory_that_is_a_link_finds_what_it_leads_to(rclip_on_gallery: Command, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(rclip_on_gallery.cwd)
+    assert rclip_on_gallery("-n", "-t", "1", "a red star", str(link)).lines == [f"{link}/stars/red.jpg"]
+
+
+def test_a_folder_whose_name_begins_alike_is_another_folder(rclip: Command, draw: Draw) -> None:
+    draw("a/red.jpg")
+    draw("a b/red.jpg")
+    draw("ab/red.jpg")
+    draw("A/red.jpg")
+    rclip("--index")
+    assert rclip("-n", "red", "a").lines == ["a/red.jpg"]
+
+
+# --- output ----------------------------------------------------------------------------------------------------------
+
+
+def test_json_lines(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "2", "--json", "a green circle")
+    first, second = map(json.loads, found.lines)
+    path = rclip_on_gallery.cwd / "circles/green.jpg"
+    assert first["path"] == str(path)
+    assert list(first) == ["path", "score", "size", "modified"]
+    assert 1 > first["score"] > second["score"] > -1
+    assert first["size"] == path.stat().st_size
+    assert first["modified"].startswith("20")
+    assert first["modified"].endswith("+00:00")
+
+
+def test_scores_are_cosines(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "1", "--json", "./stars/blue.jpg")
+    assert json.loads(found.out)["score"] == pytest.approx(1, abs=2e-3)
+
+
+def test_null_ended_paths(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "3", "-0", "a circle")
+    assert found.out.count("\0") == 3
+    assert "\n" not in found.out
+
+
+def test_paths_alone_are_what_a_pipe_gets(rclip_on_gallery: Command) -> None:
+    assert rclip_on_gallery("-n", "-f", "a circle").out == rclip_on_gallery("-n", "a circle").out
+
+
+def on_terminal(rclip: Command, *arguments: str) -> str:
+    """What the command writes to stdout when that is a terminal."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
+    done = subprocess.run(command, cwd=rclip.cwd, env=rclip.env, stdout=slave, stderr=subprocess.PIPE, check=False)
+    os.close(slave)
+    with open(master, "rb", buffering=0) as terminal:
+        shown = b""
+        while True:
+            try:
+                part = terminal.read(65536)
+            except OSError:  # Linux's end of a pseudo-terminal
+                break
+            if not part:
+                break
+            shown += part
+    assert not done.stderr
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_scores_and_paths(rclip_on_gallery: Command) -> None:
+    shown = on_terminal(rclip_on_gallery, "-n", "-t", "2", "a yellow circle").splitlines()
+    score, path = shown[0].split("  ", 1)
+    assert path == "circles/yellow.jpg"
+    assert float(score) > float(shown[1].split("  ")[0])
+    assert on_terminal(rclip_on_gallery, "-n", "-t", "1", "-f", "a yellow circle") == "circles/yellow.jpg\n"
+
+
+def test_control_characters_are_escaped_on_a_terminal_and_raw_in_a_pipe(rclip: Command, draw: Draw) -> None:
+    draw("evil\x1b[2J\nname.jpg")
+    rclip("--index")
+    assert "evil\\x1b[2J\\nname.jpg" in on_terminal(rclip, "-n", "red")
+    assert on_terminal(rclip, "-n", "-f", "red") == "evil\\x1b[2J\\nname.jpg\n"
+    assert rclip("-n", "red").out == "evil\x1b[2J\nname.jpg\n"
+
+
+STRANGE_NAMES = [
+    b"with space.jpg",
+    b"'single' \"double\".jpg",
+    b"new\nline.jpg",
+    b"-rf.jpg",
+    b"--help.jpg",
+    b"not utf-8 \xff\xfe.jpg",
+    "ünï 東京 🐈.jpg".encode(),
+    b"%s {} $HOME `x` * ?.jpg",
+    b"back\\slash.jpg",
+    b"tab\there.jpg",
+    b"UPPER.JPG",
+    b"x" * 251 + b".jpg",
+]
+
+
+@pytest.mark.parametrize("name", STRANGE_NAMES)
+def test_strange_names_come_out_as_they_are(rclip: Command, draw: Draw, photos: Path, name: bytes) -> None:
+    os.rename(draw("plain.jpg", "green square"), os.path.join(os.fsencode(photos), name))
+    found = rclip.raw("a green square", "-0")
+    spelled = b"./" + name if name.startswith(b"-") else name
+    assert found.stdout == spelled + b"\0"
+    assert found.returncode == 0
+    again = json.loads(rclip("-n", "--json", "a green square").out)
+    path = again["path"].encode() if "path" in again else base64.b64decode(again["path_b64"])
+    assert path == os.path.join(os.fsencode(photos), name)
+    assert ("path_b64" in again) == (b"\xff" in name)
+
+
+def test_strange_folders_can_be_searched(rclip: Command, draw: Draw, photos: Path) -> None:
+    draw("sub/red.jpg")
+    folder = os.path.join(os.fsencode(photos), b"-odd \xff\n")
+    os.rename(photos / "sub", folder)
+    assert rclip.raw("red", "--", folder).stdout == folder + b"/red.jpg\n"
+    assert rclip.raw("-n", "red").stdout == b"./-odd \xff\n/red.jpg\n"
+
+
+# --- exit status and errors ------------------------------------------------------------------------------------------
+
+
+def test_nothing_found_is_exit_1(rclip: Command) -> None:
+    found = rclip("anything")
+    assert (found.code, found.out, found.err) == (1, "", "")
+
+
+def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path) -> None:
+    found = rclip("-n", "a star")
+    assert (found.code, found.out) == (1, "")
+    assert "without -n" in one_line(found.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "say what to look for"),
+        ([""], "the query is empty"),
+        (["  \t"], "the query is empty"),
+        (
+            ["a cat", "nowhere"],
+            'there is no folder nowhere; a query of several words needs quotes: rclip "a cat nowhere"',
+        ),
+        (["--index", "nowhere"], "there is no folder nowhere"),
+        (["a cat", "stars/red.jpg"], "is a file, not a folder"),
+        (["-t", "0", "a cat"], "-t/--top: takes a whole number from 1 on, not '0'"),
+        (["-t", "many", "a cat"], "-t/--top: takes a whole number"),
+        (["-b", "-3", "a cat"], "-b/--batch-size"),
+        (["--max-image-megapixels", "nan", "a cat"], "--max-image-megapixels: takes a number above 0, not 'nan'"),
+        (["--device", "tpu", "a cat"], "--device: takes auto, cpu, cuda"),
+        (["--nonsense", "a cat"], "unrecognized arguments: --nonsense"),
+        (["--json", "-0", "a cat"], "not allowed with argument"),
+        (["-n", "./no.jpg"], "cannot look at ./no.jpg: No such file or directory"),
+        (["-n", "./text.txt"], "cannot look at ./text.txt: not a picture in a format known here"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(rclip_on_gallery: Command, arguments: list[str], expected: str) -> None:
+    (rclip_on_gallery.cwd / "text.txt").write_text("no picture")
+    done = rclip_on_gallery(*arguments)
+    assert (done.code, done.out) == (2, "")
+    line = one_line(done.err)
+    assert line.startswith("rclip: ")
+    assert expected in line
+
+
+def test_an_unknown_model_is_one_line_that_names_the_models(rclip: Command, gallery: Path) -> None:
+    done = rclip("a cat", model="ViT-Z/99")
+    assert (done.code, done.out) == (2, "")
+    assert "'ViT-Z/99'" in one_line(done.err)
+    assert "RN50x64, ViT-B/32" in done.err
+
+
+def test_a_closed_pipe_is_no_error(rclip_on_gallery: Command) -> None:
+    command = (
+        f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n -t 12 star | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=rclip_on_gallery.cwd, env=rclip_on_gallery.env, capture_output=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
+def test_a_query_longer_than_the_model_reads_is_cut_and_the_user_told(rclip_on_gallery: Command) -> None:
+    found = rclip_on_gallery("-n", "-t", "1", "a red star " * 60)
+    assert (found.code, len(found.lines)) == (0, 1)
+    assert "first 77 tokens" in one_line(found.err)
+
+
+@pytest.mark.parametrize(
+    "query", [b"red \xff star", "🐈🐈".encode(), "赤い星".encode(), b"\x01\x02", b"-red", b"--top"]
+)
+def test_any_words_are_answered(rclip_on_gallery: Command, query: bytes) -> None:
+    found = rclip_on_gallery("-n", "-t", "1", "--", query)
+    assert (found.code, len(found.lines), found.err) == (0, 1, "")
+
+
+def test_version_and_help(rclip: Command) -> None:
+    import rclip as package
+
+    assert rclip("--version").out == f"rclip {package.__version__}\n"
+    help_ = rclip("--help")
+    assert help_.code == 0
+    assert max(map(len, help_.lines)) <= 120
+
+
+# --- stats -----------------------------------------------------------------------------------------------------------
+
+
+def test_stats_tell_what_is_indexed_and_what_could_not_be_read(rclip: Command, gallery: Path) -> None:
+    (gallery / "broken.jpg").write_bytes(b"no picture")
+    (gallery / "empty.png").touch()
+    (gallery / "stars" / "red.jpg").unlink()
+    assert "2 unreadable (rclip --stats lists them)" in rclip("--index").err
+    told = rclip("--stats")
+    assert (told.code, told.err) == (0, "")
+    lines = [line.split(maxsplit=1) for line in told.lines]
+    assert lines[0] == ["photos", "11"]
+    assert lines[1] == ["unreadable", "2"]
+    assert told.lines[2].strip() == "broken.jpg: not a picture in a format known here"
+    assert told.lines[3].strip() == "empty.png: the file is empty"
+    assert lines[5] == ["model", str(rclip.model)]
+    assert str(rclip.data_dir) in told.lines[6]
+    assert rclip("--stats", "stars").lines[0].split() == ["photos", "3"]
+
+
+def test_stats_before_anything_is_indexed(rclip: Command) -> None:
+    assert rclip("--stats").lines[0].split() == ["photos", "0"]
+    assert not list(rclip.data_dir.glob("*.db"))

@@ -1,0 +1,417 @@
+"""What a run does with photos that are new, unchanged, changed, moved, copied, gone, back, or cannot be read.
+
+"Read" means that the file was opened: each test can tell by counting system calls is not needed, because a vector that
+is kept without the model has the id or the bytes of the old one.
+"""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command, Draw
+
+
+class Table:
+    """The images table, looked at from outside."""
+
+    def __init__(self, rclip: Command):
+        self._rclip = rclip
+
+    def __call__(self, sql: str) -> list[tuple]:
+        (path,) = self._rclip.data_dir.glob("*.db")
+        connection = sqlite3.connect(path)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def vector(self, path: Path) -> tuple[int, bytes]:
+        """Id and vector of a photo that is there."""
+        ((id_, vector),) = self(
+            f"SELECT id, vector FROM images WHERE path = x'{os.fsencode(path).hex()}' AND gone_ns IS NULL"
+        )
+        return id_, vector
+
+    def paths(self) -> list[str]:
+        """Names of all photos that are there."""
+        rows = self("SELECT path FROM images WHERE gone_ns IS NULL AND vector IS NOT NULL ORDER BY path")
+        return [os.path.basename(os.fsdecode(path)) for (path,) in rows]
+
+
+@pytest.fixture
+def table(rclip: Command) -> Table:
+    return Table(rclip)
+
+
+def update(rclip: Command, *arguments: str) -> str:
+    """The line an update closes with, without its start; nothing when nothing changed."""
+    done = rclip("--index", *arguments)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    return done.err.strip().removeprefix("rclip: ").removeprefix("index updated: ")
+
+
+# --- the usual life of a photo ---------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_folder_is_neither_written_nor_spoken_of(rclip: Command, gallery: Path) -> None:
+    assert update(rclip) == "12 new"
+    (index,) = rclip.data_dir.glob("*.db")
+    before = index.stat(), index.read_bytes()
+    assert update(rclip) == ""
+    after = index.stat()
+    assert (after.st_mtime_ns, index.read_bytes()) == (before[0].st_mtime_ns, before[1])
+    assert not list(rclip.data_dir.glob("*-wal"))
+
+
+def test_an_unchanged_photo_is_not_opened(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    update(rclip)
+    for path in gallery.rglob("*.jpg"):
+        path.chmod(0)
+    done = rclip("--index", prefix=drop_root)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_new_photo_is_added(rclip: Command, gallery: Path, draw: Draw) -> None:
+    update(rclip)
+    draw("new.png", "green star")
+    assert update(rclip) == "1 new"
+    assert rclip("-n", "-t", "2", "a green star").lines[:2] in (
+        ["new.png", "stars/green.jpg"],
+        ["stars/green.jpg", "new.png"],
+    )
+
+
+def test_a_changed_photo_is_seen_anew(rclip: Command, draw: Draw, table: Table) -> None:
+    photo = draw("a.jpg", "red circle")
+    draw("b.jpg", "blue star")
+    update(rclip)
+    before = table.vector(photo)
+    draw("a.jpg", "green square")
+    assert update(rclip) == "1 changed"
+    after = table.vector(photo)
+    assert after[1] != before[1]
+    assert after[0] > before[0]  # what is derived from the table can tell by the id
+    assert rclip("-n", "-t", "1", "a green square").lines == ["a.jpg"]
+
+
+def test_a_touched_photo_keeps_its_vector(rclip: Command, draw: Draw, table: Table) -> None:
+    photo = draw("a.jpg")
+    update(rclip)
+    before = table.vector(photo)
+    os.utime(photo, ns=(1, 1_234_567_890_123_456_789))
+    assert update(rclip) == ""
+    assert table.vector(photo) == before
+    assert table("SELECT mtime_ns FROM images") == [(1_234_567_890_123_456_789,)]
+
+
+def test_a_deleted_photo_is_not_found(rclip: Command, gallery: Path) -> None:
+    update(rclip)
+    (gallery / "stars/red.jpg").unlink()
+    assert update(rclip) == "1 gone"
+    assert "stars/red.jpg" not in rclip("-n", "-t", "99", "a red star").lines
+    assert update(rclip) == ""
+
+
+def test_a_photo_that_comes_back_is_not_read(
+    rclip: Command, gallery: Path, table: Table, tmp_path: Path, drop_root: tuple[str, ...]
+) -> None:
+    update(rclip)
+    photo = gallery / "stars/red.jpg"
+    before = table.vector(photo)
+    shutil.move(photo, tmp_path / "aside.jpg")
+    assert update(rclip) == "1 gone"
+    shutil.move(tmp_path / "aside.jpg", photo)
+    photo.chmod(0)
+    done = rclip("--index", prefix=drop_root)
+    assert done.err == "rclip: index updated: 1 back\n"
+    assert table.vector(photo) == before
+
+
+def test_a_deleted_only_photo_leaves_nothing_to_find(rclip: Command, draw: Draw) -> None:
+    draw("a.jpg").unlink() if rclip("--index").code else None
+    photo = draw("a.jpg")
+    update(rclip)
+    photo.unlink()
+    found = rclip("red")
+    assert (found.code, found.out) == (1, "")
+
+
+def test_a_renamed_photo_is_neither_decoded_nor_read(
+    rclip: Command, gallery: Path, table: Table, drop_root: tuple[str, ...]
+) -> None:
+    update(rclip)
+    old = gallery / "stars/red.jpg"
+    before = table.vector(old)
+    new = old.rename(gallery / "stars/rouge.jpg")
+    new.chmod(0)
+    done = rclip("--index", prefix=drop_root)
+    assert done.err == "rclip: index updated: 1 moved\n"
+    assert table.vector(new) == before
+
+
+def test_a_renamed_folder_moves_its_photos(
+    rclip: Command, gallery: Path, table: Table, drop_root: tuple[str, ...]
+) -> None:
+    update(rclip)
+    before = table.vector(gallery / "stars/red.jpg")
+    (gallery / "stars").rename(gallery / "étoiles")
+    for path in gallery.rglob("*.jpg"):
+        path.chmod(0)
+    done = rclip("--index", prefix=drop_root)
+    assert done.err == "rclip: index updated: 4 moved\n"
+    assert table.vector(gallery / "étoiles/red.jpg") == before
+    assert rclip("-n", "-t", "1", "a red star").lines == ["étoiles/red.jpg"]
+
+
+def test_a_photo_moved_to_another_disk_keeps_its_vector(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
+    old = draw("a.jpg")
+    draw("b.jpg", "blue star")
+    update(rclip)
+    before = table.vector(old)
+    new = photos / "sub/c.jpg"
+    new.parent.mkdir()
+    shutil.copyfile(old, new)  # another inode and another time, as on another disk
+    old.unlink()
+    assert update(rclip) == "1 moved"
+    assert table.vector(new) == before
+
+
+def test_an_inode_used_again_within_a_second_is_not_taken_for_the_old_photo(
+    rclip: Command, draw: Draw, table: Table, photos: Path
+) -> None:
+    """Unpacking an archive gives times in whole seconds, and burst shots may even have one size."""
+    old = draw("a.bmp", "red circle")
+    draw("stays.bmp", "blue star")
+    os.utime(old, ns=(10**18, 10**18))
+    update(rclip)
+    before = table.vector(old)
+    new = photos / "b.bmp"
+    picture = draw("c.bmp", "green square").read_bytes()
+    old.write_bytes(picture)  # same inode, same size
+    old.rename(new)
+    (photos / "c.bmp").unlink()
+    os.utime(new, ns=(10**18, 10**18))
+    assert update(rclip) == "1 new, 1 gone"
+    assert table.vector(new)[1] != before[1]
+
+
+def test_a_copied_photo_is_found_twice_and_seen_once(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
+    first = draw("a.jpg")
+    draw("b.jpg", "blue star")
+    update(rclip)
+    shutil.copyfile(first, photos / "z.jpg")
+    assert update(rclip) == "1 copied"
+    assert table.vector(photos / "z.jpg")[1] == table.vector(first)[1]
+    assert sorted(rclip("-n", "-t", "2", "a red circle").lines) == ["a.jpg", "z.jpg"]
+
+
+def test_copies_that_are_all_new_are_seen_once(rclip: Command, draw: Draw, photos: Path) -> None:
+    first = draw("0.jpg")
+    for number in range(1, 40):
+        shutil.copyfile(first, photos / f"{number}.jpg")
+    assert update(rclip) == "1 new, 39 copied"
+    assert len(rclip("-n", "-t", "99", "red").lines) == 40
+
+
+def test_a_hard_link_is_a_copy(rclip: Command, draw: Draw, photos: Path) -> None:
+    first = draw("a.jpg")
+    update(rclip)
+    os.link(first, photos / "b.jpg")
+    assert update(rclip) == "1 copied"
+
+
+def test_two_photos_that_swap_names_keep_their_vectors(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
+    a, b = draw("a.jpg", "red circle"), draw("b.jpg", "blue star")
+    update(rclip)
+    red, blue = table.vector(a)[1], table.vector(b)[1]
+    a.rename(photos / "aside")
+    b.rename(a)
+    (photos / "aside").rename(b)
+    update(rclip)
+    assert (table.vector(a)[1], table.vector(b)[1]) == (blue, red)
+
+
+def test_a_photo_replaced_by_a_copy_of_another(rclip: Command, draw: Draw, table: Table) -> None:
+    a, b = draw("a.jpg", "red circle"), draw("b.jpg", "blue star")
+    update(rclip)
+    shutil.copyfile(a, b)
+    update(rclip)
+    assert table.vector(a)[1] == table.vector(b)[1]
+
+
+# --- nothing lost ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unplugged_drive_forgets_nothing(
+    rclip: Command, gallery: Path, table: Table, tmp_path: Path, drop_root: tuple[str, ...]
+) -> None:
+    """Its mount point is an empty folder; when it is back, not a photo is read."""
+    update(rclip)
+    before = table.vector(gallery / "stars/red.jpg")
+    (gallery / "stars").rename(tmp_path / "drive")
+    (gallery / "stars").mkdir()
+    update(rclip)
+    assert not any(line.startswith("stars") for line in rclip("-n", "-t", "99", "a star").lines)
+    (gallery / "stars").rmdir()
+    (tmp_path / "drive").rename(gallery / "stars")
+    for path in gallery.rglob("*.jpg"):
+        path.chmod(0)
+    assert rclip("--index", prefix=drop_root).err == "rclip: index updated: 4 back\n"
+    assert table.vector(gallery / "stars/red.jpg") == before
+
+
+def test_a_folder_that_cannot_be_listed_keeps_its_photos(
+    rclip: Command, gallery: Path, drop_root: tuple[str, ...]
+) -> None:
+    update(rclip)
+    (gallery / "stars").chmod(0)
+    found = rclip("-t", "1", "a red star", prefix=drop_root)
+    (gallery / "stars").chmod(0o755)
+    assert (found.code, found.lines) == (0, ["stars/red.jpg"])
+    expected = f"rclip: cannot list {gallery}/stars/: Permission denied; what is known of its photos is kept\n"
+    assert found.err == expected
+
+
+def test_a_root_that_cannot_be_listed_is_an_error(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    update(rclip)
+    (gallery / "stars").chmod(0)
+    done = rclip("a red star", "stars", prefix=drop_root)
+    (gallery / "stars").chmod(0o755)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"rclip: cannot list {gallery}/stars/: Permission denied\n"
+
+
+def test_excluding_a_folder_hides_its_photos_and_forgets_nothing(rclip: Command, gallery: Path) -> None:
+    update(rclip)
+    assert update(rclip, "--exclude-dir", "stars") == ""
+    with_all = rclip("-n", "-t", "99", "a star").lines
+    without = rclip("-n", "-t", "99", "--exclude-dir", "stars", "a star").lines
+    assert len(with_all) == 12
+    assert without == [line for line in with_all if not line.startswith("stars/")]
+    assert rclip("-n", "-t", "3", "--exclude-dir", "stars", "a star").lines == without[:3]
+
+
+def test_an_index_of_a_folder_leaves_the_rest_alone(rclip: Command, gallery: Path) -> None:
+    update(rclip)
+    shutil.rmtree(gallery / "circles")
+    assert update(rclip, "stars") == ""
+    assert update(rclip) == "4 gone"
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------------
+
+
+def test_an_unreadable_file_is_reported_once_and_ends_nothing(rclip: Command, gallery: Path, table: Table) -> None:
+    (gallery / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    assert update(rclip) == "12 new, 1 unreadable (rclip --stats lists them)"
+    assert update(rclip) == ""
+    assert "broken.jpg" not in table.paths()
+
+
+def test_a_mended_file_is_seen(rclip: Command, draw: Draw, photos: Path) -> None:
+    (photos / "a.jpg").write_bytes(b"no picture")
+    assert update(rclip) == "1 unreadable (rclip --stats lists them)"
+    draw("a.jpg", "green star")
+    assert update(rclip) == "1 changed"
+    assert rclip("-n", "a green star").lines == ["a.jpg"]
+
+
+def test_a_photo_that_breaks_is_not_found_any_more(rclip: Command, gallery: Path) -> None:
+    update(rclip)
+    (gallery / "stars/red.jpg").write_bytes(b"no picture")
+    assert update(rclip) == "1 unreadable (rclip --stats lists them)"
+    assert "stars/red.jpg" not in rclip("-n", "-t", "99", "a red star").lines
+
+
+def test_copies_of_a_broken_file_are_all_listed(rclip: Command, photos: Path) -> None:
+    for name in "abc":
+        (photos / f"{name}.jpg").write_bytes(b"no picture")
+    assert update(rclip) == "3 unreadable (rclip --stats lists them)"
+    assert update(rclip) == ""
+
+
+def test_a_forbidden_file_is_tried_again(rclip: Command, draw: Draw, drop_root: tuple[str, ...]) -> None:
+    photo = draw("a.jpg")
+    photo.chmod(0)
+    done = rclip("--index", prefix=drop_root)
+    assert done.err == "rclip: index updated: 1 unreadable (rclip --stats lists them)\n"
+    assert "a.jpg: cannot open it: Permission denied" in rclip("--stats").out
+    assert rclip("--index", prefix=drop_root).err == ""
+    photo.chmod(0o644)
+    assert update(rclip) == "1 changed"
+
+
+def test_a_picture_above_the_limit_is_refused_and_tried_again_under_another(rclip: Command, draw: Draw) -> None:
+    draw("a.png", "green star")
+    assert update(rclip, "--max-image-megapixels", "0.01") == "1 unreadable (rclip --stats lists them)"
+    assert "a.png: 160×120 is more than 0.01 megapixels (--max-image-megapixels)" in rclip("--stats").out
+    assert update(rclip) == ""
+    assert update(rclip, "--max-image-megapixels", "1") == "1 changed"
+
+
+def test_broken_links_pipes_and_folders_named_like_photos(rclip: Command, draw: Draw, photos: Path) -> None:
+    draw("a.jpg")
+    (photos / "link.jpg").symlink_to(photos / "a.jpg")
+    (photos / "broken.jpg").symlink_to(photos / "nothing")
+    (photos / "loop.jpg").symlink_to(photos / "loop.jpg")
+    (photos / "folder.jpg").mkdir()
+    draw("folder.jpg/inside.jpg", "blue star")
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "up").symlink_to(photos)
+    assert update(rclip) == "2 new, 1 copied, 2 unreadable (rclip --stats lists them)"
+    assert update(rclip) == ""
+    assert "broken.jpg: broken link" in rclip("--stats").out
+
+
+# --- which files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", [".hidden", "@eaDir", "node_modules", ".git", "System Volume Information"])
+def test_hidden_and_housekeeping_folders_are_passed_over(rclip: Command, draw: Draw, folder: str) -> None:
+    draw("seen.jpg")
+    draw(f"{folder}/deep/unseen.jpg", "blue star")
+    assert update(rclip) == "1 new"
+    assert update(rclip, "--include-hidden") == "1 new"
+    assert len(rclip("-n", "--include-hidden", "star").lines) == 2
+    assert rclip("-n", "star").lines == ["seen.jpg"]
+    assert update(rclip) == ""
+
+
+def test_hidden_files_are_passed_over(rclip: Command, draw: Draw) -> None:
+    draw(".hidden.jpg")
+    draw("._resource.jpg", "blue star")
+    assert update(rclip) == ""
+    assert update(rclip, "--include-hidden") == "2 new"
+
+
+def test_a_hidden_directory_that_is_named_is_searched(rclip: Command, draw: Draw) -> None:
+    draw(".hidden/a.jpg")
+    assert rclip("red", ".hidden").lines == [".hidden/a.jpg"]
+
+
+def test_exclude_dir_may_be_repeated_and_goes_with_include_hidden(rclip: Command, draw: Draw) -> None:
+    draw("a/1.jpg")
+    draw("b/c/2.jpg", "blue star")
+    draw(".d/3.jpg", "green star")
+    assert update(rclip, "--exclude-dir", "a", "--exclude-dir", "c") == ""
+    assert update(rclip, "--exclude-dir", "a", "--include-hidden") == "2 new"
+
+
+def test_other_files_are_no_photos(rclip: Command, draw: Draw, photos: Path) -> None:
+    draw("a.jpg")
+    for name in ("notes.txt", "jpg", "movie.mp4", "a.jpg.bak", "page.pdf", "drawing.eps"):
+        (photos / name).write_bytes((photos / "a.jpg").read_bytes())
+    assert update(rclip) == "1 new"
+
+
+def test_a_run_sees_several_directories(rclip: Command, draw: Draw, tmp_path: Path) -> None:
+    draw("a.jpg")
+    other = tmp_path / "other"
+    draw(other / "b.jpg", "blue star")
+    found = rclip("-t", "2", "star", ".", str(other))
+    assert found.lines == [f"{other}/b.jpg", "./a.jpg"]
+    assert found.err == "rclip: index updated: 2 new\n"
