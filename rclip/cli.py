@@ -200,8 +200,9 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: "Sequence[str]") -> Options:
     """Raises `UsageError`."""
     parser = _parser()
-    values = vars(parser.parse_intermixed_args(arguments))
-    words = values.pop("words")
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
+    values = vars(parser.parse_intermixed_args(arguments[:end]))
+    words = [*values.pop("words"), *arguments[end + 1 :]]
     if values["index"] or values["stats"]:
         query, directories = None, words
     elif words:

@@ -1,40 +1,27 @@
 """Brings the index up to date with the photos on disk.
 
-First `compare` merges the walk with the table, both in path order: an unchanged file costs its stat and nothing else.
-Then only what is new or changed is read. Bytes that are known already, because a photo was moved or copied, keep their
-vector; the others are decoded in threads, encoded in batches and stored, one transaction a batch.
+First `changes` merges the walk with the table: an unchanged file costs its stat and nothing else. Then only what is new
+or changed is read, in threads (`reading`), encoded in batches and stored, one transaction a batch.
 """
 
-import hashlib
-import io
-import os
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rclip import image
-from rclip.errors import Failure, StoreError, plain_reason
+from rclip.changes import Pending, Plan, compare
+from rclip.errors import Failure
 from rclip.models import ImageEncoder, Model
-from rclip.store import AWAY, Match, Row, Stamp, Store
-from rclip.walk import USUAL, Empty, File, Skip, Unlisted, walk
+from rclip.reading import CANNOT_OPEN, WORKERS, Copy, Decoded, Failed, Lacking, Outcome, Reader, SameFile
+from rclip.store import AWAY, Match, Stamp, Store
+from rclip.walk import USUAL, Skip, walk
 
-_IN_MEMORY_BYTES = 64 << 20
-"""Files up to this size are read once, for digest and decoder both; larger ones twice, but never held whole."""
-
-_DIGEST_BYTES = 16
-_WORKERS = os.cpu_count() or 1
 _STORED_TOGETHER = 1000
 """Files in one transaction at most, where few or none of them need the model."""
-
-_CANNOT_OPEN = "cannot open it: "
-"""Failures that start so are the file system's, not the file's, and are tried again by each run."""
-_LISTED_SUFFIXES = frozenset(suffix.encode() for suffix in image.SUFFIXES)
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and of all that are to be read."""
@@ -84,7 +71,7 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     Adds to `summary` as it goes, so that an interrupted run can say how far it got; what is counted there is stored.
     Raises `StoreError` and `ModelError`; unreadable photos and folders are no errors.
     """
-    found = walk(folder, _LISTED_SUFFIXES, options.skip)
+    found = walk(folder, image.SUFFIXES, options.skip)
     plan = compare(found, store.rows(folder), folder, options.skip, _to_retry(store.failures(folder), options))
     summary += _store_plan(store, plan)
     if plan.pending:
@@ -96,20 +83,20 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
 
 def _to_retry(failures: dict[bytes, str], options: Options) -> set[bytes]:
     """The unreadable files that are tried again although they are unchanged."""
-    return {path for path, reason in failures.items() if options.max_pixels or reason.startswith(_CANNOT_OPEN)}
+    return {path for path, reason in failures.items() if options.max_pixels or reason.startswith(CANNOT_OPEN)}
 
 
 def _read_pending(
-    store: Store, model: Model, folder: bytes, options: Options, plan: "Plan", summary: Summary, progress: Progress
+    store: Store, model: Model, folder: bytes, options: Options, plan: Plan, summary: Summary, progress: Progress
 ) -> None:
     encoder = model.image_encoder(options.device, options.batch_size)
-    reader = _Reader(store, folder, model.resolution, options.max_pixels or image.default_max_pixels())
+    reader = Reader(store, folder, model.resolution, options.max_pixels or image.default_max_pixels())
     writer = _Writer(store, reader, encoder, folder, plan.gone)
     pending = plan.pending
     while pending:
         total = left = len(pending)
         progress(0, total)
-        with closing(reader.read(pending, lambda: 2 * encoder.batch_size + _WORKERS)) as outcomes:
+        with closing(reader.read(pending, lambda: 2 * encoder.batch_size + WORKERS)) as outcomes:
             for batch in _batches(outcomes, encoder):
                 left -= len(batch)
                 summary += writer.write(batch, left)
@@ -131,99 +118,6 @@ def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[lis
         yield batch
 
 
-# --- what to do ------------------------------------------------------------------------------------------------------
-
-
-class Pending(NamedTuple):
-    """A file to be read, and the row of the photo that was at its path before."""
-
-    file: File
-    before: Row | None
-
-
-@dataclass
-class Plan:
-    """How the disk differs from the table."""
-
-    pending: list[Pending] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-    away: list[int] = field(default_factory=list)
-    returned: list[int] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    unlisted: list[Failure] = field(default_factory=list)
-    missing_extras: Counter[image.Extra] = field(default_factory=Counter)
-
-
-def compare(
-    found: Iterable[File | Failure | Unlisted | Empty],
-    rows: Iterator[Row],
-    folder: bytes,
-    skip: Skip,
-    to_retry: Set[bytes] = frozenset(),
-) -> Plan:
-    """Merges a walk of `folder` with the rows below it, both in path order.
-
-    A row is gone only if the walk listed the folder it was in and would have come to it. Raises `StoreError` when
-    `folder` itself cannot be listed.
-    """
-    plan = Plan()
-    row = next(rows, None)
-    for item in found:
-        path = folder + item.path
-        while row and row.path < path:
-            _miss(plan, row, folder, skip)
-            row = next(rows, None)
-        if isinstance(item, Unlisted | Empty):
-            while row and row.path.startswith(path):
-                if isinstance(item, Empty) and row.gone_ns is None:
-                    plan.away.append(row.id)
-                row = next(rows, None)
-            if isinstance(item, Unlisted) and item.reason:
-                _note_unlisted(plan, path, item)
-        elif row and row.path == path:
-            _meet(plan, item, row, path in to_retry)
-            row = next(rows, None)
-        elif isinstance(item, Failure):
-            plan.failures.append(Failure(path, item.reason))
-        else:
-            _plan_to_read(plan, Pending(item, None))
-    while row:
-        _miss(plan, row, folder, skip)
-        row = next(rows, None)
-    return plan
-
-
-def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
-    assert item.reason
-    if not item.path:
-        raise StoreError(f"cannot list {os.fsdecode(path)}: {item.reason}")
-    plan.unlisted.append(Failure(path, item.reason))
-
-
-def _miss(plan: Plan, row: Row, folder: bytes, skip: Skip) -> None:
-    """The walk did not come to this row."""
-    if row.gone_ns in (None, AWAY) and not skip.path(row.path[len(folder) :]):
-        plan.gone.append(row.id)
-
-
-def _meet(plan: Plan, item: File | Failure, row: Row, retry: bool) -> None:
-    """Something is where this row was. A file that cannot be stat'ed now keeps what is known of it."""
-    if isinstance(item, Failure):
-        return
-    if (item.size_bytes, item.mtime_ns) != (row.size_bytes, row.mtime_ns) or retry:
-        _plan_to_read(plan, Pending(item, row))
-    elif row.gone_ns is not None:
-        plan.returned.append(row.id)
-
-
-def _plan_to_read(plan: Plan, pending: Pending) -> None:
-    extra = image.missing_extra(_suffix(pending.file.path))
-    if extra:
-        plan.missing_extras[extra] += 1
-    else:
-        plan.pending.append(pending)
-
-
 def _store_plan(store: Store, plan: Plan) -> Summary:
     """Writes what the comparison alone has shown, if anything."""
     if plan.gone or plan.away or plan.returned or plan.failures:
@@ -242,159 +136,10 @@ def _store_plan(store: Store, plan: Plan) -> Summary:
     )
 
 
-def _suffix(path: bytes) -> str:
-    return path.rpartition(b".")[2].lower().decode("ascii", "replace")
-
-
-# --- reading, in the decoding threads --------------------------------------------------------------------------------
-
-
-class Decoded(NamedTuple):
-    """New bytes, ready for the model."""
-
-    pending: Pending
-    stamp: Stamp
-    digest: bytes
-    pixels: np.ndarray
-    """(S, S, 3) uint8"""
-
-
-class Copy(NamedTuple):
-    """Bytes that are stored already, or on their way there under another name."""
-
-    pending: Pending
-    stamp: Stamp
-    digest: bytes
-
-
-class SameFile(NamedTuple):
-    """A photo that the file system itself says we know; its bytes were not read."""
-
-    pending: Pending
-    stamp: Stamp
-
-
-class Failed(NamedTuple):
-    """A file that cannot be read. It `is_lasting` when that will be so until the file changes."""
-
-    pending: Pending
-    stamp: Stamp
-    digest: bytes | None
-    reason: str
-    is_lasting: bool = True
-
-
-class Lacking(NamedTuple):
-    """A file that could be read with a package that is not installed."""
-
-    pending: Pending
-    stamp: Stamp
-    digest: bytes
-    extra: image.Extra
-
-
-Outcome = Decoded | Copy | SameFile | Failed | Lacking
-
-
-class _Reader:
-    """Turns pending files into outcomes, in threads, in order."""
-
-    def __init__(self, store: Store, folder: bytes, resolution: int, max_pixels: int):
-        self._store = store
-        self._folder = folder
-        self._resolution = resolution
-        self._max_pixels = max_pixels
-        self.lock = threading.Lock()
-        """Around the store and what is claimed."""
-        self._claimed: set[bytes] = set()
-        """Digests of new bytes on their way through decoder and model; other files with them are copies."""
-
-    def read(self, pending: Iterable[Pending], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
-        """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
-        futures: deque[Future[Outcome]] = deque()
-        with ThreadPoolExecutor(_WORKERS, "rclip-decode") as pool:
-            try:
-                for item in pending:
-                    if len(futures) >= ahead():
-                        yield futures.popleft().result()
-                    futures.append(pool.submit(self._read, item))
-                while futures:
-                    yield futures.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def release(self, digests: Iterable[bytes | None]) -> None:
-        """These are stored, or will not be: the next file with such bytes is looked up, or decoded, again."""
-        self._claimed.difference_update(digests)
-
-    def _read(self, pending: Pending) -> Outcome:
-        stamp = Stamp(*pending.file[1:])
-        if self._is_known_file(stamp):
-            return SameFile(pending, stamp)
-        try:
-            with open(self._folder + pending.file.path, "rb") as file:
-                return self._read_open(pending, file)
-        except FileNotFoundError:
-            return Failed(pending, stamp, None, "it vanished before it could be read", is_lasting=False)
-        except OSError as error:
-            return Failed(pending, stamp, None, _CANNOT_OPEN + plain_reason(error))
-
-    def _is_known_file(self, stamp: Stamp) -> bool:
-        """Whether this is a photo we know, renamed or linked to.
-
-        A time in whole seconds proves nothing: archives and copying tools set such times, and inodes are used again.
-        """
-        if stamp.mtime_ns % 1_000_000_000 == 0:
-            return False
-        with self.lock:
-            return self._store.find_identity(stamp) is not None
-
-    def _read_open(self, pending: Pending, file: BinaryIO) -> Outcome:
-        stamp = _stamp(file)
-        stream: BinaryIO = io.BytesIO(file.read()) if stamp.size_bytes <= _IN_MEMORY_BYTES else file
-        digest = hashlib.file_digest(stream, _new_digest).digest()  # type: ignore[arg-type]
-        stream.seek(0)
-        if not self._claim(digest):
-            return Copy(pending, stamp, digest)
-        outcome = self._decode(pending, stamp, digest, stream)
-        if _stamp(file) != stamp:
-            return Failed(pending, stamp, digest, "it changed while it was read", is_lasting=False)
-        return outcome
-
-    def _claim(self, digest: bytes) -> bool:
-        """Whether these bytes are new; if so, they are now this thread's to decode."""
-        with self.lock:
-            if digest in self._claimed or self._store.find_content(digest, b""):
-                return False
-            self._claimed.add(digest)
-            return True
-
-    def _decode(self, pending: Pending, stamp: Stamp, digest: bytes, stream: BinaryIO) -> Outcome:
-        try:
-            pixels = image.pixels(stream, _suffix(pending.file.path), self._resolution, self._max_pixels)
-        except image.NeedsExtra as error:
-            return Lacking(pending, stamp, digest, error.extra)
-        except image.Unreadable as error:
-            return Failed(pending, stamp, digest, str(error))
-        return Decoded(pending, stamp, digest, pixels)
-
-
-def _stamp(file: BinaryIO) -> Stamp:
-    status = os.fstat(file.fileno())
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-
-
-def _new_digest() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=_DIGEST_BYTES)
-
-
-# --- encoding and storing --------------------------------------------------------------------------------------------
-
-
 class _Writer:
     """Takes outcomes, batch by batch, through the model into the store."""
 
-    def __init__(self, store: Store, reader: _Reader, encoder: ImageEncoder, folder: bytes, gone: Iterable[int]):
+    def __init__(self, store: Store, reader: Reader, encoder: ImageEncoder, folder: bytes, gone: Iterable[int]):
         self._store = store
         self._reader = reader
         self._encoder = encoder

@@ -65,13 +65,19 @@ class Skip(NamedTuple):
 USUAL = Skip()
 
 
+def suffix(name: bytes) -> str:
+    """What comes after the last dot of a file's name, in lower case."""
+    _, dot, ending = name.rpartition(b".")
+    return ending.lower().decode("ascii", "replace") if dot else ""
+
+
 class _Folder(NamedTuple):
     """A folder that the walk has still to go into; the path ends in a slash."""
 
     path: bytes
 
 
-def walk(root: bytes, suffixes: Set[bytes], skip: Skip = USUAL) -> Iterator[File | Failure | Unlisted | Empty]:
+def walk(root: bytes, suffixes: Set[str], skip: Skip = USUAL) -> Iterator[File | Failure | Unlisted | Empty]:
     """All files below `root` whose name ends in one of `suffixes` (lower case, without the dot), in path order.
 
     Links to files are files; links to folders are not followed, so there are no loops. What cannot be read is yielded,
@@ -89,7 +95,7 @@ def walk(root: bytes, suffixes: Set[bytes], skip: Skip = USUAL) -> Iterator[File
 
 
 def _look_into(
-    root: bytes, folder: bytes, suffixes: Set[bytes], skip: Skip
+    root: bytes, folder: bytes, suffixes: Set[str], skip: Skip
 ) -> Iterator[File | Failure | Unlisted | Empty | _Folder]:
     """What one folder holds, in path order."""
     try:
@@ -105,15 +111,10 @@ def _look_into(
         name = entry.name
         if path.endswith(SEPARATOR):
             yield Unlisted(path, None) if skip.folder(name) else _Folder(path)
-        elif _suffix(name) in suffixes and not skip.file(name):
+        elif suffix(name) in suffixes and not skip.file(name):
             found = _stat(path, entry)
             if found:
                 yield found
-
-
-def _suffix(name: bytes) -> bytes:
-    _, dot, suffix = name.rpartition(b".")
-    return suffix.lower() if dot else b""
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

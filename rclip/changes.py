@@ -1,0 +1,102 @@
+"""How the photos on disk differ from the index: a merge of the walk with the table, both in path order."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rclip import image
+from rclip.errors import Failure, StoreError
+from rclip.store import AWAY, Row
+from rclip.walk import Empty, File, Skip, Unlisted, suffix
+
+
+class Pending(NamedTuple):
+    """A file to be read, and the row of the photo that was at its path before."""
+
+    file: File
+    before: Row | None
+
+
+@dataclass
+class Plan:
+    """How the disk differs from the table."""
+
+    pending: list[Pending] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    away: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    unlisted: list[Failure] = field(default_factory=list)
+    missing_extras: Counter[image.Extra] = field(default_factory=Counter)
+
+
+def compare(
+    found: Iterable[File | Failure | Unlisted | Empty],
+    rows: Iterator[Row],
+    folder: bytes,
+    skip: Skip,
+    to_retry: Set[bytes] = frozenset(),
+) -> Plan:
+    """Merges a walk of `folder` with the rows below it, both in path order.
+
+    A row is gone only if the walk listed the folder it was in and would have come to it. Raises `StoreError` when
+    `folder` itself cannot be listed.
+    """
+    plan = Plan()
+    row = next(rows, None)
+    for item in found:
+        path = folder + item.path
+        while row and row.path < path:
+            _miss(plan, row, folder, skip)
+            row = next(rows, None)
+        if isinstance(item, Unlisted | Empty):
+            while row and row.path.startswith(path):
+                if isinstance(item, Empty) and row.gone_ns is None:
+                    plan.away.append(row.id)
+                row = next(rows, None)
+            if isinstance(item, Unlisted) and item.reason:
+                _note_unlisted(plan, path, item)
+        elif row and row.path == path:
+            _meet(plan, item, row, path in to_retry)
+            row = next(rows, None)
+        elif isinstance(item, Failure):
+            plan.failures.append(Failure(path, item.reason))
+        else:
+            _plan_to_read(plan, Pending(item, None))
+    while row:
+        _miss(plan, row, folder, skip)
+        row = next(rows, None)
+    return plan
+
+
+def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
+    assert item.reason
+    if not item.path:
+        raise StoreError(f"cannot list {os.fsdecode(path)}: {item.reason}")
+    plan.unlisted.append(Failure(path, item.reason))
+
+
+def _miss(plan: Plan, row: Row, folder: bytes, skip: Skip) -> None:
+    """The walk did not come to this row."""
+    if row.gone_ns in (None, AWAY) and not skip.path(row.path[len(folder) :]):
+        plan.gone.append(row.id)
+
+
+def _meet(plan: Plan, item: File | Failure, row: Row, retry: bool) -> None:
+    """Something is where this row was. A file that cannot be stat'ed now keeps what is known of it."""
+    if isinstance(item, Failure):
+        return
+    if (item.size_bytes, item.mtime_ns) != (row.size_bytes, row.mtime_ns) or retry:
+        _plan_to_read(plan, Pending(item, row))
+    elif row.gone_ns is not None:
+        plan.returned.append(row.id)
+
+
+def _plan_to_read(plan: Plan, pending: Pending) -> None:
+    extra = image.missing_extra(suffix(pending.file.path))
+    if extra:
+        plan.missing_extras[extra] += 1
+    else:
+        plan.pending.append(pending)
