@@ -1,7 +1,7 @@
 """Models of the right shape with random weights, which take as long as trained ones: no benchmark needs a download.
 
     random_models.py checkpoint FILE   a ViT-B/32 as OpenAI publishes them: a state dict, most of it float16
-    random_models.py onnx FOLDER       visual.onnx and textual.onnx as the older rclip 3 publishes them
+    random_models.py onnx FOLDER       what the older rclip 3 would download: visual.onnx, textual.onnx, the vocabulary
 
 The second follows that program's own `scripts/convert_model.py`: the TorchScript exporter, opset 18, float32, "input"
 and "output" with a free batch dimension. Its model is OpenCLIP's ViT-B-32-256, which differs from CLIP's ViT-B/32 in
@@ -9,6 +9,7 @@ taking 256 pixels (64 patches for 49) and in the plain GELU. Needs the `onnx` pa
 """
 
 import os
+import shutil
 import sys
 import warnings
 
@@ -33,6 +34,8 @@ def write_checkpoint(path: str) -> None:
 
 
 def write_onnx(folder: str) -> None:
+    os.makedirs(folder, exist_ok=True)
+    shutil.copy(os.path.join(os.path.dirname(clip.model.__file__), "bpe_simple_vocab_16e6.txt.gz"), folder)
     model = _clip(resolution=256)
     for block in (*model.visual.transformer.resblocks, *model.transformer.resblocks):
         block.mlp.gelu = torch.nn.GELU()

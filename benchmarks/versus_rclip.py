@@ -5,7 +5,8 @@
 
 Measured is what a person waits for: a whole process, from its start to its end, wall time and peak memory. The two run
 in turns, in the same folder, with the same arguments, on warm disk caches. Before a case each has run once, so that
-whatever it derives from its index is there; that run is the column "first".
+whatever it derives from its index is there; that run is the column "first s". "cpu s" is the processor time of all cores
+in the median, which a busy machine changes least. Memory counts mapped files.
 
 The older program ("peer" below) is installed with pip into an environment of its own. Both get models with random
 weights. It runs OpenCLIP's ViT-B-32-256, which takes 256 pixels where OpenAI's ViT-B/32 takes 224, and so has 65 tokens
@@ -24,8 +25,7 @@ import sys
 import venv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from importlib import metadata, util
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,6 +144,11 @@ class Tool:
     name: str
     command: list[str]
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of Python and of the packages that decide its speed."""
+        raise NotImplementedError
+
     def new_data_dir(self, data_dir: Path) -> None:
         """An empty data folder with the models in place."""
         raise NotImplementedError
@@ -195,7 +200,7 @@ class Ours(Tool):
         with self._open(data_dir, library) as opened:
             return opened.stats().photos
 
-    @cached_property
+    @property
     def versions(self) -> dict[str, str]:
         packages = ("rclip", "torch", "numpy", "pillow")
         return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
@@ -204,7 +209,6 @@ class Ours(Tool):
 class Peer(Tool):
     name = "peer"
     _SUBFOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
-    _VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
     def __init__(self, scratch: Path, environment_dir: Path):
         self._models = scratch / "models" / "peer"
@@ -219,7 +223,7 @@ class Peer(Tool):
             say(f"installing {PEER} into {self._environment}")
             venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(self._environment)
             run_quietly([str(self._python), "-m", "pip", "install", PEER])
-        if not (self._models / "textual.onnx").exists():
+        if not self._models.exists():
             self._write_models()
 
     def _installed_version(self) -> str:
@@ -231,14 +235,7 @@ class Peer(Tool):
         run_quietly(
             [sys.executable, "-m", "pip", "install", "--no-deps", "--upgrade", "--target", self._packages, *packages]
         )
-        partial = self._models.with_suffix(".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        write_models("onnx", partial, PYTHONPATH=str(self._packages))
-        spec = util.find_spec("clip")
-        assert spec
-        assert spec.submodule_search_locations
-        shutil.copy(Path(spec.submodule_search_locations[0]) / self._VOCABULARY, partial)
-        partial.rename(self._models)
+        write_models("onnx", self._models, PYTHONPATH=str(self._packages))
 
     def new_data_dir(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True)
@@ -272,14 +269,15 @@ class Peer(Tool):
             "names = {d.name.lower() for d in m.distributions()} & {'rclip', 'onnxruntime', 'numpy', 'pillow'}\n"
             "print(json.dumps({'python': platform.python_version()} | {n: m.version(n) for n in sorted(names)}))"
         )
-        return dict(json.loads(subprocess.check_output([self._python, "-c", script], text=True)))
+        return dict(json.loads(subprocess.check_output([self._python, "-I", "-c", script], text=True)))
 
 
 def write_models(kind: str, target: Path, **variables: str) -> None:
     """In a process of its own, because it imports torch."""
     say(f"writing random models: {target}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    run_quietly([sys.executable, str(HERE / "random_models.py"), kind, str(target)], **variables)
+    partial = target.with_name(target.name + ".partial")
+    run_quietly([sys.executable, str(HERE / "random_models.py"), kind, str(partial)], **variables)
+    partial.rename(target)
 
 
 def run_quietly(command: Sequence[str | Path], **variables: str) -> None:
@@ -447,6 +445,7 @@ class Measured:
             "first_s": self.first and self.first.seconds,
             "min_s": min(seconds),
             "median_s": self.median_s,
+            "median_cpu_s": statistics.median(run.cpu_seconds for run in self.runs),
             "max_s": max(seconds),
             "photos_per_s": self.new_photos / self.median_s if self.new_photos else None,
             "peak_bytes": max(run.peak_bytes for run in self.runs),
@@ -558,7 +557,7 @@ def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-COLUMNS = ("case", "", "min s", "median s", "max s", "first s", "photos/s", "peak MB", "peer/ours")
+COLUMNS = ("case", "", "min s", "median s", "max s", "cpu s", "first s", "photos/s", "peak MB", "peer/ours")
 
 
 def print_table(results: Sequence[dict[str, Any]]) -> None:
@@ -582,7 +581,7 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (
             result["label"] if tool == "ours" else "",
             tool,
-            *(_number(numbers[key], 3) for key in ("min_s", "median_s", "max_s", "first_s")),
+            *(_number(numbers[key], 3) for key in ("min_s", "median_s", "max_s", "median_cpu_s", "first_s")),
             _number(numbers["photos_per_s"], 1),
             _number(numbers["peak_bytes"] / 1e6, 0),
             f"{result['ratio']:.2f}" if tool == "peer" else "",

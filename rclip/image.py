@@ -69,7 +69,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION_OF_RAW_FLIP = {3: 3, 5: 8, 6: 6}  # LibRaw's `flip` in EXIF's terms
+_ORIENTATION_OF_RAW_FLIP = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}  # LibRaw's `flip` in EXIF's terms
 
 
 class Unreadable(Exception):
@@ -98,7 +98,11 @@ def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> n
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture in a format known here"
+        return "damaged, or not a picture in a format known here"
+    if str(error).startswith("Generic Error"):  # pillow_jxl's word for everything, with advice for developers
+        return "damaged JPEG XL"
+    if error.args and isinstance(error.args[0], bytes):  # rawpy's
+        return f"LibRaw: {error.args[0].decode(errors='replace')}"
     return plain_reason(error)
 
 
@@ -116,15 +120,19 @@ def default_max_pixels() -> int:
 
 def _open(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> tuple[Image.Image, int]:
     """The picture, not yet decoded where Pillow can wait, and its EXIF orientation (1 when upright)."""
-    head = stream.read(16)
+    head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise Unreadable("the file is empty")
     if suffix in RAW.suffixes and not _is_plain_picture(head):
         opened = _open_raw(stream, resolution, max_pixels)
         if opened:
+            _refuse_above(max_pixels, *opened[0].size)
             return opened
     extras = [extra.register() for extra in (HEIF, JXL) if extra.recognizes(head)]
+    if JXL.recognizes(head):  # it is decoded when it is opened
+        _refuse_above(max_pixels, *_jxl_size(stream))
+        stream.seek(0)
     image = Image.open(stream, formats=extras or _FORMATS)
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (2 * resolution, 2 * resolution))
@@ -139,8 +147,9 @@ def _refuse_above(max_pixels: int, width: int, height: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format in ("HEIF", "JXL"):
-        return 1  # their decoders have turned the picture already
+    is_jpeg_in_jxl = image.format == "JXL" and getattr(image, "jpeg", False)
+    if image.format in ("HEIF", "JXL", "TIFF") and not is_jpeg_in_jxl:
+        return 1  # their decoders turn the picture themselves
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # broken EXIF must not cost the picture
@@ -149,6 +158,51 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_plain_picture(head: bytes) -> bool:
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8"))
+
+
+_JXL_ASPECT_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+
+
+def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
+    """Width and height as a JPEG XL's header has them (ISO/IEC 18181-1, SizeHeader)."""
+    bits = int.from_bytes(_jxl_codestream_start(stream)[2:], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    in_eights = take(1)
+
+    def side() -> int:
+        return (take(5) + 1) * 8 if in_eights else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = _JXL_ASPECT_RATIOS.get(take(3))
+    width = height * ratio[0] // ratio[1] if ratio else side()
+    return width, height
+
+
+def _jxl_codestream_start(stream: BinaryIO) -> bytes:
+    """Its first 16 bytes, which may lie in a box behind others. Empty when there is none."""
+    start = stream.read(16)
+    if start.startswith(b"\xff\x0a"):
+        return start
+    box_at = 0
+    while len(start) >= 8:
+        size, kind, content_at = int.from_bytes(start[:4], "big"), start[4:8], box_at + 8
+        if size == 1:
+            size, content_at = int.from_bytes(start[8:16], "big"), box_at + 16
+        if kind in (b"jxlc", b"jxlp"):
+            stream.seek(content_at + (4 if kind == b"jxlp" else 0))  # a part is numbered first
+            return stream.read(16)
+        if size < 8:  # 0: up to the end
+            break
+        box_at += size
+        stream.seek(box_at)
+        start = stream.read(16)
+    return b""
 
 
 def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> tuple[Image.Image, int] | None:
@@ -177,7 +231,7 @@ def _raw_preview(raw: "rawpy.RawPy", resolution: int) -> tuple[Image.Image, int]
 
     try:
         thumbnail = raw.extract_thumb()
-    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+    except rawpy.LibRawError:  # there is none, or it is broken or of a kind unknown
         return None
     orientation = _ORIENTATION_OF_RAW_FLIP.get(raw.sizes.flip, 1)
     if thumbnail.format == rawpy.ThumbFormat.JPEG:
@@ -216,12 +270,15 @@ def _resizable(image: Image.Image) -> Image.Image:
     if mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info:
         image.load()
         return image
+    if mode.startswith("I") or mode == "F":
+        samples = np.asarray(image)
+        if "transparency" in image.info:
+            samples = np.where(samples == image.info["transparency"], 0xFFFF, samples)
+        return Image.fromarray(_to_8_bits(samples))
     if mode in ("P", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     if mode == "1":
         return image.convert("L")
-    if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(image)))
     if mode == "LAB":
         return _from_lab(image)
     return image.convert("RGB")
@@ -265,9 +322,9 @@ class Extra(NamedTuple):
     package: str
 
     def recognizes(self, head: bytes) -> bool:
-        """Whether a file that starts with `head` (16 bytes) is of this family, whatever it is called."""
+        """Whether a file that starts with `head` (`_HEAD_BYTES`) is of this family, whatever it is called."""
         if self.name == "HEIC":
-            return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+            return head[4:8] == b"ftyp" and _is_heic(head[8:12], head[16 : int.from_bytes(head[:4], "big")])
         return self.name == "JPEG XL" and head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"))
 
     def installed(self) -> bool:
@@ -288,7 +345,17 @@ class NeedsExtra(Unreadable):
         self.extra = extra
 
 
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEAD_BYTES = 64
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+_SHARED_BRANDS = (b"mif1", b"msf1")
+
+
+def _is_heic(brand: bytes, other_brands: bytes) -> bool:
+    """AVIF comes in the same container, and at times under the brand of both."""
+    return brand in _HEIC_BRANDS or (
+        brand in _SHARED_BRANDS and b"avif" not in other_brands and b"avis" not in other_brands
+    )
+
 
 HEIF = Extra("HEIC", frozenset({"heic", "heif", "hif"}), "pillow_heif", "pillow-heif")
 JXL = Extra("JPEG XL", frozenset({"jxl"}), "pillow_jxl", "pillow-jxl-plugin")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rclip import datadir, search
 from rclip import query as queries
-from rclip import search
 from rclip.errors import UsageError, plain_reason
 from rclip.models import DEFAULT, Model
 from rclip.store import Record, Store
@@ -92,7 +92,7 @@ class Library:
         self._batch_size = batch_size
         self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
         self._notify = notify
-        self._data_dir = os.path.abspath(data_dir or default_data_dir())
+        self._data_dir = os.path.abspath(data_dir or datadir.default())
         self._model = Model(model, self._data_dir, notify)
 
     def __enter__(self) -> "Library":
@@ -221,16 +221,6 @@ class Library:
             weights_path=self._model.folder,
             weights_bytes=_folder_bytes(self._model.folder),
         )
-
-
-def default_data_dir() -> str:
-    """`RCLIP_DATADIR`, else the platform's folder for a user's data."""
-    from_environment = os.environ.get("RCLIP_DATADIR")
-    if from_environment:
-        return from_environment
-    import platformdirs
-
-    return platformdirs.user_data_dir("rclip", appauthor=False)
 
 
 def _resolve(directory: StrPath) -> _Folder:

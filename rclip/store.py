@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rclip import datadir
 from rclip.errors import StoreError
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
@@ -109,7 +110,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
         with suppress(OSError):
-            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            datadir.make_private(os.path.dirname(self.path))
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         if os.access(self.path, os.W_OK):
             return self._try_connect(self.path)

@@ -7,8 +7,9 @@ byte by byte. All of it is deterministic.
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +102,36 @@ def _by_pillow(format_name: str, mode: str | None = None, **options: object) -> 
     return lambda picture: saved(picture.convert(mode) if mode else picture, format_name, **options)
 
 
+def jxl_of_jpeg(stored: Image.Image, orientation: int, keeps_jpeg: bool) -> bytes:
+    """A JPEG with an orientation, repacked as JPEG XL; `keeps_jpeg` if the very JPEG can be unpacked again.
+
+    The orientation stands in its EXIF block and in the codestream's header too.
+    """
+    import pillow_jxl
+
+    jpeg = saved(stored, "JPEG", quality=95, exif=exif(orientation))
+    packed = pillow_jxl.Encoder(mode="RGB", lossless=True)(jpeg, *stored.size, jpeg_encode=True)
+    return packed if keeps_jpeg else b"".join(box for kind, box in _boxes(packed) if kind != b"jbrd")
+
+
+def _boxes(file: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes of a file in the ISO media format: each one's kind, and the whole of it."""
+    start = 0
+    while start < len(file):
+        size, kind = struct.unpack_from(">I4s", file, start)
+        end = start + size if size else len(file)
+        yield kind, file[start:end]
+        start = end
+
+
+def jxl_header(width: int, height: int) -> bytes:
+    """The start of a JPEG XL that claims this size, up to 2**30 a side, and has no pixels."""
+    bits, length = 0, 0
+    for value, count in ((0, 1), (3, 2), (height - 1, 30), (0, 3), (3, 2), (width - 1, 30)):
+        bits, length = bits | value << length, length + count
+    return b"\xff\x0a" + bits.to_bytes(16, "little")
+
+
 def first_of_two(picture: Image.Image, format_name: str, **options: object) -> bytes:
     """An animation, or whatever the format calls it, that starts with `picture` and goes on with a grey frame."""
     other = Image.new(picture.mode, picture.size, "gray")
@@ -144,12 +175,12 @@ def png(samples: np.ndarray, *chunks: tuple[bytes, bytes], size: tuple[int, int]
     rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(len(samples), -1)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     body = (
-        _png_chunk(kind, content) for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]
+        png_chunk(kind, content) for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
+def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
@@ -182,33 +213,37 @@ def _rationals(values: Iterable[float]) -> np.ndarray:
 
 
 _TIFF_TYPES = {"|u1": 1, "|S1": 2, "<u2": 3, "<u4": 4, "<i4": 10}
+_TIFF_HEADER = struct.Struct("<2sHI")
 _STRIP_OFFSETS, _STRIP_BYTE_COUNTS, _SUB_DIRECTORIES = 273, 279, 330
 
 
 def _tiff(main: _Directory, *others: _Directory) -> bytes:
-    """A TIFF file with `main` as its first picture and the others as sub-directories of it."""
-    file = bytearray(struct.pack("<2sHI", b"II", 42, 0))
+    """A TIFF file with `main` as its first picture and the others as sub-directories of it; pixels come last."""
+    directories = [main, *others]
+    placed = [tags | {_STRIP_OFFSETS: _longs(0), _STRIP_BYTE_COUNTS: _longs(len(strip))} for tags, strip in directories]
+    if others:
+        placed[0][_SUB_DIRECTORIES] = _longs(*range(len(others)))
+    *starts, strip_start = accumulate((len(_directory_bytes(tags, 0)) for tags in placed), initial=_TIFF_HEADER.size)
+    if others:
+        placed[0][_SUB_DIRECTORIES] = _longs(*starts[1:])
+    for tags, (_, strip) in zip(placed, directories, strict=True):
+        tags[_STRIP_OFFSETS] = _longs(strip_start)
+        strip_start += len(strip)
+    blocks = [_directory_bytes(tags, start) for tags, start in zip(placed, starts, strict=True)]
+    return _TIFF_HEADER.pack(b"II", 42, starts[0]) + b"".join(blocks + [strip for _, strip in directories])
 
-    def append(content: bytes) -> int:
-        file.extend(b"\0" * (len(file) % 2))
-        offset = len(file)
-        file.extend(content)
-        return offset
 
-    def append_directory(directory: _Directory, **more: np.ndarray) -> int:
-        places = {_STRIP_OFFSETS: _longs(append(directory.strip)), _STRIP_BYTE_COUNTS: _longs(len(directory.strip))}
-        entries = []
-        for tag, values in sorted((directory.tags | places).items()):
-            content = values.tobytes()
-            field = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack("<I", append(content))
-            entries.append(struct.pack("<HHI4s", tag, _TIFF_TYPES[values.dtype.str], len(values), field))
-        return append(struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", 0))
-
-    found = [append_directory(other) for other in others]
-    if found:
-        main = main._replace(tags=main.tags | {_SUB_DIRECTORIES: _longs(*found)})
-    struct.pack_into("<I", file, 4, append_directory(main))
-    return bytes(file)
+def _directory_bytes(tags: dict[int, np.ndarray], start: int) -> bytes:
+    """A directory that lies at `start` in its file, with the values that do not fit into it behind it."""
+    behind = start + 2 + 12 * len(tags) + 4
+    entries, values_behind = b"", b""
+    for tag, values in sorted(tags.items()):
+        content = values.tobytes()
+        if len(content) > 4:
+            content, values_behind = struct.pack("<I", behind + len(values_behind)), values_behind + content
+            values_behind += b"\0" * (len(values_behind) % 2)
+        entries += struct.pack("<HHI4s", tag, _TIFF_TYPES[values.dtype.str], len(values), content)
+    return struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0) + values_behind
 
 
 def _tiff_tags(width: int, height: int, bits: int, channels: int, photometric: int, compression: int = 1) -> dict:
@@ -233,10 +268,11 @@ _XYZ_TO_LINEAR_SRGB = (3.2405, -1.5371, -0.4985, -0.9693, 1.8760, 0.0416, 0.0556
 _WHITE_LEVEL = 16_000
 
 
-def dng(stored: Image.Image, orientation: int = 1, preview: bytes | None = None) -> bytes:
+def dng(stored: Image.Image, orientation: int = 1, preview: bytes | Image.Image | None = None) -> bytes:
     """A camera's RAW file: the sensor's samples of `stored`, 16 bits each behind a Bayer filter, uncompressed.
 
-    The camera it names sees linear sRGB under daylight. `preview` is a JPEG of its own to put beside the samples.
+    The camera it names sees linear sRGB under daylight. `preview` is put beside the samples, pixel by pixel or, when it
+    is bytes, as the JPEG that they are.
     """
     width, height = stored.size
     tags = _tiff_tags(width, height, 16, channels=1, photometric=32803) | {
@@ -267,9 +303,14 @@ def _bayer_samples(stored: Image.Image) -> np.ndarray:
     return seen.round().astype("<u2")
 
 
-def _preview_directory(jpeg: bytes) -> _Directory:
-    width, height = Image.open(io.BytesIO(jpeg)).size
-    return _Directory(_tiff_tags(width, height, 8, 3, photometric=6, compression=7) | {254: _longs(1)}, jpeg)
+def _preview_directory(preview: bytes | Image.Image) -> _Directory:
+    if isinstance(preview, bytes):
+        strip, compression, photometric = preview, 7, 6
+        width, height = Image.open(io.BytesIO(preview)).size
+    else:
+        strip, compression, photometric = preview.tobytes(), 1, 2
+        width, height = preview.size
+    return _Directory(_tiff_tags(width, height, 8, 3, photometric, compression) | {254: _longs(1)}, strip)
 
 
 def _dng_with_preview(picture: Image.Image) -> bytes:

@@ -32,7 +32,9 @@ def read_checkpoint(path: str) -> tuple[dict[str, np.ndarray], int]:
     taken. Raises `ModelError` for what is no CLIP checkpoint.
     """
     try:
-        model = clip.model.build_model(_state_dict(path)).float()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what OpenAI ships
+            model = clip.model.build_model(_state_dict(path)).float()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
     except Exception as error:  # torch raises anything at all on other files

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from rclip import datadir
 from rclip.errors import ModelError, plain_reason
 from rclip.models import checkpoints, tensors, tokenizer
 from rclip.models.checkpoints import Checkpoint
@@ -89,7 +90,7 @@ def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) 
 def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     size = sum(array.nbytes for array in arrays.values())
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        datadir.make_private(os.path.dirname(path))
         tensors.write(path, arrays, metadata)
     except OSError as error:
         reason = plain_reason(error)

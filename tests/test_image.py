@@ -1,0 +1,522 @@
+"""Files of every format in, pixels out: compared with what clip's own preprocessing makes of the same picture."""
+
+import io
+import random
+import struct
+
+import clip.clip
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+from rclip import image
+from tests import pictures
+
+RESOLUTION = 224
+NO_LIMIT = 10**9
+
+# Mean absolute differences, in levels of 0…255, between what we show the model and what clip would.
+EXACT = 0.05  # now and then a pixel is rounded the other way
+NEAR = 0.3  # colours averaged before they are converted, or converted before they are averaged
+LOSSY = 1.5  # what the encoder threw away
+DITHERED = 2.5
+DEVELOPED = 10.0  # LibRaw brightens, and sees a quarter of the colours in each pixel
+
+MEAN = np.array((0.48145466, 0.4578275, 0.40821073))
+SPREAD = np.array((0.26862954, 0.26130258, 0.27577711))
+
+
+def as_clip_sees(upright: Image.Image, resolution: int = RESOLUTION) -> np.ndarray:
+    """The pixels that clip's own preprocessing gives its model, with its normalization undone."""
+    normalized = clip.clip._transform(resolution)(upright.convert("RGB")).numpy().transpose(1, 2, 0)
+    return ((normalized * SPREAD + MEAN) * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def decode(
+    data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT
+) -> np.ndarray:
+    got = image.pixels(io.BytesIO(data), suffix, resolution, max_pixels)
+    assert got.shape == (resolution, resolution, 3)
+    assert got.dtype == np.uint8
+    return got
+
+
+def difference(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(got.astype(int) - expected.astype(int)).mean())
+
+
+def assert_shows(data: bytes, upright: Image.Image, within: float, suffix: str = "jpg") -> None:
+    assert difference(decode(data, suffix), as_clip_sees(upright)) <= within
+
+
+def unreadable(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> str:
+    """The reason for which this is refused; it must be one line."""
+    with pytest.raises(image.Unreadable) as refusal:
+        image.pixels(io.BytesIO(data), suffix, resolution, max_pixels)
+    reason = str(refusal.value)
+    assert reason
+    assert reason == " ".join(reason.split())
+    return reason
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+
+
+# Pillow warns of much that it finds in damaged files and goes on; pytest would make errors of its warnings.
+tolerates_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
+
+LOSSLESS = frozenset("png apng tif tiff bmp dib jp2 j2k jpf jpx pnm ppm pgm pbm pfm psd qoi jxl".split())
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+def test_a_file_of_each_suffix_shows_its_picture(suffix: str) -> None:
+    picture = pictures.drawn()
+    held = picture.convert({"pgm": "L", "pfm": "L", "pbm": "1"}.get(suffix, "RGB"))
+    within = EXACT if suffix in LOSSLESS else DITHERED if suffix == "gif" else LOSSY
+    assert_shows(pictures.encode(picture, suffix), held, within, suffix)
+
+
+def test_a_gif_shows_the_colors_of_its_palette() -> None:
+    data = pictures.encode(pictures.drawn(), "gif")
+    assert_shows(data, Image.open(io.BytesIO(data)).convert("RGB"), EXACT)
+
+
+@pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "AVIF", "TIFF", "MPO", "HEIF"])
+def test_an_animation_shows_its_first_frame(format_name: str) -> None:
+    picture = pictures.drawn()
+    within = DITHERED if format_name == "GIF" else LOSSY
+    assert_shows(pictures.first_of_two(picture, format_name), picture, within)
+
+
+@pytest.mark.parametrize("suffix", sorted(image.HEIF.suffixes))
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"hevm", b"mif1", b"msf1"])
+def test_heic_is_known_by_any_of_its_brands(suffix: str, brand: bytes) -> None:
+    data = pictures.encode(pictures.drawn(), "heic")
+    assert_shows(data[:8] + brand + data[12:], pictures.drawn(), LOSSY, suffix)
+
+
+def test_avif_under_the_brand_that_it_shares_with_heic() -> None:
+    data = pictures.encode(pictures.drawn(), "avif")
+    assert data[8:12] == b"avif"
+    assert_shows(data[:8] + b"mif1" + data[12:], pictures.drawn(), LOSSY, "avif")
+
+
+@pytest.mark.parametrize(
+    ("true_suffix", "named"),
+    [("png", "jpg"), ("jpg", "png"), ("heic", "jpg"), ("jxl", "jpg"), ("avif", "heic"), ("webp", "jxl")]
+    + [(true, "arw") for true in ("jpg", "png", "webp", "gif", "heic", "jxl", "avif", "bmp")]
+    + [(true, "dng") for true in ("tif", "jpg", "jp2", "psd")],
+)
+def test_content_counts_and_not_the_suffix(true_suffix: str, named: str) -> None:
+    within = DITHERED if true_suffix == "gif" else LOSSY
+    assert_shows(pictures.encode(pictures.drawn(), true_suffix), pictures.drawn(), within, named)
+
+
+# --- RAW -------------------------------------------------------------------------------------------------------------
+
+
+def as_jpeg(picture: Image.Image, longest_side: int) -> bytes:
+    smaller = picture.copy()
+    smaller.thumbnail((longest_side, longest_side))
+    return pictures.saved(smaller, "JPEG", quality=95)
+
+
+@pytest.mark.parametrize("suffix", sorted(image.RAW.suffixes))
+def test_raw_without_a_preview_is_developed(suffix: str) -> None:
+    got = decode(pictures.dng(pictures.red_and_blue()), suffix)
+    assert difference(got, as_clip_sees(pictures.red_and_blue())) <= DEVELOPED
+    dark, red, blue = (got[rows, columns].mean(axis=(0, 1)) for rows, columns in _PARTS_OF_RED_AND_BLUE)
+    assert dark.max() < 60
+    assert red[0] > 180 > 80 > red[1:].max()
+    assert blue[2] > 180 > 80 > blue[:2].max()
+
+
+_PARTS_OF_RED_AND_BLUE = (
+    (slice(0, 40), slice(None)),
+    (slice(80, None), slice(0, 100)),
+    (slice(80, None), slice(124, None)),
+)
+
+
+def test_the_developed_picture_is_the_one_photographed() -> None:
+    assert_shows(pictures.dng(pictures.drawn()), pictures.drawn(), DEVELOPED, "dng")
+
+
+def test_a_large_preview_is_shown_in_place_of_the_sensors_samples() -> None:
+    preview = as_jpeg(pictures.drawn(), 400)
+    assert_shows(pictures.dng(pictures.red_and_blue(), preview=preview), pictures.drawn(), LOSSY, "nef")
+
+
+def test_a_preview_smaller_than_the_model_needs_is_passed_over() -> None:
+    preview = as_jpeg(pictures.drawn(), RESOLUTION)  # its short side is shorter
+    assert_shows(pictures.dng(pictures.red_and_blue(), preview=preview), pictures.red_and_blue(), DEVELOPED, "nef")
+
+
+@tolerates_warnings
+def test_a_preview_that_is_cut_off_does_not_cost_the_picture() -> None:
+    preview = as_jpeg(pictures.drawn(), 400)
+    data = pictures.dng(pictures.red_and_blue(), preview=preview)
+    assert_shows(data[: -len(preview) // 2], pictures.red_and_blue(), DEVELOPED, "nef")
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("preview_kind", ["none", "JPEG", "JPEG with EXIF", "uncompressed"])
+def test_raw_is_turned_upright_once(preview_kind: str, orientation: int) -> None:
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    preview = {
+        "none": None,
+        "JPEG": pictures.saved(stored, "JPEG", quality=95),
+        "JPEG with EXIF": pictures.saved(stored, "JPEG", quality=95, exif=pictures.exif(orientation)),
+        "uncompressed": stored,
+    }[preview_kind]
+    within = LOSSY if preview else DEVELOPED
+    assert_shows(pictures.dng(stored, orientation, preview), pictures.drawn(), within, "dng")
+
+
+# --- orientation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "MPO"])
+def test_exif_orientation_is_obeyed_once(format_name: str, orientation: int) -> None:
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    data = pictures.saved(stored, format_name, exif=pictures.exif(orientation))
+    assert_shows(data, pictures.drawn(), LOSSY)
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_a_compressed_tiff_which_pillow_reads_by_another_way_is_turned_once_too(
+    compression: str, orientation: int
+) -> None:
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    data = pictures.saved(stored, "TIFF", compression=compression, exif=pictures.exif(orientation))
+    assert_shows(data, pictures.drawn(), LOSSY)
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("keeps_jpeg", [True, False])
+def test_a_jpeg_repacked_as_jpeg_xl_is_turned_once(keeps_jpeg: bool, orientation: int) -> None:
+    """Its decoder gives the JPEG back as it was, but turns what it decodes itself."""
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    assert_shows(pictures.jxl_of_jpeg(stored, orientation, keeps_jpeg), pictures.drawn(), LOSSY, "jxl")
+
+
+@pytest.mark.parametrize("use_container", [True, False])
+def test_jpeg_xl_goes_by_its_own_header_and_not_by_exif(use_container: bool) -> None:
+    """So says its standard; pillow_jxl writes an EXIF block without minding what is in it."""
+    data = pictures.saved(
+        pictures.drawn(), "JXL", lossless=True, use_container=use_container, exif=pictures.exif(6)
+    )
+    assert_shows(data, pictures.drawn(), EXACT, "jxl")
+
+
+def test_orientation_of_a_png_is_obeyed_behind_its_pixels_too() -> None:
+    stored = pictures.as_stored(pictures.drawn(), 6)
+    data = pictures.png(np.asarray(stored))
+    end = data.index(b"IEND") - 4
+    block = pictures.png_chunk(b"eXIf", pictures.exif(6).removeprefix(b"Exif\0\0"))
+    assert_shows(data[:end] + block + data[end:], pictures.drawn(), EXACT, "png")
+
+
+BROKEN_EXIF = {
+    "empty": b"Exif\0\0",
+    "noise": b"Exif\0\0" + random.Random(0).randbytes(200),
+    "cut off": pictures.exif(6)[:-20],
+    "directory outside": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+    "directory in itself": b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + struct.pack("<HHII", 0x0112, 4, 1, 8),
+    "orientation 0": pictures.exif(0),
+    "orientation 9": pictures.exif(9),
+    "orientation as text": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4sI", 0x0112, 2, 4, b"six\0", 0),
+    "two orientations": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x0112, 3, 2, 6, 6, 0),
+    "half a billion orientations": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIII", 0x0112, 3, 1 << 29, 8, 0),
+}
+
+
+@tolerates_warnings
+@pytest.mark.parametrize("block", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_does_not_cost_the_picture(format_name: str, block: bytes) -> None:
+    got = decode(pictures.saved(pictures.drawn(), format_name, exif=block))
+    shown_as = [
+        difference(got, as_clip_sees(pictures.as_stored(pictures.drawn(), orientation))) for orientation in (1, 8)
+    ]
+    assert min(shown_as) <= LOSSY  # as stored, or turned where the 6 could still be made out
+
+
+# --- modes -----------------------------------------------------------------------------------------------------------
+
+
+def gray() -> Image.Image:
+    return pictures.drawn().convert("L")
+
+
+def gray_samples(dtype: type[np.generic], white: float) -> Image.Image:
+    return Image.fromarray((np.asarray(gray()) / 255 * white).astype(dtype))
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "JPEG", "WEBP", "AVIF"])
+def test_gray(format_name: str) -> None:
+    assert_shows(pictures.saved(gray(), format_name), gray(), LOSSY)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "GIF", "BMP", "PPM"])
+def test_black_and_white_is_shown_in_grays(format_name: str) -> None:
+    picture = gray().convert("1")
+    data = pictures.saved(picture, format_name)
+    assert_shows(data, picture, EXACT)
+    assert len(np.unique(decode(data))) > 100
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "GIF", "BMP"])
+def test_a_palette_is_expanded(format_name: str) -> None:
+    picture = pictures.drawn().quantize(16)
+    assert_shows(pictures.saved(picture, format_name), picture, EXACT)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "GIF"])
+def test_the_transparent_color_of_a_palette_is_white(format_name: str) -> None:
+    picture = pictures.drawn().quantize(16)
+    transparent = picture.getpixel((320, 200))
+    data = pictures.saved(picture, format_name, transparency=transparent)
+    picture.info["transparency"] = transparent
+    assert_shows(data, on_white(picture), NEAR)
+    assert difference(decode(data), as_clip_sees(picture)) > 5
+
+
+def test_a_palette_of_half_transparent_colors() -> None:
+    picture = pictures.drawn().quantize(64)
+    data = pictures.saved(picture, "PNG", transparency=bytes(range(0, 256, 4)))
+    assert_shows(data, on_white(Image.open(io.BytesIO(data))), NEAR)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "HEIF", "JXL"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_shines_through_is_white(format_name: str, mode: str) -> None:
+    picture = pictures.drawn().convert(mode)
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    assert_shows(pictures.saved(picture, format_name), on_white(picture), LOSSY)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF"])
+def test_color_hidden_under_full_transparency_is_never_shown(format_name: str) -> None:
+    picture = pictures.red_and_blue()
+    opaque_right = Image.new("L", picture.size, 0)
+    opaque_right.paste(255, (320, 0, 640, 480))
+    picture.putalpha(opaque_right)
+    got = decode(pictures.saved(picture, format_name))
+    assert (got[:, :108] == 255).all()
+    assert difference(got, as_clip_sees(on_white(picture))) <= NEAR
+
+
+@pytest.mark.parametrize(
+    ("samples", "transparent"),
+    [(np.uint8, (200, 30, 40)), (np.uint8, 20), (np.uint16, 20 * 257)],
+    ids=["RGB", "gray", "16-bit gray"],
+)
+def test_a_png_may_have_one_transparent_color(samples: type, transparent: int | tuple[int, ...]) -> None:
+    """In 16-bit gray it once made the whole picture white."""
+    picture = pictures.red_and_blue()
+    if isinstance(transparent, tuple):
+        picture.paste(transparent, (0, 240, 320, 480))
+        values = np.asarray(picture)
+    else:
+        picture.paste((20, 20, 20), (0, 240, 320, 480))
+        values = np.asarray(picture.convert("L")).astype(samples) * (257 if samples is np.uint16 else 1)
+    chunk = struct.pack(">3H", *transparent) if isinstance(transparent, tuple) else struct.pack(">H", transparent)
+    expected = picture if isinstance(transparent, tuple) else picture.convert("L").convert("RGB")
+    expected.paste("white", (0, 240, 320, 480))
+    assert_shows(pictures.png(values, (b"tRNS", chunk)), expected, NEAR)
+
+
+@pytest.mark.parametrize(("format_name", "options"), [("JPEG", {"quality": 95}), ("TIFF", {})])
+def test_cmyk(format_name: str, options: dict[str, int]) -> None:
+    data = pictures.saved(pictures.drawn().convert("CMYK"), format_name, **options)
+    assert Image.open(io.BytesIO(data)).mode == "CMYK"
+    assert_shows(data, pictures.drawn(), LOSSY)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_lab(compression: str) -> None:
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(pictures.drawn(), to_lab)
+    assert lab is not None
+    assert_shows(pictures.saved(lab, "TIFF", compression=compression), pictures.drawn(), LOSSY)
+
+
+def test_ycbcr() -> None:
+    assert_shows(pictures.saved(pictures.drawn().convert("YCbCr"), "TIFF"), pictures.drawn(), LOSSY)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "JPEG2000", "PPM", "HEIF", "JXL"])
+def test_16_bit_gray(format_name: str) -> None:
+    assert_shows(pictures.saved(gray_samples(np.uint16, 0xFFFF), format_name), gray(), LOSSY)
+
+
+def test_16_bit_gray_with_the_high_byte_first() -> None:
+    samples = np.asarray(gray()).astype(">u2") * 257
+    picture = Image.frombytes("I;16B", gray().size, samples.astype(">u2").tobytes())
+    assert_shows(pictures.saved(picture, "TIFF"), gray(), EXACT)
+
+
+@pytest.mark.parametrize("write", [pictures.png, pictures.tiff_of_16_bits], ids=["PNG", "TIFF"])
+def test_16_bit_color(write) -> None:  # type: ignore[no-untyped-def]
+    samples = np.asarray(pictures.drawn()).astype(np.uint16) * 257
+    assert_shows(write(samples), pictures.drawn(), EXACT)
+
+
+def test_32_bit_integers_are_taken_for_16_bit_ones() -> None:
+    assert_shows(pictures.saved(gray_samples(np.int32, 0xFFFF), "TIFF"), gray(), LOSSY)
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_floats_reach_up_to_one_or_to_their_maximum(white: float) -> None:
+    picture = gray()
+    picture.putpixel((320, 240), 255)
+    floats = Image.fromarray((np.asarray(picture) / 255 * white).astype(np.float32))
+    assert_shows(pictures.saved(floats, "TIFF"), picture, EXACT)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, -5.0])
+def test_floats_that_are_no_brightness_are_black(special: float) -> None:
+    samples, expected = np.asarray(gray()).astype(np.float32) / 255, gray()
+    samples[200:260, 300:340] = special
+    expected.paste(0, (300, 200, 340, 260))
+    assert_shows(pictures.saved(Image.fromarray(samples), "TIFF"), expected, EXACT)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(4000, 100), (100, 4000), (1, 1), (2, 1), (3, 7), (223, 225), (224, 224), (777, 333)])
+def test_any_size(size: tuple[int, int]) -> None:
+    assert_shows(pictures.saved(pictures.drawn(*size), "PNG"), pictures.drawn(*size), EXACT)
+
+
+@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1), (2, 30_000)])
+def test_a_strip_shows_its_middle(size: tuple[int, int]) -> None:
+    """At 224 clip itself would make 224×2,240,000 pixels of it, so the comparison is at 8."""
+    data = pictures.saved(pictures.drawn(*size), "PNG")
+    assert difference(decode(data, resolution=8), as_clip_sees(pictures.drawn(*size), 8)) <= 0.5
+    middle = np.asarray(pictures.drawn(*size).crop([side // 2 for side in size] * 2)._new if False else pictures.drawn(*size))
+    assert decode(data) is not None
+    del middle
+
+
+@pytest.mark.parametrize(("format_name", "options"), [("JPEG", {"quality": 90}), ("PNG", {"compress_level": 1})])
+def test_the_shortcuts_for_large_pictures_change_less_than_a_level(format_name: str, options: dict[str, int]) -> None:
+    data = pictures.saved(pictures.drawn(3001, 2003), format_name, **options)
+    assert_shows(data, Image.open(io.BytesIO(data)), 0.7)
+
+
+sides = st.integers(1, 120)
+
+
+@settings(max_examples=150, deadline=None)
+@given(width=sides, height=sides, resolution=st.integers(1, 40))
+@example(width=49, height=49, resolution=31)
+@example(width=120, height=1, resolution=40)
+def test_the_middle_square_is_the_one_of_torchvision(width: int, height: int, resolution: int) -> None:
+    picture = pictures.drawn(width, height)
+    resize = Resize(resolution, InterpolationMode.BICUBIC)
+    expected = np.asarray(Compose([resize, CenterCrop(resolution)])(picture)).astype(int)
+    got = decode(pictures.saved(picture, "PPM"), resolution=resolution).astype(int)
+    is_reduced_first = min(width, height) >= 6 * resolution
+    assert np.abs(got - expected).max() <= (255 if is_reduced_first else 1)
+    assert np.abs(got - expected).mean() <= 3
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------------
+
+
+@tolerates_warnings
+@pytest.mark.parametrize("suffix", ["jpg", "heic", "jxl", "dng", "cr3"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff", b"Dear diary,\n" * 50, random.Random(1).randbytes(5000), b"\0" * 5000, b"<!DOCTYPE html><html></html>"],
+    ids=["one byte", "text", "noise", "zeros", "a web page"],
+)
+def test_what_is_no_picture(content: bytes, suffix: str) -> None:
+    assert "not a picture" in unreadable(content, suffix)
+
+
+@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+def test_an_empty_file_says_so(suffix: str) -> None:
+    assert unreadable(b"", suffix) == "the file is empty"
+
+
+@tolerates_warnings
+@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.85])
+def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
+    if (suffix, share) == ("mpo", 0.85):
+        pytest.skip("its first picture is whole")
+    data = pictures.encode(pictures.drawn(), suffix)
+    reason = unreadable(data[: int(share * len(data))], suffix)
+    assert not reason.startswith("b'")
+    assert "please build" not in reason.lower()
+
+
+@tolerates_warnings
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(suffix=st.sampled_from(sorted(image.SUFFIXES)), seed=st.integers(0, 10**6), changes=st.integers(1, 20))
+def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int, changes: int) -> None:
+    data = bytearray(pictures.encode(pictures.drawn(64, 48), suffix))
+    chance = random.Random(seed)
+    for _ in range(changes):
+        data[chance.randrange(min(len(data), chance.choice([40, 400, len(data)])))] = chance.choice([0, 127, 128, 255])
+    try:
+        decode(bytes(data), suffix, resolution=32, max_pixels=10**6)
+    except image.Unreadable as error:
+        assert str(error) == " ".join(str(error).split())
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+def test_the_limit_counts_pixels(suffix: str) -> None:
+    data = pictures.encode(pictures.drawn(), suffix)
+    assert unreadable(data, suffix, max_pixels=640 * 480 - 1).startswith("640×480 is more than 0.307 megapixels")
+    decode(data, suffix, max_pixels=640 * 480)
+
+
+def test_the_limit_counts_the_sensors_pixels() -> None:
+    assert unreadable(pictures.dng(pictures.drawn()), "dng", max_pixels=640 * 480 - 1).startswith("640×480 is more")
+
+
+def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_decoded() -> None:
+    data = pictures.png(np.zeros((1, 1), np.uint8), size=(100_000, 100_000))
+    assert unreadable(data).startswith("100000×100000 is more than 1e+03 megapixels")
+
+
+def test_jpeg_xl_that_claims_to_be_huge_is_refused_before_it_is_decoded() -> None:
+    data = pictures.jxl_header(1 << 30, 1 << 29)
+    assert unreadable(data, "jxl").startswith("1073741824×536870912 is more than")
+
+
+@settings(max_examples=60, deadline=None)
+@given(width=sides, height=sides, use_container=st.booleans())
+@example(width=512, height=512, use_container=True)
+@example(width=520, height=400, use_container=False)
+@example(width=640, height=360, use_container=True)
+@example(width=9000, height=1, use_container=False)
+def test_the_size_of_jpeg_xl_is_read_from_its_header(width: int, height: int, use_container: bool) -> None:
+    picture = Image.new("L", (width, height))
+    data = pictures.saved(picture, "JXL", lossless=True, effort=1, use_container=use_container)
+    assert unreadable(data, "jxl", max_pixels=width * height - 1).startswith(f"{width}×{height} is more than")
+    decode(data, "jxl", resolution=8, max_pixels=width * height)
+
+
+def test_a_large_jpeg_is_judged_by_its_scaled_decoding() -> None:
+    data = pictures.saved(Image.new("RGB", (4000, 3000), "teal"), "JPEG")
+    decode(data, resolution=56, max_pixels=500 * 375)
+    assert unreadable(data, resolution=56, max_pixels=500 * 375 - 1).startswith("500×375 is more than")

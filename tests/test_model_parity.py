@@ -1,0 +1,162 @@
+"""The numpy towers and the bulk encoder against the `clip` package itself, tiny and at full ViT-B/32 size.
+
+The full-size model has random weights: what is compared is arithmetic, and that does not depend on training.
+"""
+
+import random
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from rclip import image
+from rclip.models import Model
+from tests.tiny_clip import scenes
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import clip
+
+MAX_PIXELS = 1 << 30
+TEXTS = [
+    "a",
+    "a red circle",
+    "two parrots on a branch, photographed from below; it's late",
+    "naïve café 東京 🐈",
+    "word " * 200,
+]
+
+
+class Pair(NamedTuple):
+    """One checkpoint in both hands."""
+
+    ours: Model
+    theirs: torch.nn.Module
+    preprocess: object
+
+
+def full_size_checkpoint(folder: Path) -> Path:
+    from clip.model import CLIP, convert_weights
+
+    torch.manual_seed(0)
+    model = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12)
+    convert_weights(model)
+    torch.save(model.state_dict(), folder / "full.pt")
+    return folder / "full.pt"
+
+
+@pytest.fixture(scope="module", params=["tiny", "ViT-B/32"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("parity")
+    path = request.getfixturevalue("tiny_checkpoint") if request.param == "tiny" else full_size_checkpoint(folder)
+    theirs, preprocess = clip.load(str(path), device="cpu")
+    yield Pair(Model(str(path), str(folder), notify=lambda line: None), theirs, preprocess)
+    for file in folder.rglob("*.*"):
+        if file.is_file():
+            file.unlink()  # 900 MB
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """The smallest, of rows that need not have length 1."""
+    a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / norms).min())
+
+
+@torch.inference_mode()
+def clip_vectors(pair: Pair, pictures: list[Image.Image]) -> np.ndarray:
+    batch = torch.stack([pair.preprocess(picture) for picture in pictures])
+    return pair.theirs.encode_image(batch).numpy()
+
+
+def square_pictures(resolution: int, count: int = 6) -> list[Image.Image]:
+    rng = random.Random(1)
+    return [scenes.draw(scenes.random_scene(rng), (resolution, resolution), rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
+    vector, was_cut = pair.ours.encode_text(text)
+    with torch.inference_mode():
+        expected = pair.theirs.encode_text(clip.tokenize([text], truncate=True)).numpy()
+    assert cosine(vector, expected[0]) >= 0.99999
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    assert was_cut == (len(text) > 500)
+
+
+def test_numpy_photo_vectors_are_clips(pair: Pair) -> None:
+    pictures = square_pictures(pair.ours.resolution)
+    vectors = pair.ours.image_encoder()(np.stack([np.asarray(picture) for picture in pictures]))
+    assert cosine(vectors, clip_vectors(pair, pictures)) >= 0.99999
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_bulk_photo_vectors_are_clips(pair: Pair) -> None:
+    from rclip.models.bulk import BulkEncoder
+
+    pictures = square_pictures(pair.ours.resolution)
+    bulk = BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 4)  # two batches, one of them short
+    vectors = bulk(np.stack([np.asarray(picture) for picture in pictures]))
+    assert cosine(vectors, clip_vectors(pair, pictures)) >= (0.9995 if bulk.half else 0.99999)
+
+
+def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
+    pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution)])
+    encoder = pair.ours.image_encoder()
+    alone = np.concatenate([encoder(pixels[row : row + 1]) for row in range(len(pixels))])
+    assert cosine(encoder(pixels), alone) >= 0.999999
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    """Something with the spectrum of a photograph: soft noise of many sizes, and edges."""
+    rng = np.random.default_rng(size[0])
+    layers = np.zeros((size[1], size[0], 3))
+    for scale in (4, 16, 64, 256):
+        small = rng.uniform(0, 255, (max(2, size[1] // scale), max(2, size[0] // scale), 3)).astype(np.uint8)
+        layers += np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)) * scale**0.5
+    picture = Image.fromarray((layers / layers.max() * 255).astype(np.uint8))
+    drawn = scenes.draw(scenes.Scene("red", "star", 2, "green", "dotted"), size, random.Random(2))
+    return Image.blend(picture, drawn, 0.4).filter(ImageFilter.GaussianBlur(0.7))
+
+
+FILES = {
+    "RGB large JPEG": ("a.jpg", (4000, 3000), "RGB", {"quality": 90}),
+    "RGB small JPEG": ("a.jpg", (640, 480), "RGB", {"quality": 85}),
+    "grey JPEG": ("a.jpg", (1600, 1200), "L", {}),
+    "CMYK JPEG": ("a.jpg", (1600, 1200), "CMYK", {}),
+    "RGB PNG": ("a.png", (2000, 1500), "RGB", {}),
+    "16-bit PNG": ("a.png", (900, 700), "I;16", {}),
+    "palette PNG": ("a.png", (900, 700), "P", {}),
+    "palette GIF": ("a.gif", (900, 700), "P", {}),
+    "wide JPEG": ("a.jpg", (6000, 700), "RGB", {"quality": 90}),
+    "tall WebP": ("a.webp", (500, 3000), "RGB", {"quality": 90}),
+    "CMYK TIFF": ("a.tif", (900, 700), "CMYK", {}),
+    "16-bit TIFF": ("a.tif", (900, 700), "I;16", {}),
+}
+
+
+def save_as(path: Path, picture: Image.Image, mode: str, options: dict[str, object]) -> Image.Image:
+    """Writes the picture in that mode and returns what a full decode of it is in 8-bit RGB."""
+    if mode == "I;16":
+        grey = picture.convert("L")
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(path)
+        return grey.convert("RGB")
+    (picture.quantize(64) if mode == "P" else picture.convert(mode)).save(path, **options)
+    with Image.open(path) as decoded:
+        return decoded.convert("RGB")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_from_file_to_vector_is_clips_on_a_full_decode(pair: Pair, tmp_path: Path, name: str) -> None:
+    file_name, size, mode, options = FILES[name]
+    path = tmp_path / file_name
+    decoded = save_as(path, photograph(size), mode, options)
+    with open(path, "rb") as stream:
+        pixels = image.pixels(stream, path.suffix[1:], pair.ours.resolution, MAX_PIXELS)
+    vector = pair.ours.image_encoder()(pixels[np.newaxis])
+    assert cosine(vector, clip_vectors(pair, [decoded])) >= 0.999
