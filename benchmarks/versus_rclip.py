@@ -5,8 +5,8 @@
 
 Measured is what a person waits for: a whole process, from its start to its end, wall time and peak memory. The two run
 in turns, in the same folder, with the same arguments, on warm disk caches. Before a case each has run once, so that
-whatever it derives from its index is there; that run is the column "first s". "cpu s" is the processor time of all cores
-in the median, which a busy machine changes least. Memory counts mapped files.
+whatever it derives from its index is there; that run is the column "first s". "cpu s" is the processor time of all
+cores, in the median. Memory counts mapped files.
 
 The older program ("peer" below) is installed with pip into an environment of its own. Both get models with random
 weights. It runs OpenCLIP's ViT-B-32-256, which takes 256 pixels where OpenAI's ViT-B/32 takes 224, and so has 65 tokens
@@ -625,6 +625,8 @@ def main() -> None:
     peer.prepare()
     facts = {"machine": machine(), "commit": commit(), "ours": ours.versions, "peer": peer.versions}
     print_head(facts)
+    if facts["machine"]["load_average"] > 0.5:
+        say("other programs are running: these will not be the times of an idle machine")
     results = [measure(name, (ours, peer), sizes, scratch / name) for name in options.cases or CASES]
     print_table(results)
     if options.json:

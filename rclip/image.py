@@ -84,10 +84,10 @@ def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> n
     """
     try:
         image, orientation = _open(stream, suffix, resolution, max_pixels)
-        square = _middle_square(_resizable(image), resolution)
-        if orientation in _TURNS:
-            square = square.transpose(_TURNS[orientation])
-        return np.asarray(_on_white(square))
+        image = _resizable(image)
+        if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
+            image = image.transpose(_TURNS[orientation])
+        return np.asarray(_on_white(_middle_square(image, resolution)))
     except Unreadable:
         raise
     except MemoryError:

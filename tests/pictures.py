@@ -37,7 +37,7 @@ ORIENTATIONS = tuple(_STORED_BY_TURNING)
 
 
 @cache
-def drawn(width: int = 640, height: int = 480) -> Image.Image:
+def drawn(width: int = 320, height: int = 240) -> Image.Image:
     """An RGB picture with gradients, edges and every kind of colour, that looks different from each side."""
     down, right = np.mgrid[0:height, 0:width].astype(np.float32)
     right /= max(1, width - 1)
@@ -56,7 +56,7 @@ def drawn(width: int = 640, height: int = 480) -> Image.Image:
     return picture
 
 
-def red_and_blue(width: int = 640, height: int = 480) -> Image.Image:
+def red_and_blue(width: int = 320, height: int = 240) -> Image.Image:
     """Red on the left, blue on the right, and a dark band along the top that tells upright from upside down."""
     picture = Image.new("RGB", (width, height), (220, 20, 20))
     pen = ImageDraw.Draw(picture)
@@ -174,9 +174,7 @@ def png(samples: np.ndarray, *chunks: tuple[bytes, bytes], size: tuple[int, int]
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, color_type, 0, 0, 0)
     rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(len(samples), -1)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    body = (
-        png_chunk(kind, content) for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]
-    )
+    body = (png_chunk(kind, content) for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")])
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 

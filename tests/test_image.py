@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from functools import cache
 
 import clip.clip
 import numpy as np
@@ -15,15 +16,15 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from rclip import image
 from tests import pictures
 
-RESOLUTION = 224
+RESOLUTION = 112
 NO_LIMIT = 10**9
 
 # Mean absolute differences, in levels of 0…255, between what we show the model and what clip would.
 EXACT = 0.05  # now and then a pixel is rounded the other way
 NEAR = 0.3  # colours averaged before they are converted, or converted before they are averaged
-LOSSY = 1.5  # what the encoder threw away
-DITHERED = 2.5
-DEVELOPED = 10.0  # LibRaw brightens, and sees a quarter of the colours in each pixel
+LOSSY = 2.5  # what the encoder threw away
+DITHERED = 3.5
+DEVELOPED = 16.0  # LibRaw brightens until the lightest hundredth is white
 
 MEAN = np.array((0.48145466, 0.4578275, 0.40821073))
 SPREAD = np.array((0.26862954, 0.26130258, 0.27577711))
@@ -35,9 +36,12 @@ def as_clip_sees(upright: Image.Image, resolution: int = RESOLUTION) -> np.ndarr
     return ((normalized * SPREAD + MEAN) * 255).round().clip(0, 255).astype(np.uint8)
 
 
-def decode(
-    data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT
-) -> np.ndarray:
+@cache
+def drawn_as(suffix: str) -> bytes:
+    return pictures.encode(pictures.drawn(), suffix)
+
+
+def decode(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> np.ndarray:
     got = image.pixels(io.BytesIO(data), suffix, resolution, max_pixels)
     assert got.shape == (resolution, resolution, 3)
     assert got.dtype == np.uint8
@@ -70,7 +74,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 # Pillow warns of much that it finds in damaged files and goes on; pytest would make errors of its warnings.
 tolerates_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
 
-LOSSLESS = frozenset("png apng tif tiff bmp dib jp2 j2k jpf jpx pnm ppm pgm pbm pfm psd qoi jxl".split())
+NOT_LOSSLESS = image.RAW.suffixes | image.HEIF.suffixes | {"jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "avif", "gif"}
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
@@ -80,12 +84,12 @@ LOSSLESS = frozenset("png apng tif tiff bmp dib jp2 j2k jpf jpx pnm ppm pgm pbm 
 def test_a_file_of_each_suffix_shows_its_picture(suffix: str) -> None:
     picture = pictures.drawn()
     held = picture.convert({"pgm": "L", "pfm": "L", "pbm": "1"}.get(suffix, "RGB"))
-    within = EXACT if suffix in LOSSLESS else DITHERED if suffix == "gif" else LOSSY
+    within = EXACT if suffix not in NOT_LOSSLESS else DITHERED if suffix == "gif" else LOSSY
     assert_shows(pictures.encode(picture, suffix), held, within, suffix)
 
 
 def test_a_gif_shows_the_colors_of_its_palette() -> None:
-    data = pictures.encode(pictures.drawn(), "gif")
+    data = drawn_as("gif")
     assert_shows(data, Image.open(io.BytesIO(data)).convert("RGB"), EXACT)
 
 
@@ -96,15 +100,14 @@ def test_an_animation_shows_its_first_frame(format_name: str) -> None:
     assert_shows(pictures.first_of_two(picture, format_name), picture, within)
 
 
-@pytest.mark.parametrize("suffix", sorted(image.HEIF.suffixes))
 @pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"hevm", b"mif1", b"msf1"])
-def test_heic_is_known_by_any_of_its_brands(suffix: str, brand: bytes) -> None:
-    data = pictures.encode(pictures.drawn(), "heic")
-    assert_shows(data[:8] + brand + data[12:], pictures.drawn(), LOSSY, suffix)
+def test_heic_is_known_by_any_of_its_brands(brand: bytes) -> None:
+    data = drawn_as("heic")
+    assert_shows(data[:8] + brand + data[12:], pictures.drawn(), LOSSY, "heic")
 
 
 def test_avif_under_the_brand_that_it_shares_with_heic() -> None:
-    data = pictures.encode(pictures.drawn(), "avif")
+    data = drawn_as("avif")
     assert data[8:12] == b"avif"
     assert_shows(data[:8] + b"mif1" + data[12:], pictures.drawn(), LOSSY, "avif")
 
@@ -117,7 +120,7 @@ def test_avif_under_the_brand_that_it_shares_with_heic() -> None:
 )
 def test_content_counts_and_not_the_suffix(true_suffix: str, named: str) -> None:
     within = DITHERED if true_suffix == "gif" else LOSSY
-    assert_shows(pictures.encode(pictures.drawn(), true_suffix), pictures.drawn(), within, named)
+    assert_shows(drawn_as(true_suffix), pictures.drawn(), within, named)
 
 
 # --- RAW -------------------------------------------------------------------------------------------------------------
@@ -140,9 +143,9 @@ def test_raw_without_a_preview_is_developed(suffix: str) -> None:
 
 
 _PARTS_OF_RED_AND_BLUE = (
-    (slice(0, 40), slice(None)),
-    (slice(80, None), slice(0, 100)),
-    (slice(80, None), slice(124, None)),
+    (slice(0, 20), slice(None)),
+    (slice(40, None), slice(0, 50)),
+    (slice(40, None), slice(62, None)),
 )
 
 
@@ -151,7 +154,7 @@ def test_the_developed_picture_is_the_one_photographed() -> None:
 
 
 def test_a_large_preview_is_shown_in_place_of_the_sensors_samples() -> None:
-    preview = as_jpeg(pictures.drawn(), 400)
+    preview = as_jpeg(pictures.drawn(), 200)
     assert_shows(pictures.dng(pictures.red_and_blue(), preview=preview), pictures.drawn(), LOSSY, "nef")
 
 
@@ -160,11 +163,17 @@ def test_a_preview_smaller_than_the_model_needs_is_passed_over() -> None:
     assert_shows(pictures.dng(pictures.red_and_blue(), preview=preview), pictures.red_and_blue(), DEVELOPED, "nef")
 
 
-@tolerates_warnings
-def test_a_preview_that_is_cut_off_does_not_cost_the_picture() -> None:
-    preview = as_jpeg(pictures.drawn(), 400)
-    data = pictures.dng(pictures.red_and_blue(), preview=preview)
-    assert_shows(data[: -len(preview) // 2], pictures.red_and_blue(), DEVELOPED, "nef")
+@pytest.mark.parametrize("kind", ["missing", "overwritten"])
+def test_a_lost_preview_does_not_cost_the_picture(kind: str) -> None:
+    preview = as_jpeg(pictures.drawn(), 200)
+    whole = pictures.dng(pictures.red_and_blue(), preview=preview)
+    data = whole[: -len(preview)] + (b"lost" * len(preview) if kind == "overwritten" else b"")
+    assert_shows(data, pictures.red_and_blue(), DEVELOPED, "nef")
+
+
+def test_the_limit_counts_the_previews_pixels() -> None:
+    data = pictures.dng(pictures.red_and_blue(64, 48), preview=pictures.saved(pictures.drawn(), "JPEG"))
+    assert unreadable(data, "nef", max_pixels=320 * 240 - 1).startswith("320×240 is more than")
 
 
 @pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
@@ -213,9 +222,7 @@ def test_a_jpeg_repacked_as_jpeg_xl_is_turned_once(keeps_jpeg: bool, orientation
 @pytest.mark.parametrize("use_container", [True, False])
 def test_jpeg_xl_goes_by_its_own_header_and_not_by_exif(use_container: bool) -> None:
     """So says its standard; pillow_jxl writes an EXIF block without minding what is in it."""
-    data = pictures.saved(
-        pictures.drawn(), "JXL", lossless=True, use_container=use_container, exif=pictures.exif(6)
-    )
+    data = pictures.saved(pictures.drawn(), "JXL", lossless=True, use_container=use_container, exif=pictures.exif(6))
     assert_shows(data, pictures.drawn(), EXACT, "jxl")
 
 
@@ -227,17 +234,24 @@ def test_orientation_of_a_png_is_obeyed_behind_its_pixels_too() -> None:
     assert_shows(data[:end] + block + data[end:], pictures.drawn(), EXACT, "png")
 
 
+def exif_entry(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    """An EXIF block with one entry, true or not."""
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4sI", tag, kind, count, value, 0)
+
+
+UPSIDE_DOWN = pictures.exif(3)
 BROKEN_EXIF = {
     "empty": b"Exif\0\0",
     "noise": b"Exif\0\0" + random.Random(0).randbytes(200),
-    "cut off": pictures.exif(6)[:-20],
+    "cut off": UPSIDE_DOWN[:-5],
     "directory outside": b"Exif\0\0MM\0*\xff\xff\xff\xff",
-    "directory in itself": b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + struct.pack("<HHII", 0x0112, 4, 1, 8),
+    "65535 entries": UPSIDE_DOWN[:14] + b"\xff\xff" + UPSIDE_DOWN[16:],
     "orientation 0": pictures.exif(0),
     "orientation 9": pictures.exif(9),
-    "orientation as text": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4sI", 0x0112, 2, 4, b"six\0", 0),
-    "two orientations": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x0112, 3, 2, 6, 6, 0),
-    "half a billion orientations": b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIII", 0x0112, 3, 1 << 29, 8, 0),
+    "orientation as text": exif_entry(pictures.ORIENTATION, 2, 4, b"six\0"),
+    "two orientations": exif_entry(pictures.ORIENTATION, 3, 2, b"\3\0\3\0"),
+    "half a billion orientations": exif_entry(pictures.ORIENTATION, 3, 1 << 29, b"\x08\0\0\0"),
+    "orientation of an unknown type": exif_entry(pictures.ORIENTATION, 99, 1, b"\3\0\0\0"),
 }
 
 
@@ -245,11 +259,10 @@ BROKEN_EXIF = {
 @pytest.mark.parametrize("block", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_does_not_cost_the_picture(format_name: str, block: bytes) -> None:
+    """It is shown as stored, or upside down where a 3 can still be made out."""
     got = decode(pictures.saved(pictures.drawn(), format_name, exif=block))
-    shown_as = [
-        difference(got, as_clip_sees(pictures.as_stored(pictures.drawn(), orientation))) for orientation in (1, 8)
-    ]
-    assert min(shown_as) <= LOSSY  # as stored, or turned where the 6 could still be made out
+    as_it_may_be = [as_clip_sees(pictures.as_stored(pictures.drawn(), orientation)) for orientation in (1, 3)]
+    assert min(difference(got, expected) for expected in as_it_may_be) <= LOSSY
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------
@@ -285,11 +298,11 @@ def test_a_palette_is_expanded(format_name: str) -> None:
 @pytest.mark.parametrize("format_name", ["PNG", "GIF"])
 def test_the_transparent_color_of_a_palette_is_white(format_name: str) -> None:
     picture = pictures.drawn().quantize(16)
-    transparent = picture.getpixel((320, 200))
+    transparent = picture.getpixel((160, 100))
     data = pictures.saved(picture, format_name, transparency=transparent)
     picture.info["transparency"] = transparent
     assert_shows(data, on_white(picture), NEAR)
-    assert difference(decode(data), as_clip_sees(picture)) > 5
+    assert difference(decode(data), as_clip_sees(picture)) > 1
 
 
 def test_a_palette_of_half_transparent_colors() -> None:
@@ -310,10 +323,10 @@ def test_what_shines_through_is_white(format_name: str, mode: str) -> None:
 def test_color_hidden_under_full_transparency_is_never_shown(format_name: str) -> None:
     picture = pictures.red_and_blue()
     opaque_right = Image.new("L", picture.size, 0)
-    opaque_right.paste(255, (320, 0, 640, 480))
+    opaque_right.paste(255, (160, 0, 320, 240))
     picture.putalpha(opaque_right)
     got = decode(pictures.saved(picture, format_name))
-    assert (got[:, :108] == 255).all()
+    assert (got[:, :54] == 255).all()
     assert difference(got, as_clip_sees(on_white(picture))) <= NEAR
 
 
@@ -326,14 +339,14 @@ def test_a_png_may_have_one_transparent_color(samples: type, transparent: int | 
     """In 16-bit gray it once made the whole picture white."""
     picture = pictures.red_and_blue()
     if isinstance(transparent, tuple):
-        picture.paste(transparent, (0, 240, 320, 480))
+        picture.paste(transparent, (0, 120, 160, 240))
         values = np.asarray(picture)
     else:
-        picture.paste((20, 20, 20), (0, 240, 320, 480))
+        picture.paste((20, 20, 20), (0, 120, 160, 240))
         values = np.asarray(picture.convert("L")).astype(samples) * (257 if samples is np.uint16 else 1)
     chunk = struct.pack(">3H", *transparent) if isinstance(transparent, tuple) else struct.pack(">H", transparent)
     expected = picture if isinstance(transparent, tuple) else picture.convert("L").convert("RGB")
-    expected.paste("white", (0, 240, 320, 480))
+    expected.paste("white", (0, 120, 160, 240))
     assert_shows(pictures.png(values, (b"tRNS", chunk)), expected, NEAR)
 
 
@@ -380,7 +393,7 @@ def test_32_bit_integers_are_taken_for_16_bit_ones() -> None:
 @pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
 def test_floats_reach_up_to_one_or_to_their_maximum(white: float) -> None:
     picture = gray()
-    picture.putpixel((320, 240), 255)
+    picture.putpixel((160, 120), 255)
     floats = Image.fromarray((np.asarray(picture) / 255 * white).astype(np.float32))
     assert_shows(pictures.saved(floats, "TIFF"), picture, EXACT)
 
@@ -388,50 +401,55 @@ def test_floats_reach_up_to_one_or_to_their_maximum(white: float) -> None:
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, -5.0])
 def test_floats_that_are_no_brightness_are_black(special: float) -> None:
     samples, expected = np.asarray(gray()).astype(np.float32) / 255, gray()
-    samples[200:260, 300:340] = special
-    expected.paste(0, (300, 200, 340, 260))
+    samples[100:130, 150:170] = special
+    expected.paste(0, (150, 100, 170, 130))
     assert_shows(pictures.saved(Image.fromarray(samples), "TIFF"), expected, EXACT)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(4000, 100), (100, 4000), (1, 1), (2, 1), (3, 7), (223, 225), (224, 224), (777, 333)])
+@pytest.mark.parametrize("size", [(4000, 60), (60, 4000), (1, 1), (2, 1), (3, 7), (111, 113), (112, 112), (777, 333)])
 def test_any_size(size: tuple[int, int]) -> None:
     assert_shows(pictures.saved(pictures.drawn(*size), "PNG"), pictures.drawn(*size), EXACT)
 
 
-@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1), (2, 30_000)])
+@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1)])
 def test_a_strip_shows_its_middle(size: tuple[int, int]) -> None:
-    """At 224 clip itself would make 224×2,240,000 pixels of it, so the comparison is at 8."""
-    data = pictures.saved(pictures.drawn(*size), "PNG")
-    assert difference(decode(data, resolution=8), as_clip_sees(pictures.drawn(*size), 8)) <= 0.5
-    middle = np.asarray(pictures.drawn(*size).crop([side // 2 for side in size] * 2)._new if False else pictures.drawn(*size))
-    assert decode(data) is not None
-    del middle
+    """At 112 clip itself would make 112×1,120,000 pixels of it, so the comparison with it is at 8."""
+    strip = pictures.drawn(*size)
+    data = pictures.saved(strip, "PNG")
+    assert difference(decode(data, resolution=8), as_clip_sees(strip, 8)) <= EXACT
+    two_in_the_middle = np.asarray(strip).reshape(10_000, 3)[4_999:5_001]
+    assert np.abs(decode(data)[56, 56] - two_in_the_middle.mean(axis=0)).max() <= 2
 
 
 @pytest.mark.parametrize(("format_name", "options"), [("JPEG", {"quality": 90}), ("PNG", {"compress_level": 1})])
 def test_the_shortcuts_for_large_pictures_change_less_than_a_level(format_name: str, options: dict[str, int]) -> None:
-    data = pictures.saved(pictures.drawn(3001, 2003), format_name, **options)
+    data = pictures.saved(pictures.drawn(2001, 1503), format_name, **options)
     assert_shows(data, Image.open(io.BytesIO(data)), 0.7)
 
 
-sides = st.integers(1, 120)
+def ramps(width: int, height: int) -> Image.Image:
+    """Red grows to the right and green downwards, so that colours tell places."""
+    down, right = np.mgrid[0:height, 0:width]
+    red, green = 255 * right / max(1, width - 1), 255 * down / max(1, height - 1)
+    return Image.fromarray(np.stack([red, green, np.full_like(red, 99)], axis=-1).round().astype(np.uint8))
 
 
-@settings(max_examples=150, deadline=None)
-@given(width=sides, height=sides, resolution=st.integers(1, 40))
-@example(width=49, height=49, resolution=31)
-@example(width=120, height=1, resolution=40)
+sides = st.integers(1, 5) | st.integers(1, 400)
+
+
+@settings(max_examples=200, deadline=None)
+@given(width=sides, height=sides, resolution=st.integers(8, 64))
+@example(width=1, height=400, resolution=64)
+@example(width=400, height=399, resolution=9)  # reduced by an integer first
 def test_the_middle_square_is_the_one_of_torchvision(width: int, height: int, resolution: int) -> None:
-    picture = pictures.drawn(width, height)
-    resize = Resize(resolution, InterpolationMode.BICUBIC)
-    expected = np.asarray(Compose([resize, CenterCrop(resolution)])(picture)).astype(int)
-    got = decode(pictures.saved(picture, "PPM"), resolution=resolution).astype(int)
-    is_reduced_first = min(width, height) >= 6 * resolution
-    assert np.abs(got - expected).max() <= (255 if is_reduced_first else 1)
-    assert np.abs(got - expected).mean() <= 3
+    """To within 2 levels; a shift by a pixel would be 4 at least."""
+    picture = ramps(width, height)
+    steps = Compose([Resize(resolution, InterpolationMode.BICUBIC), CenterCrop(resolution)])
+    got = decode(pictures.saved(picture, "PPM"), resolution=resolution)
+    assert np.abs(got.astype(int) - np.asarray(steps(picture)).astype(int)).max() <= 2
 
 
 # --- what cannot be read ---------------------------------------------------------------------------------------------
@@ -459,7 +477,7 @@ def test_an_empty_file_says_so(suffix: str) -> None:
 def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
     if (suffix, share) == ("mpo", 0.85):
         pytest.skip("its first picture is whole")
-    data = pictures.encode(pictures.drawn(), suffix)
+    data = drawn_as(suffix)
     reason = unreadable(data[: int(share * len(data))], suffix)
     assert not reason.startswith("b'")
     assert "please build" not in reason.lower()
@@ -476,7 +494,10 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int
     try:
         decode(bytes(data), suffix, resolution=32, max_pixels=10**6)
     except image.Unreadable as error:
-        assert str(error) == " ".join(str(error).split())
+        reason = str(error)
+    else:
+        reason = "none"
+    assert reason == " ".join(reason.split()) != ""
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
@@ -484,13 +505,13 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int
 
 @pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
 def test_the_limit_counts_pixels(suffix: str) -> None:
-    data = pictures.encode(pictures.drawn(), suffix)
-    assert unreadable(data, suffix, max_pixels=640 * 480 - 1).startswith("640×480 is more than 0.307 megapixels")
-    decode(data, suffix, max_pixels=640 * 480)
+    data = drawn_as(suffix)
+    assert unreadable(data, suffix, max_pixels=320 * 240 - 1).startswith("320×240 is more than 0.0768 megapixels")
+    decode(data, suffix, max_pixels=320 * 240)
 
 
 def test_the_limit_counts_the_sensors_pixels() -> None:
-    assert unreadable(pictures.dng(pictures.drawn()), "dng", max_pixels=640 * 480 - 1).startswith("640×480 is more")
+    assert unreadable(pictures.dng(pictures.drawn()), "dng", max_pixels=320 * 240 - 1).startswith("320×240 is more")
 
 
 def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_decoded() -> None:
@@ -504,7 +525,7 @@ def test_jpeg_xl_that_claims_to_be_huge_is_refused_before_it_is_decoded() -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(width=sides, height=sides, use_container=st.booleans())
+@given(width=st.integers(1, 120), height=st.integers(1, 120), use_container=st.booleans())
 @example(width=512, height=512, use_container=True)
 @example(width=520, height=400, use_container=False)
 @example(width=640, height=360, use_container=True)

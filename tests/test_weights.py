@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rclip.errors import ModelError
-from rclip.models import checkpoints, tensors
+from rclip.models import checkpoints, downloads, tensors
 from tests.conftest import Command, Draw
 from tests.test_command import one_line
 from tests.tiny_clip import checkpoint
@@ -221,7 +221,7 @@ SHA256 = hashlib.sha256(Server.content).hexdigest()
 
 def test_a_download_is_checked_and_put_in_its_place(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "weights.pt"
-    checkpoints.download(server.url + "/weights.pt", str(path), SHA256)
+    downloads.download(server.url + "/weights.pt", str(path), SHA256)
     assert path.read_bytes() == server.content
     assert list(path.parent.iterdir()) == [path]
 
@@ -230,7 +230,7 @@ def test_a_download_is_checked_and_put_in_its_place(server: Server, tmp_path: Pa
 def test_a_failed_download_leaves_nothing(server: Server, tmp_path: Path, trouble: str, expected: str) -> None:
     server.trouble = trouble
     with pytest.raises(ModelError, match=expected):
-        checkpoints.download(server.url + "/weights.pt", str(tmp_path / "weights.pt"), SHA256)
+        downloads.download(server.url + "/weights.pt", str(tmp_path / "weights.pt"), SHA256)
     assert not list(tmp_path.iterdir())
 
 

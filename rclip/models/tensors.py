@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -111,6 +110,8 @@ def _check_seal(path: str, stat: os.stat_result, mapped: mmap.mmap) -> None:
 
 def _replace(path: str, parts: list[Any]) -> None:
     """Puts a file of these bytes in place of `path`, for the user alone."""
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".tmp")
     try:
         with open(descriptor, "wb") as file:

@@ -4,17 +4,16 @@ A model has a folder of its own with two files, one for each tower, so that a te
 derived: when one is missing, damaged, of another checkpoint or of an older layout, both are made again.
 """
 
-import gzip
-import hashlib
 import importlib.util
 import os
+import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from rclip import datadir
 from rclip.errors import ModelError, plain_reason
-from rclip.models import checkpoints, tensors, tokenizer
+from rclip.models import tensors, tokenizer
 from rclip.models.checkpoints import Checkpoint
 from rclip.models.tensors import Doubtful, Tensors
 
@@ -28,7 +27,7 @@ def folder(checkpoint: Checkpoint, data_dir: str) -> str:
     """Where the model's files are kept."""
     name = checkpoint.label
     if checkpoint.sha256 is None:  # two files may have one name
-        name += "-" + hashlib.sha256(os.fsencode(checkpoint.path)).hexdigest()[:8]
+        name += f"-{zlib.crc32(os.fsencode(checkpoint.path)):08x}"
     return os.path.join(data_dir, "models", name)
 
 
@@ -67,8 +66,10 @@ def _source(checkpoint: Checkpoint) -> str:
 
 def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) -> None:
     """Reads the checkpoint, fetching it if need be, and writes both files."""
+    from rclip.models.downloads import fetch
+
     source = _source(checkpoint)
-    digest = checkpoints.fetch(checkpoint)
+    digest = fetch(checkpoint)
     notify(f"preparing the model {checkpoint.name}, once")
     from rclip.models.bulk import read_checkpoint
 
@@ -104,6 +105,8 @@ def _clip_merges() -> list[str]:
     spec = importlib.util.find_spec("clip")
     assert spec is not None, "clip is a dependency of rclip"
     assert spec.submodule_search_locations
+    import gzip
+
     path = os.path.join(spec.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lines = file.read().split("\n")

@@ -24,11 +24,12 @@ def accuracy(checkpoint_path: Path, pictures: int, seed: int) -> tuple[float, in
     texts = [scenes.caption(scenes.Scene(color, shape, 1, "white", "plain")) for color, shape in subjects]
     right = 0
     with torch.inference_mode():
+        captions = torch.nn.functional.normalize(model.encode_text(clip.tokenize(texts)), dim=-1)
         for number, (color, shape) in enumerate(subjects):
             shown = [scenes.random_scene(rng, color=color, shape=shape, count=1) for _ in range(pictures)]
             images = torch.stack([preprocess(scenes.draw(scene, (320, 240), rng)) for scene in shown])
-            logits = model(images, clip.tokenize(texts))[0]
-            right += int((logits.argmax(dim=1) == number).sum())
+            cosines = torch.nn.functional.normalize(model.encode_image(images), dim=-1) @ captions.T
+            right += int((cosines.argmax(dim=1) == number).sum())
     return right / (len(subjects) * pictures), len(texts)
 
 

@@ -1,0 +1,99 @@
+"""What surrounds the code says what the code does: README, snap, package metadata."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rclip
+from rclip import cli, formats
+from tests.conftest import Command
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def parser_options() -> set[str]:
+    return {name for action in cli._parser()._actions for name in action.option_strings}
+
+
+def test_the_option_table_is_the_programs() -> None:
+    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `-")]
+    documented = {name for row in rows for name in re.findall(r"`(--?[\w-]+)", row)}
+    assert documented - {"-0", "--json", "-f"} <= parser_options()
+    assert parser_options() <= documented
+
+
+def shell_blocks() -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+
+
+def rclip_commands() -> list[str]:
+    """Every `rclip …` of the README's shell examples, up to a pipe or comment."""
+    lines = [line for block in shell_blocks() for line in block.splitlines()]
+    return [re.split(r" \| | {2,}#", line)[0] for line in lines if line.startswith("rclip ")]
+
+
+@pytest.mark.parametrize("line", rclip_commands())
+def test_the_readmes_commands_are_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders they name are made first."""
+    arguments = shlex.split(line)[1:]
+    (tmp_path / "Pictures").mkdir()
+    inside = [a.replace("~", str(tmp_path)).replace("/mnt/nas/photos", str(tmp_path)) for a in arguments]
+    options = cli.parse(inside)
+    assert options.query or options.index or options.stats
+
+
+def test_enough_commands_are_looked_at() -> None:
+    assert len(rclip_commands()) >= 8
+
+
+def test_the_readmes_python_runs(rclip: Command, gallery: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code = block.replace('"~/Pictures"', f'"{gallery}", model="{rclip.model}"').replace("a red kite", "a red star")
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], env=rclip.env, capture_output=True, text=True, check=True)
+    score, path = done.stdout.splitlines()[0].split(" ", 1)
+    assert path == str(gallery / "stars/red.jpg")
+    assert 0 < float(score) < 1
+
+
+def test_the_readmes_formats_are_the_programs() -> None:
+    rows = {line.split("|")[1].strip(): line.split("|")[2] for line in README.splitlines() if line.count("|") == 3}
+    assert set(re.sub(r"\(.*?\)", "", rows["always"]).split()) == formats.PILLOW_SUFFIXES
+    for extra in formats.EXTRAS:
+        assert set(rows[f"with `{extra.package}`"].split(":")[0].split()) == extra.suffixes
+
+
+def test_the_readmes_models_are_the_programs() -> None:
+    from rclip.models import NAMES
+
+    (row,) = [line for line in README.splitlines() if line.startswith("| `--model")]
+    assert set(re.findall(r"`([A-Z][^`]+)`", row)) == set(NAMES)
+
+
+def test_every_dependency_has_a_reason_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    reasons = README[README.index("## What it stands on") : README.index("## Working on it")].lower()
+    for requirement in project["dependencies"]:
+        assert re.match(r"[\w-]+", requirement)[0] in reasons, requirement
+        assert "<" in requirement or requirement.startswith("regex"), requirement  # regex numbers by date
+    for extra in formats.EXTRAS:
+        assert any(extra.package in line for group in project["optional-dependencies"].values() for line in group)
+
+
+def test_the_snap() -> None:
+    snap = yaml.safe_load((ROOT / "snap/snapcraft.yaml").read_text())
+    assert (snap["name"], snap["base"], snap["confinement"], snap["license"]) == ("rclip", "core24", "strict", "MIT")
+    assert {"home", "removable-media"} <= set(snap["apps"]["rclip"]["plugs"])
+    assert snap["apps"]["rclip"]["command"] == "bin/rclip"
+    assert "version" not in snap
+    assert snap["adopt-info"] in snap["parts"]
+    (command,) = re.findall(r'version="\$\((.*)\)"', snap["parts"]["rclip"]["override-pull"])
+    told = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    assert told == rclip.__version__

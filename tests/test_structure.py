@@ -1,0 +1,166 @@
+"""The rooms of the code and what may stand in which: the table below is the design's."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command, Draw
+
+PACKAGE = Path(__file__).parent.parent / "rclip"
+
+MAY_IMPORT = {
+    "__init__": {"errors", "library"},
+    "__main__": {"cli"},
+    "cli": {"__init__", "errors", "index", "library", "models", "output"},
+    "library": {"datadir", "errors", "image", "index", "models", "query", "search", "store", "walk"},
+    "index": {"changes", "errors", "formats", "image", "models", "reading", "store", "walk"},
+    "reading": {"changes", "errors", "formats", "image", "store", "walk"},
+    "changes": {"errors", "formats", "store", "walk"},
+    "image": {"errors", "formats"},
+    "formats": set(),
+    "walk": {"errors"},
+    "store": {"datadir", "errors"},
+    "datadir": set(),
+    "search": set(),
+    "query": {"errors"},
+    "output": {"library"},
+    "errors": set(),
+    "models": {"datadir", "errors"},
+}
+OWNED = {
+    "argparse": {"cli"},
+    "sqlite3": {"store"},
+    "PIL": {"image"},
+    "rawpy": {"image"},
+    "pillow_heif": {"image"},
+    "pillow_jxl": {"image"},
+    "torch": {"models/bulk"},
+    "clip": {"models/bulk"},
+    "urllib": {"models/downloads", "store"},
+    "mmap": {"models/tensors"},
+    "threading": {"reading"},
+    "tqdm": {"cli", "models/downloads"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(PACKAGE).with_suffix("")): ast.parse(path.read_text(encoding="utf-8"))
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Dotted names of all that is imported, wherever in the module."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms(names: set[str]) -> set[str]:
+    """The modules and packages of ours among dotted names."""
+    inside = [name.split(".") for name in names if name == "rclip" or name.startswith("rclip.")]
+    files = {path.stem for path in PACKAGE.iterdir()}
+    return {parts[1] if len(parts) > 1 and parts[1] in files else "__init__" for parts in inside}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_point_down_only(module: str) -> None:
+    room = module.split("/")[0]
+    assert rooms(imports(modules()[module])) - {room} <= MAY_IMPORT[room]
+
+
+def test_the_table_of_rooms_is_complete() -> None:
+    assert {module.split("/")[0] for module in modules()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("outside", OWNED)
+def test_each_outside_world_has_one_owner(outside: str) -> None:
+    users = {module for module, tree in modules().items() if any(n.split(".")[0] == outside for n in imports(tree))}
+    assert users <= OWNED[outside]
+
+
+def test_only_the_command_exits_and_prints() -> None:
+    for module, tree in modules().items():
+        if module in ("cli", "__main__"):
+            continue
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert not calls & {"print", "sys.exit", "exit", "quit", "os._exit"}, module
+
+
+# --- what speed rests on: what a run does not import ------------------------------------------------------------------
+
+
+def imported_by(rclip: Command, *arguments: str, cwd: Path | None = None) -> set[str]:
+    """The top-level modules that the command imported, as told by the interpreter."""
+    done = rclip(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"}, cwd=cwd)
+    assert done.code == 0, done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("import time:")]
+    assert len(lines) > 50
+    return {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
+
+
+HEAVY = {
+    "torch",
+    "clip",
+    "torchvision",
+    "PIL",
+    "tqdm",
+    "ftfy",
+    "regex",
+    "concurrent",
+    "urllib",
+    "asyncio",
+    "multiprocessing",
+}
+
+
+def test_a_text_query_imports_nothing_heavy(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    found = imported_by(rclip, "-n", "a red star")
+    assert not found & HEAVY
+    assert {"numpy", "sqlite3"} <= found  # else this test looks at nothing
+
+
+def test_a_query_that_finds_nothing_changed_imports_no_decoder(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    assert not imported_by(rclip, "a red star") & {"torch", "clip", "torchvision", "PIL"}
+
+
+def test_an_update_of_ten_photos_and_a_picture_query_import_no_torch(rclip: Command, draw: Draw) -> None:
+    for number in range(10):
+        draw(f"{number}.jpg")
+    found = imported_by(rclip, "a red star")
+    assert not found & {"torch", "clip", "torchvision"}
+    assert "PIL" in found
+    assert not imported_by(rclip, "-n", "./3.jpg") & {"torch", "clip", "torchvision"}
+
+
+def test_a_large_update_takes_torch(rclip: Command, draw: Draw) -> None:
+    for number in range(150):
+        draw(f"{number}.png")
+    assert "torch" in imported_by(rclip, "--index")
+
+
+def test_moved_photos_take_neither_torch_nor_the_model(rclip: Command, draw: Draw, photos: Path) -> None:
+    for number in range(150):
+        draw(f"a/{number}.png")
+    rclip("--index")
+    (photos / "a").rename(photos / "b")
+    assert not imported_by(rclip, "--index") & {"torch", "clip", "torchvision"}
+
+
+def test_help_imports_nothing_heavy(rclip: Command) -> None:
+    assert not imported_by(rclip, "--help") & (HEAVY | {"numpy", "sqlite3"})
+
+
+def test_importing_the_package_imports_nothing() -> None:
+    code = "import sys; import rclip; sys.exit('numpy' in sys.modules or 'rclip.library' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

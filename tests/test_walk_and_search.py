@@ -1,0 +1,187 @@
+"""The pure and the nearly pure: walking order, ranking, queries, comparing, folder ranges."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rclip import query, search
+from rclip.changes import compare
+from rclip.errors import UsageError
+from rclip.store import Row, folder_range
+from rclip.walk import USUAL, Empty, File, Skip, Unlisted, walk
+
+PHOTOS = frozenset({"jpg"})
+
+NAMES = st.binary(min_size=1, max_size=4).filter(lambda name: b"/" not in name and b"\0" not in name)
+TREES = st.lists(st.lists(NAMES, min_size=1, max_size=4), max_size=12)
+
+
+# --- walking ---------------------------------------------------------------------------------------------------------
+
+
+def make_tree(root: bytes, paths: list[list[bytes]]) -> None:
+    """Each path's last part becomes a photo in folders named for the others."""
+    for *folders, name in paths:
+        folder = os.path.join(root, *(part + b"_" for part in folders))
+        os.makedirs(folder, exist_ok=True)
+        open(os.path.join(folder, name + b".jpg"), "wb").close()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(paths=TREES)
+def test_a_walk_is_in_path_order_and_complete(
+    tmp_path_factory: pytest.TempPathFactory, paths: list[list[bytes]]
+) -> None:
+    root = os.fsencode(tmp_path_factory.mktemp("tree"))
+    make_tree(root, paths)
+    found = [item.path for item in walk(root, PHOTOS, Skip(include_hidden=True)) if isinstance(item, File)]
+    expected = [
+        os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names
+    ]
+    assert found == sorted(expected)
+
+
+def test_folders_sort_as_they_do_inside_paths(tmp_path: Path) -> None:
+    for name in ("a/b.jpg", "a.jpg", "a!/c.jpg", "a-b.jpg", "a0.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [item.path for item in walk(os.fsencode(tmp_path), PHOTOS) if isinstance(item, File)]
+    assert found == [b"a!/c.jpg", b"a-b.jpg", b"a.jpg", b"a/b.jpg", b"a0.jpg"]
+
+
+def test_a_thousand_folders_deep(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(1000):
+        folder /= "d"
+        folder.mkdir()
+    (folder / "a.jpg").touch()
+    found = list(walk(os.fsencode(tmp_path), PHOTOS))
+    assert [item.path.count(b"/") for item in found] == [1000]
+
+
+def test_what_cannot_be_listed_is_said(tmp_path: Path) -> None:
+    assert list(walk(os.fsencode(tmp_path / "nothing"), PHOTOS)) == [Unlisted(b"", "No such file or directory")]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".git").mkdir()
+    assert list(walk(os.fsencode(tmp_path), PHOTOS)) == [Unlisted(b".git/", None), Empty(b"empty/")]
+
+
+@pytest.mark.parametrize(
+    ("path", "passed_over"),
+    [
+        (b"a/b.jpg", False),
+        (b"a/.b.jpg", True),
+        (b".a/b.jpg", True),
+        (b"a/@eaDir/b.jpg", True),
+        (b"@eaDir", False),
+        (b"a/out/b.jpg", True),
+        (b"out", False),
+    ],
+)
+def test_a_path_is_passed_over_exactly_when_a_walk_would(path: bytes, passed_over: bool) -> None:
+    assert Skip(frozenset({b"out"})).path(path) == passed_over
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def row(number: int, path: bytes, gone_ns: int | None = None) -> Row:
+    return Row(number, path, mtime_ns=1, size_bytes=1, gone_ns=gone_ns)
+
+
+def file(path: bytes) -> File:
+    return File(path, size_bytes=1, mtime_ns=1, device=0, inode=0)
+
+
+PATHS = st.sets(st.text("ab/", min_size=1, max_size=5).map(str.encode), max_size=12)
+
+
+@given(disk=PATHS, known=PATHS)
+def test_comparing_is_set_difference(disk: set[bytes], known: set[bytes]) -> None:
+    rows = [row(number, b"/r/" + path) for number, path in enumerate(sorted(known))]
+    plan = compare(map(file, sorted(disk)), iter(rows), b"/r/", USUAL)
+    assert {pending.file.path for pending in plan.pending} == disk - known
+    assert {rows[id_].path for id_ in plan.gone} == {b"/r/" + path for path in known - disk}
+    assert not plan.returned
+
+
+def test_folders_that_say_nothing_of_their_photos_keep_them() -> None:
+    rows = [row(1, b"/r/a/1"), row(2, b"/r/b/1"), row(3, b"/r/c/1"), row(4, b"/r/d")]
+    walked = [Unlisted(b"a/", "Permission denied"), Unlisted(b"b/", None), Empty(b"c/")]
+    plan = compare(walked, iter(rows), b"/r/", USUAL)
+    assert (plan.gone, plan.away) == ([4], [3])
+    assert [failure.path for failure in plan.unlisted] == [b"/r/a/"]
+
+
+def test_what_is_gone_or_away_is_not_marked_again() -> None:
+    rows = [row(1, b"/r/a", gone_ns=5), row(2, b"/r/b/c", gone_ns=0)]
+    plan = compare([Empty(b"b/")], iter(rows), b"/r/", USUAL)
+    assert (plan.gone, plan.away) == ([], [])
+
+
+# --- ranking ---------------------------------------------------------------------------------------------------------
+
+
+@given(
+    scores=st.lists(st.integers(-3, 3), max_size=40),
+    k=st.integers(1, 50),
+)
+def test_top_k_is_a_stable_sort(scores: list[int], k: int) -> None:
+    expected = sorted(range(len(scores)), key=lambda number: -scores[number])[:k]
+    assert search.top_k(np.array(scores, np.float32), k).tolist() == expected
+
+
+def test_top_k_does_not_sort_what_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where a sort would have to go: numpy's own, which is let through."""
+    sorted_lengths: list[int] = []
+    argsort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda a, **options: (sorted_lengths.append(len(a)), argsort(a, **options))[1])
+    scores = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
+    best = search.top_k(scores, 10)
+    assert sorted_lengths == [10]
+    assert best.tolist() == argsort(-scores)[:10].tolist()
+
+
+def test_cosines_are_dot_products() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((50, 16)).astype(np.float16)
+    asked = rng.standard_normal(16).astype(np.float32)
+    np.testing.assert_allclose(search.cosines(vectors, asked), vectors.astype(np.float64) @ asked, rtol=1e-4, atol=1e-5)
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("a cat", query.Text("a cat")),
+        ("cat.jpg", query.Text("cat.jpg")),
+        (".cat", query.Text(".cat")),
+        ("./cat.jpg", query.Picture("./cat.jpg")),
+        ("../cat.jpg", query.Picture("../cat.jpg")),
+        ("/cat.jpg", query.Picture("/cat.jpg")),
+        ("~/cat.jpg", query.Picture(os.path.expanduser("~/cat.jpg"))),
+        ("caf\udce9", query.Text("caf�")),
+    ],
+)
+def test_a_path_is_told_from_words_by_how_it_starts(asked: str, meant: object) -> None:
+    assert query.parse(asked) == meant
+
+
+@pytest.mark.parametrize("asked", ["", " ", "\n\t", "\u3000"])
+def test_nothing_but_blanks_is_no_query(asked: str) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        query.parse(asked)
+
+
+@given(inside=NAMES, outside=NAMES)
+def test_a_folder_range_holds_what_is_below_and_nothing_else(inside: bytes, outside: bytes) -> None:
+    start, end = folder_range(b"/photos/")
+    assert start <= b"/photos/" + inside < end
+    for path in (b"/photos", b"/photos" + outside, b"/Photos/" + inside):
+        assert not start <= path < end
