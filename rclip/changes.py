@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rclip import image
+from rclip import formats
 from rclip.errors import Failure, StoreError
 from rclip.store import AWAY, Row
 from rclip.walk import Empty, File, Skip, Unlisted, suffix
@@ -29,7 +29,7 @@ class Plan:
     returned: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unlisted: list[Failure] = field(default_factory=list)
-    missing_extras: Counter[image.Extra] = field(default_factory=Counter)
+    missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
 
 
 def compare(
@@ -95,7 +95,7 @@ def _meet(plan: Plan, item: File | Failure, row: Row, retry: bool) -> None:
 
 
 def _plan_to_read(plan: Plan, pending: Pending) -> None:
-    extra = image.missing_extra(suffix(pending.file.path))
+    extra = formats.missing_extra(suffix(pending.file.path))
     if extra:
         plan.missing_extras[extra] += 1
     else:

@@ -14,11 +14,10 @@ that is at least twice the resolution (`Image.draft`), and other large pictures 
 A change here that gives other pixels for the same file must raise `library.PREPROCESSING`.
 """
 
-import importlib.util
 import io
 import os
 from functools import cache
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from PIL import (
@@ -38,6 +37,7 @@ from PIL import (
 )
 
 from rclip.errors import plain_reason
+from rclip.formats import HEIF, JXL, RAW, Extra
 
 # Named one by one: opening an unknown file must neither load every plugin nor start Ghostscript.
 _FORMATS = [
@@ -115,6 +115,14 @@ def default_max_pixels() -> int:
     return memory_bytes // 32
 
 
+class NeedsExtra(Unreadable):
+    """The file could be read with a package that is not installed."""
+
+    def __init__(self, extra: Extra):
+        super().__init__(f"{extra.name} needs the package {extra.package}")
+        self.extra = extra
+
+
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,11 +137,12 @@ def _open(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> tu
         if opened:
             _refuse_above(max_pixels, *opened[0].size)
             return opened
-    extras = [extra.register() for extra in (HEIF, JXL) if extra.recognizes(head)]
-    if JXL.recognizes(head):  # it is decoded when it is opened
+    extra = _extra_for(head)
+    formats = [_teach_pillow(extra)] if extra else _FORMATS
+    if extra == JXL:  # it is decoded when it is opened
         _refuse_above(max_pixels, *_jxl_size(stream))
         stream.seek(0)
-    image = Image.open(stream, formats=extras or _FORMATS)
+    image = Image.open(stream, formats=formats)
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (2 * resolution, 2 * resolution))
     _refuse_above(max_pixels, *image.size)
@@ -310,44 +319,20 @@ def _on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-# --- formats ---------------------------------------------------------------------------------------------------------
-
-
-class Extra(NamedTuple):
-    """A family of formats that needs a package of its own."""
-
-    name: str
-    suffixes: frozenset[str]
-    module: str
-    package: str
-
-    def recognizes(self, head: bytes) -> bool:
-        """Whether a file that starts with `head` (`_HEAD_BYTES`) is of this family, whatever it is called."""
-        if self.name == "HEIC":
-            return head[4:8] == b"ftyp" and _is_heic(head[8:12], head[16 : int.from_bytes(head[:4], "big")])
-        return self.name == "JPEG XL" and head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"))
-
-    def installed(self) -> bool:
-        return _is_importable(self.module)
-
-    def register(self) -> str:
-        """Teaches Pillow the format and returns Pillow's name for it. Raises `NeedsExtra` without the package."""
-        if not self.installed():
-            raise NeedsExtra(self)
-        return _register(self.module)
-
-
-class NeedsExtra(Unreadable):
-    """The file could be read with a package that is not installed."""
-
-    def __init__(self, extra: Extra):
-        super().__init__(f"{extra.name} needs the package {extra.package}")
-        self.extra = extra
-
+# --- formats that need a package of their own ------------------------------------------------------------------------
 
 _HEAD_BYTES = 64
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _SHARED_BRANDS = (b"mif1", b"msf1")
+
+
+def _extra_for(head: bytes) -> Extra | None:
+    """What a file that starts with `head` (`_HEAD_BYTES`) needs, whatever it is called. RAW files look like TIFFs."""
+    if head[4:8] == b"ftyp" and _is_heic(head[8:12], head[16 : int.from_bytes(head[:4], "big")]):
+        return HEIF
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return JXL
+    return None
 
 
 def _is_heic(brand: bytes, other_brands: bytes) -> bool:
@@ -357,39 +342,12 @@ def _is_heic(brand: bytes, other_brands: bytes) -> bool:
     )
 
 
-HEIF = Extra("HEIC", frozenset({"heic", "heif", "hif"}), "pillow_heif", "pillow-heif")
-JXL = Extra("JPEG XL", frozenset({"jxl"}), "pillow_jxl", "pillow-jxl-plugin")
-RAW = Extra(
-    "RAW",
-    frozenset({"arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"}),
-    "rawpy",
-    "rawpy",
-)
-EXTRAS = (HEIF, JXL, RAW)
-
-# fmt: off
-PILLOW_SUFFIXES = frozenset({
-    "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib",
-    "jp2", "j2k", "jpf", "jpx", "pnm", "pbm", "pgm", "ppm", "pfm", "psd", "qoi",
-})
-# fmt: on
-SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
-"""The endings, in lower case, of the files that are looked at."""
-
-
-def missing_extra(suffix: str) -> Extra | None:
-    """The extra that files with this suffix need and that is not installed."""
-    return next((extra for extra in EXTRAS if suffix in extra.suffixes and not extra.installed()), None)
-
-
 @cache
-def _is_importable(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-@cache
-def _register(module: str) -> str:
-    if module == "pillow_heif":
+def _teach_pillow(extra: Extra) -> str:
+    """Registers the format and returns Pillow's name for it. Raises `NeedsExtra` without the package."""
+    if not extra.installed():
+        raise NeedsExtra(extra)
+    if extra == HEIF:
         import pillow_heif
 
         pillow_heif.register_heif_opener()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip import image
+from rclip import formats, image
 from rclip.changes import Pending, Plan, compare
 from rclip.errors import Failure
 from rclip.models import ImageEncoder, Model
@@ -51,7 +51,7 @@ class Summary:
     """Files that could not be read, those found unreadable by earlier runs not among them."""
     unlisted: list[Failure] = field(default_factory=list)
     """Folders that could not be listed. What the index knows of them is kept."""
-    missing_extras: Counter[image.Extra] = field(default_factory=Counter)
+    missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
     """How many files wait for a package that is not installed."""
 
     def __iadd__(self, other: "Summary") -> "Summary":
@@ -71,7 +71,7 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     Adds to `summary` as it goes, so that an interrupted run can say how far it got; what is counted there is stored.
     Raises `StoreError` and `ModelError`; unreadable photos and folders are no errors.
     """
-    found = walk(folder, image.SUFFIXES, options.skip)
+    found = walk(folder, formats.SUFFIXES, options.skip)
     plan = compare(found, store.rows(folder), folder, options.skip, _to_retry(store.failures(folder), options))
     summary += _store_plan(store, plan)
     if plan.pending:

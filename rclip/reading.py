@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import image
+from rclip import formats, image
 from rclip.changes import Pending
 from rclip.errors import plain_reason
 from rclip.store import Stamp, Store
@@ -73,7 +73,7 @@ class Lacking(NamedTuple):
     pending: Pending
     stamp: Stamp
     digest: bytes
-    extra: image.Extra
+    extra: formats.Extra
 
 
 Outcome = Decoded | Copy | SameFile | Failed | Lacking

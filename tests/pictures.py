@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rclip import image
+from rclip import formats
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how a stored picture is to be turned."""
@@ -83,16 +83,18 @@ def exif(orientation: int) -> bytes:
 
 
 def encode(picture: Image.Image, suffix: str) -> bytes:
-    """A file with this picture in the format that `suffix` stands for, of which each has one in `image.SUFFIXES`."""
+    """A file with this picture in the format that `suffix` stands for, of which each has one in `formats.SUFFIXES`."""
     return _ENCODERS[suffix](picture)
 
 
 def saved(picture: Image.Image, format_name: str, **options: object) -> bytes:
     """What Pillow, or a plugin of it, writes."""
     if format_name == "HEIF":
-        image.HEIF.register()
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     elif format_name == "JXL":
-        image.JXL.register()
+        import pillow_jxl  # noqa: F401 - registers itself
     file = io.BytesIO()
     picture.save(file, format_name, **options)
     return file.getvalue()
@@ -352,5 +354,5 @@ _ENCODERS: dict[str, Callable[[Image.Image], bytes]] = {
     "heif": _HEIC,
     "hif": _HEIC,
     "jxl": _by_pillow("JXL", lossless=True),
-    **dict.fromkeys(image.RAW.suffixes, _dng_with_preview),
+    **dict.fromkeys(formats.RAW.suffixes, _dng_with_preview),
 }

@@ -247,7 +247,7 @@ def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path)
         (["--nonsense", "a cat"], "unrecognized arguments: --nonsense"),
         (["--json", "-0", "a cat"], "not allowed with argument"),
         (["-n", "./no.jpg"], "cannot look at ./no.jpg: No such file or directory"),
-        (["-n", "./text.txt"], "cannot look at ./text.txt: not a picture in a format known here"),
+        (["-n", "./text.txt"], "cannot look at ./text.txt: damaged, or not a picture in a format known here"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(rclip_on_gallery: Command, arguments: list[str], expected: str) -> None:
@@ -312,7 +312,7 @@ def test_stats_tell_what_is_indexed_and_what_could_not_be_read(rclip: Command, g
     lines = [line.split(maxsplit=1) for line in told.lines]
     assert lines[0] == ["photos", "11"]
     assert lines[1] == ["unreadable", "2"]
-    assert told.lines[2].strip() == "broken.jpg: not a picture in a format known here"
+    assert told.lines[2].strip() == "broken.jpg: damaged, or not a picture in a format known here"
     assert told.lines[3].strip() == "empty.png: the file is empty"
     assert lines[5] == ["model", str(rclip.model)]
     assert str(rclip.data_dir) in told.lines[6]

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from rclip import image
+from rclip import formats, image
 from tests import pictures
 
 RESOLUTION = 112
 NO_LIMIT = 10**9
 
 # Mean absolute differences, in levels of 0…255, between what we show the model and what clip would.
-EXACT = 0.05  # now and then a pixel is rounded the other way
+EXACT = 0.1  # now and then a pixel is rounded the other way
 NEAR = 0.3  # colours averaged before they are converted, or converted before they are averaged
 LOSSY = 2.5  # what the encoder threw away
 DITHERED = 3.5
@@ -32,7 +32,12 @@ SPREAD = np.array((0.26862954, 0.26130258, 0.27577711))
 
 def as_clip_sees(upright: Image.Image, resolution: int = RESOLUTION) -> np.ndarray:
     """The pixels that clip's own preprocessing gives its model, with its normalization undone."""
-    normalized = clip.clip._transform(resolution)(upright.convert("RGB")).numpy().transpose(1, 2, 0)
+    return _preprocessed_by_clip(upright.convert("RGB").tobytes(), upright.size, resolution)
+
+
+@cache  # most tests compare with the same picture
+def _preprocessed_by_clip(rgb: bytes, size: tuple[int, int], resolution: int) -> np.ndarray:
+    normalized = clip.clip._transform(resolution)(Image.frombytes("RGB", size, rgb)).numpy().transpose(1, 2, 0)
     return ((normalized * SPREAD + MEAN) * 255).round().clip(0, 255).astype(np.uint8)
 
 
@@ -74,13 +79,15 @@ def on_white(picture: Image.Image) -> Image.Image:
 # Pillow warns of much that it finds in damaged files and goes on; pytest would make errors of its warnings.
 tolerates_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
 
-NOT_LOSSLESS = image.RAW.suffixes | image.HEIF.suffixes | {"jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "avif", "gif"}
+NOT_LOSSLESS = (
+    formats.RAW.suffixes | formats.HEIF.suffixes | {"jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "avif", "gif"}
+)
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 def test_a_file_of_each_suffix_shows_its_picture(suffix: str) -> None:
     picture = pictures.drawn()
     held = picture.convert({"pgm": "L", "pfm": "L", "pbm": "1"}.get(suffix, "RGB"))
@@ -132,7 +139,7 @@ def as_jpeg(picture: Image.Image, longest_side: int) -> bytes:
     return pictures.saved(smaller, "JPEG", quality=95)
 
 
-@pytest.mark.parametrize("suffix", sorted(image.RAW.suffixes))
+@pytest.mark.parametrize("suffix", sorted(formats.RAW.suffixes))
 def test_raw_without_a_preview_is_developed(suffix: str) -> None:
     got = decode(pictures.dng(pictures.red_and_blue()), suffix)
     assert difference(got, as_clip_sees(pictures.red_and_blue())) <= DEVELOPED
@@ -466,13 +473,13 @@ def test_what_is_no_picture(content: bytes, suffix: str) -> None:
     assert "not a picture" in unreadable(content, suffix)
 
 
-@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 def test_an_empty_file_says_so(suffix: str) -> None:
     assert unreadable(b"", suffix) == "the file is empty"
 
 
 @tolerates_warnings
-@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 @pytest.mark.parametrize("share", [0.01, 0.4, 0.85])
 def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
     if (suffix, share) == ("mpo", 0.85):
@@ -485,7 +492,7 @@ def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
 
 @tolerates_warnings
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(suffix=st.sampled_from(sorted(image.SUFFIXES)), seed=st.integers(0, 10**6), changes=st.integers(1, 20))
+@given(suffix=st.sampled_from(sorted(formats.SUFFIXES)), seed=st.integers(0, 10**6), changes=st.integers(1, 20))
 def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int, changes: int) -> None:
     data = bytearray(pictures.encode(pictures.drawn(64, 48), suffix))
     chance = random.Random(seed)
@@ -503,7 +510,7 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", sorted(image.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 def test_the_limit_counts_pixels(suffix: str) -> None:
     data = drawn_as(suffix)
     assert unreadable(data, suffix, max_pixels=320 * 240 - 1).startswith("320×240 is more than 0.0768 megapixels")

@@ -46,7 +46,7 @@ def test_stats(library: Library, gallery: Path) -> None:
     library.update()
     stats = library.stats()
     assert stats.photos == len(GALLERY)
-    assert stats.unreadable == {str(gallery / "broken.jpg"): "not a picture in a format known here"}
+    assert stats.unreadable == {str(gallery / "broken.jpg"): "damaged, or not a picture in a format known here"}
     assert stats.index_bytes > 0
     assert stats.weights_bytes > 10_000_000
 

@@ -1,0 +1,52 @@
+"""Which files are photos, by their endings, and which of them need a package that may not be installed.
+
+Kept apart from the decoding itself, so that looking for new photos does not load Pillow.
+"""
+
+import importlib.util
+from functools import cache
+from typing import NamedTuple
+
+# fmt: off
+PILLOW_SUFFIXES = frozenset({
+    "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib",
+    "jp2", "j2k", "jpf", "jpx", "pnm", "pbm", "pgm", "ppm", "pfm", "psd", "qoi",
+})
+# fmt: on
+
+
+class Extra(NamedTuple):
+    """A family of formats that needs a package of its own."""
+
+    name: str
+    suffixes: frozenset[str]
+    module: str
+    package: str
+
+    def installed(self) -> bool:
+        return _is_importable(self.module)
+
+
+@cache
+def _is_importable(module: str) -> bool:
+    """Without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+HEIF = Extra("HEIC", frozenset({"heic", "heif", "hif"}), "pillow_heif", "pillow-heif")
+JXL = Extra("JPEG XL", frozenset({"jxl"}), "pillow_jxl", "pillow-jxl-plugin")
+RAW = Extra(
+    "RAW",
+    frozenset({"arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"}),
+    "rawpy",
+    "rawpy",
+)
+EXTRAS = (HEIF, JXL, RAW)
+
+SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
+"""The endings, in lower case, of the files that are looked at."""
+
+
+def missing_extra(suffix: str) -> Extra | None:
+    """The extra that files with this suffix need and that is not installed."""
+    return next((extra for extra in EXTRAS if suffix in extra.suffixes and not extra.installed()), None)
