@@ -3,13 +3,44 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from rclip import formats
 from rclip.errors import Failure, StoreError
 from rclip.store import AWAY, Row
 from rclip.walk import Empty, File, Skip, Unlisted, suffix
+
+CANNOT_OPEN = "cannot open it: "
+"""Failures that start so are the file system's, not the file's, and are tried again by each run."""
+
+
+@dataclass
+class Summary:
+    """What a run found and did."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    copied: int = 0
+    returned: int = 0
+    gone: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    """Files that could not be read, those found unreadable by earlier runs not among them."""
+    unlisted: list[Failure] = field(default_factory=list)
+    """Folders that could not be listed. What the index knows of them is kept."""
+    missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
+    """How many files wait for a package that is not installed."""
+
+    def __iadd__(self, other: "Summary") -> "Summary":
+        for part in fields(self):
+            setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+        return self
+
+    @property
+    def has_changes(self) -> bool:
+        counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.gone)
+        return any(counts) or bool(self.failures)
 
 
 class Pending(NamedTuple):

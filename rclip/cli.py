@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from rclip.index import Summary
+    from rclip.changes import Summary
     from rclip.library import Hit, Library
 
 _EXAMPLES = """\
@@ -142,7 +142,7 @@ class _Bar:
 
 def _update(library: "Library") -> None:
     """Updates the index and says in a line what has changed, if anything, also when it is interrupted."""
-    from rclip.index import Summary
+    from rclip.changes import Summary
 
     summary, bar = Summary(), _Bar()
     try:

@@ -221,13 +221,14 @@ def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> tuple[Image
     """
     import rawpy
 
+    contents = stream.read()
     try:
-        raw = rawpy.imread(stream)
+        raw = rawpy.imread(io.BytesIO(contents))
     except rawpy.LibRawError:
         stream.seek(0)
         return None
     with raw:
-        preview = _raw_preview(raw, resolution)
+        preview = _raw_preview(raw, contents, resolution)
         if preview:
             return preview
         _refuse_above(max_pixels, raw.sizes.raw_width, raw.sizes.raw_height)
@@ -235,7 +236,11 @@ def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> tuple[Image
     return Image.fromarray(developed), 1
 
 
-def _raw_preview(raw: "rawpy.RawPy", resolution: int) -> tuple[Image.Image, int] | None:  # type: ignore[name-defined]  # noqa: F821
+def _raw_preview(  # type: ignore[no-any-unimported]
+    raw: "rawpy.RawPy",  # type: ignore[name-defined]  # noqa: F821
+    contents: bytes,
+    resolution: int,
+) -> tuple[Image.Image, int] | None:
     import rawpy
 
     try:
@@ -244,6 +249,8 @@ def _raw_preview(raw: "rawpy.RawPy", resolution: int) -> tuple[Image.Image, int]
         return None
     orientation = _ORIENTATION_OF_RAW_FLIP.get(raw.sizes.flip, 1)
     if thumbnail.format == rawpy.ThumbFormat.JPEG:
+        if thumbnail.data[len(thumbnail.data) // 2 :] not in contents:
+            return None  # the file is cut off, and LibRaw fills up with what its memory held: another file's preview
         image: Image.Image = Image.open(io.BytesIO(thumbnail.data), formats=["JPEG"])
         if _EXIF_ORIENTATION in image.getexif():
             orientation = _orientation(image)

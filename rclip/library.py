@@ -24,7 +24,8 @@ from rclip.store import Record, Store
 from rclip.walk import SEPARATOR, Skip
 
 if TYPE_CHECKING:
-    from rclip.index import Progress, Summary
+    from rclip.changes import Summary
+    from rclip.index import Progress
 
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
@@ -129,8 +130,9 @@ class Library:
         stored, so that it tells how far an interrupted run came.
         """
         from rclip import index
+        from rclip.changes import Summary
 
-        summary = index.Summary() if summary is None else summary
+        summary = Summary() if summary is None else summary
         options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
         for folder in self._ranges:
             index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))

@@ -16,15 +16,12 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import formats, image
-from rclip.changes import Pending
+from rclip.changes import CANNOT_OPEN, Pending
 from rclip.errors import plain_reason
 from rclip.store import Stamp, Store
 from rclip.walk import suffix
 
 WORKERS = os.cpu_count() or 1
-
-CANNOT_OPEN = "cannot open it: "
-"""Failures that start so are the file system's, not the file's, and are tried again by each run."""
 
 _IN_MEMORY_BYTES = 64 << 20
 """Files up to this size are read once, for digest and decoder both; larger ones twice, but never held whole."""

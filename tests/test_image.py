@@ -170,12 +170,25 @@ def test_a_preview_smaller_than_the_model_needs_is_passed_over() -> None:
     assert_shows(pictures.dng(pictures.red_and_blue(), preview=preview), pictures.red_and_blue(), DEVELOPED, "nef")
 
 
-@pytest.mark.parametrize("kind", ["missing", "overwritten"])
+@pytest.mark.parametrize("kind", ["missing", "half of it is missing", "overwritten"])
 def test_a_lost_preview_does_not_cost_the_picture(kind: str) -> None:
     preview = as_jpeg(pictures.drawn(), 200)
+    samples_only = pictures.dng(pictures.red_and_blue(), preview=preview)[: -len(preview)]
+    rest = {
+        "missing": b"",
+        "half of it is missing": preview[: len(preview) // 2],
+        "overwritten": b"lost" * len(preview),
+    }
+    assert_shows(samples_only + rest[kind], pictures.red_and_blue(), DEVELOPED, "nef")
+
+
+def test_a_cut_off_raw_file_never_shows_the_preview_of_the_one_before() -> None:
+    """LibRaw hands out what its memory holds for what the file lacks; a preview decoded before, as it happens."""
+    preview = as_jpeg(pictures.drawn(), 200)
     whole = pictures.dng(pictures.red_and_blue(), preview=preview)
-    data = whole[: -len(preview)] + (b"lost" * len(preview) if kind == "overwritten" else b"")
-    assert_shows(data, pictures.red_and_blue(), DEVELOPED, "nef")
+    for _ in range(20):
+        assert_shows(whole, pictures.drawn(), LOSSY, "nef")
+        assert_shows(whole[: -len(preview)], pictures.red_and_blue(), DEVELOPED, "nef")
 
 
 def test_the_limit_counts_the_previews_pixels() -> None:

@@ -14,9 +14,10 @@ PACKAGE = Path(__file__).parent.parent / "rclip"
 MAY_IMPORT = {
     "__init__": {"errors", "library"},
     "__main__": {"cli"},
-    "cli": {"__init__", "errors", "index", "library", "models", "output"},
-    "library": {"datadir", "errors", "image", "index", "models", "query", "search", "store", "walk"},
-    "index": {"changes", "errors", "formats", "image", "models", "reading", "store", "walk"},
+    "cli": {"__init__", "changes", "errors", "library", "output"},
+    "library": {"changes", "datadir", "errors", "image", "index", "models", "query", "search", "store", "walk"},
+    "index": {"changes", "formats", "models", "store", "walk", "writing"},
+    "writing": {"changes", "errors", "image", "models", "reading", "store"},
     "reading": {"changes", "errors", "formats", "image", "store", "walk"},
     "changes": {"errors", "formats", "store", "walk"},
     "image": {"errors", "formats"},

@@ -82,7 +82,8 @@ class ImageEncoder:
     def __init__(self, name: str, image_weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
         self._name = name
         self._weights = image_weights
-        self._resolution = resolution
+        self.resolution = resolution
+        """The side, in pixels, of the squares that it takes."""
         self._device = device
         self._batch_size = batch_size
         self._bulk: BulkEncoder | None = None
@@ -115,7 +116,7 @@ class ImageEncoder:
     def _start_torch(self) -> None:
         from rclip.models.bulk import BulkEncoder
 
-        self._bulk = BulkEncoder(self._weights, self._resolution, self._device, self._batch_size)
+        self._bulk = BulkEncoder(self._weights, self.resolution, self._device, self._batch_size)
         self._torch_batches = 0
 
     def _by_numpy(self, pixels: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ _SHA256 = {
 DEFAULT = "ViT-B/32"
 NAMES = tuple(_SHA256)
 
+
 class Checkpoint(NamedTuple):
     """A file that `clip.load` takes; one of OpenAI's need not be on this machine yet."""
 

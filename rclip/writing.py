@@ -1,0 +1,152 @@
+"""Takes what the decoding threads have read through the model into the store, batch by batch."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from rclip import image
+from rclip.changes import Pending, Plan, Summary
+from rclip.errors import Failure
+from rclip.models import ImageEncoder
+from rclip.reading import WORKERS, Copy, Decoded, Failed, Lacking, Outcome, Reader, SameFile
+from rclip.store import Match, Store
+
+_STORED_TOGETHER = 1000
+"""Files in one transaction at most, where few or none of them need the model."""
+
+
+def write_pending(
+    store: Store,
+    encoder: ImageEncoder,
+    folder: bytes,
+    max_pixels: int | None,
+    plan: Plan,
+    summary: Summary,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
+    reader = Reader(store, folder, encoder.resolution, max_pixels or image.default_max_pixels())
+    writer = _Writer(store, reader, encoder, folder, plan.gone)
+    pending = plan.pending
+    while pending:
+        total = left = len(pending)
+        progress(0, total)
+        with closing(reader.read(pending, lambda: 2 * encoder.batch_size + WORKERS)) as outcomes:
+            for batch in _batches(outcomes, encoder):
+                left -= len(batch)
+                summary += writer.write(batch, left)
+                progress(total - left, total)
+        pending = writer.take_unresolved()
+
+
+def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
+    """As many as make a batch of pictures for the model, or a transaction's worth of others."""
+    batch: list[Outcome] = []
+    pictures = 0
+    for outcome in outcomes:
+        batch.append(outcome)
+        pictures += isinstance(outcome, Decoded)
+        if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER:
+            yield batch
+            batch, pictures = [], 0
+    if batch:
+        yield batch
+
+
+class _Writer:
+    """Takes outcomes, batch by batch, through the model into the store."""
+
+    def __init__(self, store: Store, reader: Reader, encoder: ImageEncoder, folder: bytes, gone: Iterable[int]):
+        self._store = store
+        self._reader = reader
+        self._encoder = encoder
+        self._folder = folder
+        self._gone_now = set(gone)
+        self._known_failures = store.failures(folder)
+        self._copies: list[Copy] = []
+        """Those whose row to copy from is not stored yet."""
+        self._unresolved: list[Pending] = []
+        self._fruitless: dict[bytes, Failed | Lacking] = {}
+        """What became of new bytes that did not reach the model, for copies of them."""
+
+    def write(self, batch: Sequence[Outcome], left: int) -> Summary:
+        """Stores a batch in one transaction; `left` files at most are still to come."""
+        decoded = [outcome for outcome in batch if isinstance(outcome, Decoded)]
+        vectors = self._encoder(np.stack([outcome.pixels for outcome in decoded]), left) if decoded else ()
+        done = Summary()
+        with self._reader.lock, self._store.transaction():
+            for fresh, vector in zip(decoded, vectors, strict=True):
+                self._add(fresh, vector, done)
+            for outcome in batch:
+                if isinstance(outcome, Failed | Lacking):
+                    self._note(outcome, done)
+            waiting, self._copies = self._copies, []
+            for outcome in (*waiting, *batch):
+                if isinstance(outcome, Copy | SameFile):
+                    self._link(outcome, done)
+            self._reader.release(outcome.digest for outcome in batch if not isinstance(outcome, Copy | SameFile))
+        return done
+
+    def take_unresolved(self) -> list[Pending]:
+        """Files whose match was gone when it was wanted, because another run is at work here: to be read once more."""
+        unresolved, self._unresolved = self._unresolved, []
+        unresolved += (copy.pending for copy in self._copies)
+        self._copies = []
+        return unresolved
+
+    def _path(self, outcome: Outcome) -> bytes:
+        return self._folder + outcome.pending.file.path
+
+    def _add(self, outcome: Decoded, vector: np.ndarray, done: Summary) -> None:
+        self._store.add(self._path(outcome), outcome.stamp, outcome.digest, vector)
+        if outcome.pending.before is None:
+            done.added += 1
+        else:
+            done.changed += 1
+
+    def _note(self, outcome: Failed | Lacking, done: Summary) -> None:
+        """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""
+        if outcome.digest:
+            self._fruitless[outcome.digest] = outcome
+        if isinstance(outcome, Lacking):
+            done.missing_extras[outcome.extra] += 1
+            return
+        path, before = self._path(outcome), outcome.pending.before
+        is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stamp[:2]
+        if is_unchanged and self._known_failures.get(path) == outcome.reason:
+            return
+        if outcome.is_lasting:
+            self._store.add_failure(path, outcome.stamp, outcome.reason)
+        done.failures.append(Failure(path, outcome.reason))
+
+    def _link(self, outcome: Copy | SameFile, done: Summary) -> None:
+        """Gives the file the vector of the photo that has the same bytes."""
+        path = self._path(outcome)
+        if isinstance(outcome, SameFile):
+            match = self._store.find_identity(outcome.stamp)
+        else:
+            match = self._store.find_content(outcome.digest, path)
+            if match is None and outcome.digest in self._fruitless:
+                fate = self._fruitless[outcome.digest]
+                self._note(fate._replace(pending=outcome.pending, stamp=outcome.stamp), done)
+            elif match is None:
+                self._copies.append(outcome)
+        if match is None:
+            if isinstance(outcome, SameFile):
+                self._unresolved.append(outcome.pending)
+            return
+        if match.path == path or match.gone:
+            self._store.move(match.id, path, outcome.stamp)
+        else:
+            self._store.copy(match.id, path, outcome.stamp)
+        self._count_link(match, path, done)
+
+    def _count_link(self, match: Match, path: bytes, done: Summary) -> None:
+        if not match.gone:
+            done.copied += match.path != path
+        elif match.path == path:
+            done.returned += 1
+        else:
+            done.moved += 1
+            done.gone -= match.id in self._gone_now
