@@ -247,6 +247,7 @@ def _size_bytes(path: str) -> int:
 
 def _folder_bytes(path: str) -> int:
     try:
-        return sum(entry.stat().st_size for entry in os.scandir(path))
+        with os.scandir(path) as entries:
+            return sum(entry.stat().st_size for entry in entries)
     except OSError:
         return 0
