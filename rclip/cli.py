@@ -10,7 +10,7 @@ from rclip import __version__
 from rclip.errors import ExitCode, RclipError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tqdm import tqdm
 
@@ -168,10 +168,16 @@ def _report(summary: "Summary") -> None:
     if summary.has_changes:
         _tell(_closing_line(summary))
     if summary.missing_extras:
-        counts = " and ".join(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
+        counts = _listing(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
         _tell(f"{counts} files cannot be opened yet; this installs what they need: "
               f"{sys.executable} -m pip install {packages}")  # fmt: skip
+
+
+def _listing(parts: "Iterable[str]") -> str:
+    """ "a", "a and b", "a, b and c" """
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _closing_line(summary: "Summary") -> str:

@@ -17,7 +17,7 @@ A change here that gives other pixels for the same file must raise `library.PREP
 import io
 import os
 from functools import cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import (
@@ -39,6 +39,9 @@ from PIL import (
 from rclip.errors import plain_reason
 from rclip.formats import HEIF, JXL, RAW, Extra
 
+if TYPE_CHECKING:
+    import rawpy
+
 # Named one by one: opening an unknown file must neither load every plugin nor start Ghostscript.
 _FORMATS = [
     plugin.format
@@ -57,7 +60,7 @@ _FORMATS = [
         QoiImagePlugin.QoiImageFile,
     )
 ]
-Image.MAX_IMAGE_PIXELS = None  # `open_upright` has a limit of its own, which also knows about scaled decoding
+Image.MAX_IMAGE_PIXELS = None  # `_open` has a limit of its own, which also knows about scaled decoding
 
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -236,27 +239,24 @@ def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> tuple[Image
     return Image.fromarray(developed), 1
 
 
-def _raw_preview(  # type: ignore[no-any-unimported]
-    raw: "rawpy.RawPy",  # type: ignore[name-defined]  # noqa: F821
-    contents: bytes,
-    resolution: int,
-) -> tuple[Image.Image, int] | None:
+def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int) -> tuple[Image.Image, int] | None:
     import rawpy
 
     try:
         thumbnail = raw.extract_thumb()
-    except rawpy.LibRawError:  # there is none, or it is broken or of a kind unknown
+    except (rawpy.LibRawError, rawpy.NotSupportedError):  # there is none, or it is broken or of a kind unknown
         return None
     orientation = _ORIENTATION_OF_RAW_FLIP.get(raw.sizes.flip, 1)
-    if thumbnail.format == rawpy.ThumbFormat.JPEG:
-        if thumbnail.data[len(thumbnail.data) // 2 :] not in contents:
+    data = thumbnail.data
+    if isinstance(data, bytes):  # a JPEG
+        if data[len(data) // 2 :] not in contents:
             return None  # the file is cut off, and LibRaw fills up with what its memory held: another file's preview
-        image: Image.Image = Image.open(io.BytesIO(thumbnail.data), formats=["JPEG"])
+        image: Image.Image = Image.open(io.BytesIO(data), formats=["JPEG"])
         if _EXIF_ORIENTATION in image.getexif():
             orientation = _orientation(image)
         image.draft(None, (2 * resolution, 2 * resolution))
     else:
-        image = Image.fromarray(thumbnail.data)
+        image = Image.fromarray(data)
     return (image, orientation) if min(image.size) >= resolution else None
 
 

@@ -218,7 +218,7 @@ def test_raw_is_turned_upright_once(preview_kind: str, orientation: int) -> None
 def test_exif_orientation_is_obeyed_once(format_name: str, orientation: int) -> None:
     stored = pictures.as_stored(pictures.drawn(), orientation)
     data = pictures.saved(stored, format_name, exif=pictures.exif(orientation))
-    assert_shows(data, pictures.drawn(), LOSSY)
+    assert_shows(data, pictures.drawn(), EXACT if format_name in ("PNG", "TIFF") else LOSSY)
 
 
 @pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
@@ -386,10 +386,12 @@ def test_lab(compression: str) -> None:
 
 
 def test_ycbcr() -> None:
-    assert_shows(pictures.saved(pictures.drawn().convert("YCbCr"), "TIFF"), pictures.drawn(), LOSSY)
+    assert_shows(
+        pictures.saved(pictures.drawn().convert("YCbCr"), "TIFF", compression="tiff_lzw"), pictures.drawn(), LOSSY
+    )
 
 
-@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "JPEG2000", "PPM", "HEIF", "JXL"])
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "JPEG2000", "PPM", "HEIF"])
 def test_16_bit_gray(format_name: str) -> None:
     assert_shows(pictures.saved(gray_samples(np.uint16, 0xFFFF), format_name), gray(), LOSSY)
 

@@ -1,17 +1,28 @@
 """What a run does with photos that are new, unchanged, changed, moved, copied, gone, back, or cannot be read.
 
-"Read" means that the file was opened: each test can tell by counting system calls is not needed, because a vector that
-is kept without the model has the id or the bytes of the old one.
+That a photo was not read is shown by forbidding it: a run that may not open it still ends well.
 """
 
 import os
+import pty
+import random
+import re
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from rclip import formats
+from tests import pictures
 from tests.conftest import Command, Draw
+from tests.tiny_clip import scenes
 
 
 class Table:
@@ -34,6 +45,12 @@ class Table:
             f"SELECT id, vector FROM images WHERE path = x'{os.fsencode(path).hex()}' AND gone_ns IS NULL"
         )
         return id_, vector
+
+    def count(self) -> int:
+        try:
+            return self("SELECT count(*) FROM images")[0][0]
+        except sqlite3.OperationalError:  # not made yet
+            return 0
 
     def paths(self) -> list[str]:
         """Names of all photos that are there."""
@@ -132,7 +149,6 @@ def test_a_photo_that_comes_back_is_not_read(
 
 
 def test_a_deleted_only_photo_leaves_nothing_to_find(rclip: Command, draw: Draw) -> None:
-    draw("a.jpg").unlink() if rclip("--index").code else None
     photo = draw("a.jpg")
     update(rclip)
     photo.unlink()
@@ -415,3 +431,110 @@ def test_a_run_sees_several_directories(rclip: Command, draw: Draw, tmp_path: Pa
     found = rclip("-t", "2", "star", ".", str(other))
     assert found.lines == [f"{other}/b.jpg", "./a.jpg"]
     assert found.err == "rclip: index updated: 2 new\n"
+
+
+# --- formats that need a package --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_extras(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the packages for HEIC, JPEG XL and RAW are not installed, as Python sees it."""
+    folder = tmp_path / "startup"
+    folder.mkdir()
+    code = "import sys\nsys.modules.update(pillow_heif=None, pillow_jxl=None, rawpy=None)\n"
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])}
+
+
+def test_files_that_need_a_package_are_counted_and_the_command_named(
+    rclip: Command, draw: Draw, photos: Path, without_extras: dict[str, str]
+) -> None:
+    draw("a.jpg")
+    for name in ("b.heic", "c.HEIC", "d.nef", "e.jxl"):
+        (photos / name).write_bytes(pictures.encode(Image.open(photos / "a.jpg").copy(), name.split(".")[1].lower()))
+    done = rclip("--index", env=without_extras)
+    lines = done.err.splitlines()
+    assert lines[0] == "rclip: index updated: 1 new"
+    assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what they")
+    assert lines[1].endswith(f"{sys.executable} -m pip install pillow-heif pillow-jxl-plugin rawpy")
+    assert len(lines) == 2
+    assert rclip("--index").err == "rclip: index updated: 4 new\n"
+    assert rclip("--index", env=without_extras).err == ""  # known ones need nothing
+
+
+def test_a_heic_called_jpg_waits_for_its_package_too(
+    rclip: Command, draw: Draw, photos: Path, without_extras: dict[str, str]
+) -> None:
+    draw("a.png").rename(photos / "a.aside")
+    (photos / "a.jpg").write_bytes(pictures.encode(Image.open(photos / "a.aside"), "heic"))
+    shutil.copy(photos / "a.jpg", photos / "b.jpg")
+    assert rclip("--index", env=without_extras).err.startswith("rclip: 2 HEIC files cannot be opened yet")
+    assert rclip("--index").err == "rclip: index updated: 1 new, 1 copied\n"
+
+
+@pytest.mark.parametrize("name", sorted(formats.SUFFIXES))
+def test_every_format_is_found(rclip: Command, photos: Path, name: str) -> None:
+    rng = random.Random(5)
+    for what in ("red circle", "green star"):
+        color, shape = what.split()
+        scene = scenes.Scene(color, shape, 1, "white", "plain")
+        (photos / f"{color}.{name}").write_bytes(pictures.encode(scenes.draw(scene, (320, 240), rng), name))
+    is_grey = name in ("pbm", "pgm", "pfm")
+    assert rclip("-t", "1", "a star" if is_grey else "a green star").lines == [f"green.{name}"]
+
+
+# --- while it runs ----------------------------------------------------------------------------------------------------
+
+
+def many_photos(draw: Draw, count: int) -> None:
+    for number in range(count):
+        draw(f"{number:04}.png")
+
+
+def start(rclip: Command, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
+    return subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, **options)
+
+
+def test_an_interrupted_run_keeps_what_it_did_and_goes_on(rclip: Command, draw: Draw, table: Table) -> None:
+    many_photos(draw, 900)
+    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (list(rclip.data_dir.glob("*.db")) and table.count() >= 16):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=30)
+    assert run.returncode == 130, err
+    done = table.count()
+    assert 16 <= done < 900
+    assert re.fullmatch(rf"rclip: stopped after {done} of 900 files; what was done is kept\n", err.decode())
+    assert update(rclip) == f"{900 - done} new"
+
+
+def test_two_runs_at_once_lose_nothing(rclip: Command, draw: Draw, table: Table) -> None:
+    many_photos(draw, 120)
+    runs = [start(rclip, "--index", stderr=subprocess.PIPE) for _ in range(3)]
+    for run in runs:
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+    assert table.paths() == [f"{number:04}.png" for number in range(120)]
+    assert update(rclip) == ""
+
+
+def test_a_terminal_shows_count_rate_and_time_left(rclip: Command, draw: Draw) -> None:
+    many_photos(draw, 40)
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    run = start(rclip, "--index", stderr=slave)
+    run.communicate(timeout=60)
+    os.close(slave)
+    shown = b""
+    with open(master, "rb", buffering=0) as terminal:
+        try:
+            while part := terminal.read(65536):
+                shown += part
+        except OSError:  # Linux's end of a pseudo-terminal
+            pass
+    assert run.returncode == 0
+    assert re.search(rb"indexing:\s+\d+%.*\| \d+/40 \[\d\d:\d\d<.*photo/s\]", shown), shown
+    assert shown.rstrip().endswith(b"rclip: index updated: 40 new")

@@ -1,0 +1,180 @@
+"""The database file: what it is opened as, what it refuses, what it keeps."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rclip.errors import StoreError
+from rclip.store import APPLICATION_ID, Stamp, Store
+from tests.conftest import Command
+from tests.test_command import one_line
+
+STAMP = Stamp(size_bytes=1, mtime_ns=2, device=3, inode=4)
+VECTOR = np.array([0.6, 0.8], np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = Store(str(tmp_path / "index.db"), "model", 1)
+    yield opened
+    opened.close()
+
+
+def test_vectors_come_back_as_half_precision(store: Store) -> None:
+    with store.transaction():
+        store.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
+    ((ids, vectors),) = store.vectors([b"/a/"])
+    assert ids.tolist() == [1]
+    assert vectors.dtype == np.float16
+    np.testing.assert_allclose(vectors, [VECTOR], atol=1e-3)
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    with pytest.raises(AttributeError), store.transaction():
+        add_twice_the_second_without_a_vector(store)
+    assert list(store.rows(b"/")) == []
+    with store.transaction():  # and can be followed by another
+        store.add(b"/a/2.jpg", STAMP, b"digest", VECTOR)
+    assert [row.path for row in store.rows(b"/")] == [b"/a/2.jpg"]
+
+
+def add_twice_the_second_without_a_vector(store: Store) -> None:
+    store.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
+    store.add(b"/a/2.jpg", STAMP, b"digest", None)  # type: ignore[arg-type]
+
+
+def test_an_id_is_never_used_again(store: Store) -> None:
+    with store.transaction():
+        store.add(b"/a", STAMP, b"digest", VECTOR)
+        store.add(b"/a", STAMP, b"other", VECTOR)
+        store.drop_displaced()
+        store.add_failure(b"/a", STAMP, "broken")
+        store.add(b"/a", STAMP, b"third", VECTOR)
+    assert [row.id for row in store.rows(b"/")] == [4]
+
+
+def test_replaced_content_can_be_found_until_the_run_ends(store: Store) -> None:
+    with store.transaction():
+        store.add(b"/a", STAMP, b"first", VECTOR)
+        store.add(b"/a", STAMP, b"second", VECTOR)
+    match = store.find_content(b"first", b"/a")
+    assert match is not None
+    assert match.gone
+    with store.transaction():
+        store.drop_displaced()
+    assert store.find_content(b"first", b"/a") is None
+    assert store.count(b"/") == (1, 0)
+
+
+def test_rows_are_in_byte_order_and_of_the_folder_only(store: Store) -> None:
+    paths = [b"/p/a.jpg", b"/p/a/b.jpg", b"/p/\xff.jpg", b"/p0", b"/p", b"/P/a.jpg", b"/p/A.jpg"]
+    with store.transaction():
+        for path in paths:
+            store.add(path, STAMP, path, VECTOR)
+    assert [row.path for row in store.rows(b"/p/")] == [b"/p/A.jpg", b"/p/a.jpg", b"/p/a/b.jpg", b"/p/\xff.jpg"]
+    assert len(list(store.rows(b"/"))) == 7
+
+
+def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> None:
+    plan = store._connection.execute(
+        "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing "
+        "WHERE path >= ? AND path < ? ORDER BY path",
+        (b"", b"\xff"),
+    ).fetchall()
+    assert len(plan) == 1
+    assert "COVERING INDEX images_listing" in plan[0][3]
+
+
+def test_two_stores_write_in_turn(store: Store) -> None:
+    with Store(store.path, "model", 1).transaction():
+        pass
+    other = Store(store.path, "model", 1)
+    with store.transaction():
+        store.add(b"/a", STAMP, b"a", VECTOR)
+    with other.transaction():
+        other.add(b"/b", STAMP, b"b", VECTOR)
+    assert store.count(b"/") == (2, 0)
+    other.close()
+
+
+# --- files that are not what they should be ---------------------------------------------------------------------------
+
+
+def index_of(rclip: Command) -> Path:
+    (path,) = rclip.data_dir.glob("*.db")
+    return path
+
+
+def refused(rclip: Command) -> str:
+    done = rclip("red")
+    assert (done.code, done.out) == (2, "")
+    return one_line(done.err)
+
+
+def test_a_database_of_another_program_is_left_alone(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    path = index_of(rclip)
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE images (a)")
+    connection.close()
+    before = path.read_bytes()
+    assert "is a database of another program: move it away, or set RCLIP_DATADIR" in refused(rclip)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    index_of(rclip).write_bytes(b"something else entirely" * 100)
+    assert "it is damaged; move it away, and the next run makes it anew" in refused(rclip)
+
+
+def test_an_index_of_a_newer_rclip(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    connection = sqlite3.connect(index_of(rclip))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "was written by a newer rclip: update rclip" in refused(rclip)
+
+
+def test_an_index_under_another_models_name(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    path = index_of(rclip)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE meta SET value = 'other' WHERE key = 'model'")
+    connection.commit()
+    connection.close()
+    assert "was made by another model" in refused(rclip)
+
+
+def test_an_empty_file_becomes_an_index(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    path = index_of(rclip)
+    path.write_bytes(b"")
+    assert rclip("a red star", "-t", "1").lines == ["stars/red.jpg"]
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_a_read_only_index_is_searched(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    rclip("--index")
+    index_of(rclip).chmod(0o400)
+    rclip.data_dir.chmod(0o500)
+    try:
+        assert rclip("-n", "-t", "1", "a red star", prefix=drop_root).lines == ["stars/red.jpg"]
+        (gallery / "stars/red.jpg").unlink()
+        done = rclip("a red star", prefix=drop_root)
+        assert (done.code, done.out) == (2, "")
+        assert "rclip may not write there; mend its permissions, or set RCLIP_DATADIR" in one_line(done.err)
+    finally:
+        rclip.data_dir.chmod(0o700)
+
+
+def test_a_transaction_reports_a_database_that_went_bad(store: Store) -> None:
+    store._connection.execute("DROP TABLE images")
+    with pytest.raises(StoreError, match="no such table"), store.transaction():
+        store.add(b"/a", STAMP, b"digest", VECTOR)
