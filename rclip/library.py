@@ -18,7 +18,8 @@ import numpy as np
 
 from rclip import datadir, search
 from rclip import query as queries
-from rclip.errors import UsageError, plain_reason
+from rclip.errors import StoreError, UsageError, plain_reason
+from rclip.matrix import Matrix, folder_of
 from rclip.models import DEFAULT, Model
 from rclip.store import Record, Store
 from rclip.walk import SEPARATOR, Skip
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
+
+_MOST_IDS = 200_000
+"""Up to so many photos in the folders asked for, only they are scored; above, all are, and the best looked up."""
+
+_MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
+_MOST_TIES = 1000  # beyond which ties are left as they fall
 
 StrPath = str | os.PathLike[str]
 
@@ -136,6 +143,7 @@ class Library:
         options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
         for folder in self._ranges:
             index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))
+        Matrix(self._store).catch_up()
         return summary
 
     # --- search ------------------------------------------------------------------------------------------------------
@@ -149,11 +157,18 @@ class Library:
         if not os.path.exists(self._index_path):
             return []
         vector = self._text_vector(asked.text) if isinstance(asked, queries.Text) else self._picture_vector(asked.path)
-        chunks = [(ids, search.cosines(vectors, vector)) for ids, vectors in self._store.vectors(self._ranges)]
-        if not chunks:
-            return []
-        ids, scores = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
-        return self._best(ids, scores, top)
+        matrix = self._caught_up_matrix()
+        ids, scores = matrix.scores(vector, only=self._store.ids(self._ranges, _MOST_IDS))
+        return self._best(ids, scores, vector, top)
+
+    def _caught_up_matrix(self) -> Matrix:
+        """Searching goes on without what cannot be written."""
+        matrix = Matrix(self._store)
+        try:
+            matrix.catch_up()
+        except StoreError as error:
+            self._notify(str(error))
+        return matrix
 
     def _text_vector(self, text: str) -> np.ndarray:
         vector, was_cut = self._model.encode_text(text)
@@ -174,25 +189,34 @@ class Library:
         vector: np.ndarray = self._model.image_encoder(self._device, 1)(pixels[np.newaxis])[0]
         return vector
 
-    def _best(self, ids: np.ndarray, scores: np.ndarray, top: int) -> list[Hit]:
-        """Looks up ever more of the best until enough are not skipped; nearly always that is the first `top`."""
-        hits: list[Hit] = []
-        count = top
+    def _best(self, ids: np.ndarray, scores: np.ndarray, vector: np.ndarray, top: int) -> list[Hit]:
+        """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
+
+        Ids may belong to photos that are gone, elsewhere, or skipped; nearly always one round is enough.
+        """
+        count = top + _MARGIN
         while True:
             rows = search.top_k(scores, count)
-            records = self._store.records(ids[rows].tolist())
-            hits = [
-                Hit(self._spell(record.path), float(scores[row]), record.size_bytes, record.mtime_ns)
-                for row, record in zip(rows, records, strict=True)
-                if record and not self._is_skipped(record)
+            records = [
+                record for record in self._store.records(ids[rows].tolist()) if record and self._is_asked(record)
             ]
-            if len(hits) >= top or count >= len(ids):
+            hits = [self._hit(record, search.exact_cosine(record.vector, vector)) for record in records]
+            hits.sort(key=lambda hit: -hit.score)
+            if count >= len(ids):
+                return hits[:top]
+            if len(hits) >= top and (
+                hits[top - 1].score >= scores[rows[-1]] + search.ERROR or count > top + _MOST_TIES
+            ):
                 return hits[:top]
             count *= 4
 
-    def _is_skipped(self, record: Record) -> bool:
-        """Whether a walk with these options would pass the photo over, though another run did not."""
-        return all(self._skip.path(record.path[len(folder.real) :]) for folder in self._containing(record.path))
+    def _hit(self, record: Record, score: float) -> Hit:
+        return Hit(self._spell(record.path), score, record.size_bytes, record.mtime_ns)
+
+    def _is_asked(self, record: Record) -> bool:
+        """Whether a walk with these folders and options would come to the photo."""
+        inside = self._containing(record.path)
+        return any(not self._skip.path(record.path[len(folder.real) :]) for folder in inside)
 
     def _containing(self, path: bytes) -> Iterator[_Folder]:
         return (folder for folder in self._folders if path.startswith(folder.real))
@@ -219,9 +243,10 @@ class Library:
             gone=gone,
             model=self._model.name,
             index_path=self._index_path,
-            index_bytes=sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal", "-shm")),
+            index_bytes=sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal", "-shm"))
+            + datadir.folder_bytes(folder_of(self._index_path)),
             weights_path=self._model.folder,
-            weights_bytes=_folder_bytes(self._model.folder),
+            weights_bytes=datadir.folder_bytes(self._model.folder),
         )
 
 
@@ -241,13 +266,5 @@ def _with_slash(path: bytes) -> bytes:
 def _size_bytes(path: str) -> int:
     try:
         return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
-def _folder_bytes(path: str) -> int:
-    try:
-        with os.scandir(path) as entries:
-            return sum(entry.stat().st_size for entry in entries)
     except OSError:
         return 0

@@ -1,11 +1,26 @@
 """Ranking: one dot product a photo, and no sorting of what is not shown."""
 
+import numkong
 import numpy as np
+
+ERROR = 5e-4
+"""How far `cosines` may be off: the query in half precision is off by 2^-11 of its length at most."""
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """(N, D) float16 rows of length 1, (D,) float32 of length 1 -> (N,) float32"""
-    return vectors.astype(np.float32) @ query
+    """(N, D) float16 rows of length 1, (D,) float32 of length 1 -> (N,) float32, within `ERROR` of the exact product
+
+    numkong multiplies half precision as it lies in memory, twenty times as fast as numpy, which converts it first.
+    """
+    if not len(vectors):
+        return np.empty(0, np.float32)
+    products = numkong.cdist(vectors, query.astype(np.float16)[np.newaxis], "dot", out_dtype="float32")
+    return np.asarray(products).reshape(-1)
+
+
+def exact_cosine(vector: bytes, query: np.ndarray) -> float:
+    """D float16, (D,) float32 -> their product in float32"""
+    return float(np.frombuffer(vector, np.float16).astype(np.float32) @ query)
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:

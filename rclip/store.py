@@ -87,6 +87,8 @@ class Record(NamedTuple):
     path: bytes
     size_bytes: int
     mtime_ns: int
+    vector: bytes
+    """D float16"""
 
 
 class Store:
@@ -148,7 +150,7 @@ class Store:
             self._upgrade(identity)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         stored = dict(self._connection.execute("SELECT key, value FROM meta"))
-        if stored != identity:
+        if not identity.items() <= stored.items():
             raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
 
     def _upgrade(self, identity: dict[str, str]) -> None:
@@ -232,29 +234,56 @@ class Store:
             found = self._connection.execute(sql, parameters).fetchone()
         return Match(found[0], bool(found[1]), found[2]) if found else None
 
-    def vectors(self, folders: Iterable[bytes]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids (N,) int64 and vectors (N, D) float16 of the photos that are there, some thousands at a time.
+    def vectors_above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos with ids above, some thousands at a time.
+
+        Gone photos are among them.
+        """
+        sql = "SELECT id, vector FROM images WHERE id > ? AND vector IS NOT NULL ORDER BY id"
+        with self._errors():
+            cursor = self._connection.execute(sql, (last_id,))
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                ids, blobs = zip(*rows, strict=True)
+                matrix = np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
+                yield np.array(ids, np.int64), matrix
+
+    def last_id(self) -> int:
+        """The highest id in use."""
+        with self._errors():
+            return self._value("SELECT coalesce(max(id), 0) FROM images")
+
+    def vector_count(self) -> int:
+        with self._errors():
+            return self._value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
+
+    def ids(self, folders: Iterable[bytes], most: int) -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos that are in these folders; None when there are more than `most`.
 
         Folders must not lie inside one another.
         """
         sql = """
-            SELECT id, vector FROM images
-            WHERE path >= ? AND path < ? AND gone_ns IS NULL AND vector IS NOT NULL
+            SELECT id FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND gone_ns IS NULL LIMIT ?
         """
+        found: list[int] = []
         with self._errors():
             for folder in folders:
-                cursor = self._connection.execute(sql, folder_range(folder))
-                while rows := cursor.fetchmany(_CHUNK_ROWS):
-                    ids, blobs = zip(*rows, strict=True)
-                    matrix = np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
-                    yield np.array(ids, np.int64), matrix
+                rows = self._connection.execute(sql, (*folder_range(folder), most + 1 - len(found)))
+                found += (id_ for (id_,) in rows)
+        return None if len(found) > most else np.sort(np.array(found, np.int64))
+
+    def matrix_token(self) -> str | None:
+        """The name under which `matrix` may keep copies of this table's vectors."""
+        with self._errors():
+            found = self._connection.execute("SELECT value FROM meta WHERE key = 'matrix'").fetchone()
+        return found[0] if found else None
 
     def records(self, ids: Iterable[int]) -> list[Record | None]:
         """One for each id, None where the photo has gone since."""
-        sql = "SELECT path, size, mtime_ns FROM images WHERE id = ? AND gone_ns IS NULL"
+        sql = "SELECT path, size, mtime_ns, vector FROM images WHERE id = ? AND gone_ns IS NULL"
         with self._errors():
             found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
-        return [Record(*values) if values else None for values in found]
+        return [Record(*row) if row else None for row in found]
 
     def count(self, folder: bytes) -> tuple[int, int]:
         """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
@@ -267,6 +296,9 @@ class Store:
         return there, gone
 
     # --- writing -----------------------------------------------------------------------------------------------------
+
+    def set_matrix_token(self, token: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('matrix', ?)", (token,))
 
     def add(self, path: bytes, stamp: Stamp, digest: bytes, vector: np.ndarray) -> None:
         """A photo with new bytes; whatever was known of the path before is replaced."""

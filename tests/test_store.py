@@ -25,7 +25,7 @@ def store(tmp_path: Path):
 def test_vectors_come_back_as_half_precision(store: Store) -> None:
     with store.transaction():
         store.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
-    ((ids, vectors),) = store.vectors([b"/a/"])
+    ((ids, vectors),) = store.vectors_above(0)
     assert ids.tolist() == [1]
     assert vectors.dtype == np.float16
     np.testing.assert_allclose(vectors, [VECTOR], atol=1e-3)

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from rclip import datadir
+
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ALIGNMENT_BYTES = 64  # of the first array: a cache line, and enough for any vector instruction
@@ -76,7 +78,7 @@ def write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, st
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
-    _replace(path, parts)
+    datadir.replace_file(path, parts)
     _write_seal(path, os.stat(path), checksum)
 
 
@@ -87,39 +89,17 @@ def _seal_path(path: str) -> str:
     return path + ".seal"
 
 
-def _identity(stat: os.stat_result) -> list[int]:
-    """What changes when a file is written to, even by someone who sets the mtime back."""
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-
-
 def _write_seal(path: str, stat: os.stat_result, checksum: int) -> None:
-    _replace(_seal_path(path), [json.dumps({"crc32": checksum, "stat": _identity(stat)}).encode()])
+    datadir.replace_file(_seal_path(path), [json.dumps({"crc32": checksum, "stat": datadir.identity(stat)}).encode()])
 
 
 def _check_seal(path: str, stat: os.stat_result, mapped: mmap.mmap) -> None:
     """Raises ValueError when the bytes are not those that were sealed."""
     with open(_seal_path(path), "rb") as file:
         seal = json.loads(file.read(4096))
-    if seal["stat"] == _identity(stat):
+    if seal["stat"] == datadir.identity(stat):
         return
     if zlib.crc32(mapped) != seal["crc32"]:
         raise ValueError("its checksum is wrong")
     with suppress(OSError):  # a read-only folder: compared again the next time
         _write_seal(path, stat, seal["crc32"])
-
-
-def _replace(path: str, parts: list[Any]) -> None:
-    """Puts a file of these bytes in place of `path`, for the user alone."""
-    import tempfile
-
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".tmp")
-    try:
-        with open(descriptor, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

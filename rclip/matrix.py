@@ -1,0 +1,205 @@
+"""The vectors once more, as one memory-mapped matrix that is scanned at the speed of memory.
+
+Reading a million vectors out of SQLite takes seconds; here they lie one behind the other, (N, D) float16, beside their
+ids in ascending order. The matrix is derived and disposable: new rows are appended when there are enough of them, a
+scan takes what is newer from the table, and on any doubt the files are made anew, or passed over where they cannot be.
+
+    <model>.matrix/seal.json                what the two files hold, and the stat they had when that was last checked
+    <model>.matrix/vectors-<token>          N · D float16
+    <model>.matrix/ids-<token>              N int64
+
+The token is a random name that the table keeps too. A table put back from a backup, whose later ids may by now stand
+for other photos, has another token, and so gets another matrix.
+"""
+
+import json
+import mmap
+import os
+import zlib
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip import datadir
+from rclip.errors import StoreError, plain_reason
+from rclip.search import cosines
+from rclip.store import Store
+
+APPEND_FROM_ROWS = 4096
+"""So many new rows are worth appending; fewer are read from the table by each scan, in some ten milliseconds."""
+
+_SCANNED_ROWS = 16384
+"""Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
+
+
+class _Seal(NamedTuple):
+    """What the files hold. Bytes behind the sealed ones are of an append that did not end, and are not read."""
+
+    token: str
+    rows: int
+    dimensions: int
+    last_id: int
+    """All photos with vectors up to this id are in the matrix, but for those that have been replaced or moved out."""
+    crc32: list[int]
+    """Of the sealed bytes: vectors, ids."""
+    stats: list[list[int]]
+    """The files' stats when they were last found to have these checksums: vectors, ids."""
+
+
+def folder_of(store_path: str) -> str:
+    """Where the matrix of this index is kept."""
+    return os.path.splitext(store_path)[0] + ".matrix"
+
+
+class Matrix:
+    """The matrix of one index as it is on disk now; empty where there is none to be trusted."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._folder = folder_of(store.path)
+        self._seal = self._trusted_seal()
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def scores(self, query: np.ndarray, only: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only`.
+
+        `only` holds ids in ascending order. Photos that are gone are among the scored ones: the table tells.
+        """
+        parts = [self._stored_scores(query, only)] if self._seal else []
+        last_id = self._seal.last_id if self._seal else 0
+        for ids, vectors in self._store.vectors_above(last_id):
+            chosen = slice(None) if only is None else np.isin(ids, only)
+            parts.append((ids[chosen], cosines(vectors[chosen], query)))
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        ids, scores = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(scores)
+
+    def _stored_scores(self, query: np.ndarray, only: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        assert self._seal
+        ids = np.fromfile(self._path("ids", self._seal), np.int64, self._seal.rows)
+        with open(self._path("vectors", self._seal), "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        shape = self._seal.rows, self._seal.dimensions
+        vectors = np.frombuffer(mapped, np.float16, shape[0] * shape[1]).reshape(shape)
+        if only is not None:
+            rows = np.searchsorted(ids, only).clip(max=len(ids) - 1)
+            rows = rows[ids[rows] == only]
+            return ids[rows], cosines(vectors[rows], query)
+        scores = np.empty(shape[0], np.float32)
+        for start in range(0, shape[0], _SCANNED_ROWS):
+            chunk = vectors[start : start + _SCANNED_ROWS]
+            scores[start : start + len(chunk)] = cosines(chunk, query)
+            mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
+        return ids, scores
+
+    def _path(self, kind: str, seal: _Seal) -> str:
+        return os.path.join(self._folder, f"{kind}-{seal.token}")
+
+    def _trusted_seal(self) -> _Seal | None:
+        """The seal, if the files are what it says and of this very table."""
+        try:
+            with open(self._seal_path, "rb") as file:
+                seal = _Seal(**json.loads(file.read()))
+            if seal.token != self._store.matrix_token():
+                return None
+            stats = [datadir.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
+            if stats == seal.stats:
+                return seal
+            if seal.crc32 != [self._checksum(kind, seal) for kind in _KINDS]:
+                return None
+            seal = seal._replace(stats=stats)
+            with suppress(OSError):  # a read-only folder: compared again the next time
+                self._write_seal(seal)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return seal
+
+    @property
+    def _seal_path(self) -> str:
+        return os.path.join(self._folder, "seal.json")
+
+    def _checksum(self, kind: str, seal: _Seal) -> int:
+        """Of the sealed bytes. Raises ValueError when there are fewer."""
+        left, checksum = _sealed_bytes(kind, seal), 0
+        with open(self._path(kind, seal), "rb") as file:
+            while left:
+                part = file.read(min(left, 1 << 24))
+                if not part:
+                    raise ValueError("cut short")
+                checksum = zlib.crc32(part, checksum)
+                left -= len(part)
+        return checksum
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Appends what the table has more, if that is worth it; starts anew where there is nothing to trust.
+
+        Raises `StoreError`, also when the disk is full; what was there before is then still good.
+        """
+        last_id = self._seal.last_id if self._seal else 0
+        if self._store.last_id() - last_id < APPEND_FROM_ROWS:
+            return
+        with self._store.transaction():  # keeps other writers of the matrix away, too
+            self._seal = self._trusted_seal()
+            try:
+                self._append()
+            except OSError as error:
+                raise StoreError(
+                    f"cannot write {self._folder} ({plain_reason(error)}): make room, or delete it"
+                ) from error
+
+    def _append(self) -> None:
+        seal = self._seal
+        if seal is None or self._is_mostly_waste(seal):
+            seal = self._start_anew()
+        paths = [self._path(kind, seal) for kind in _KINDS]
+        with open(paths[0], "r+b") as vectors_file, open(paths[1], "r+b") as ids_file:
+            for kind, file in zip(_KINDS, (vectors_file, ids_file), strict=True):
+                file.truncate(_sealed_bytes(kind, seal))  # what an append that did not end has left
+                file.seek(0, os.SEEK_END)
+            rows, dimensions, last_id, crc32 = seal.rows, seal.dimensions, seal.last_id, list(seal.crc32)
+            for ids, vectors in self._store.vectors_above(seal.last_id):
+                for place, (file, array) in enumerate(((vectors_file, vectors), (ids_file, ids))):
+                    file.write(array.data)
+                    crc32[place] = zlib.crc32(array.data, crc32[place])
+                rows, dimensions, last_id = rows + len(ids), vectors.shape[1], int(ids[-1])
+            for file in (vectors_file, ids_file):
+                file.flush()
+                os.fdatasync(file.fileno())
+        stats = [datadir.identity(os.stat(path)) for path in paths]
+        self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
+        self._write_seal(self._seal)
+        self._delete_others()
+
+    def _is_mostly_waste(self, seal: _Seal) -> bool:
+        return seal.rows > 2 * self._store.vector_count()
+
+    def _start_anew(self) -> _Seal:
+        datadir.make_private(self._folder)
+        seal = _Seal(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
+        for kind in _KINDS:
+            os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_WRONLY, 0o600))
+        self._store.set_matrix_token(seal.token)
+        return seal
+
+    def _write_seal(self, seal: _Seal) -> None:
+        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()])
+
+    def _delete_others(self) -> None:
+        """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
+        assert self._seal
+        for entry in os.scandir(self._folder):
+            if "-" in entry.name and not entry.name.endswith(self._seal.token):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+_KINDS = ("vectors", "ids")
+
+
+def _sealed_bytes(kind: str, seal: _Seal) -> int:
+    return seal.rows * (2 * seal.dimensions if kind == "vectors" else 8)
