@@ -65,8 +65,22 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         return ExitCode.INTERRUPTED
 
 
-def _run(options: Options) -> int:
+def _import_library() -> "type[Library]":
+    """numpy's BLAS would start a thread for each core and have them spin while they wait for one another.
+
+    A query's products are too small to gain from it, and with another program at work they become ten times as slow.
+    What encodes pictures asks for its threads itself (`models.encoding`).
+    """
+    is_ours = os.environ.setdefault("OPENBLAS_NUM_THREADS", "1") == "1"
     from rclip.library import Library
+
+    if is_ours:
+        del os.environ["OPENBLAS_NUM_THREADS"]  # torch's own BLAS would obey it, too
+    return Library
+
+
+def _run(options: Options) -> int:
+    Library = _import_library()  # noqa: N806
 
     with Library(
         *options.directories,

@@ -39,8 +39,8 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     if plan.pending:
         from rclip.writing import write_pending  # loads the decoders, which most runs have no use for
 
-        encoder = model.image_encoder(options.device, options.batch_size)
-        write_pending(store, encoder, folder, options.max_pixels, plan, summary, progress)
+        with model.image_encoder(options.device, options.batch_size) as encoder:
+            write_pending(store, encoder, folder, options.max_pixels, plan, summary, progress)
     if store.has_displaced():
         with store.transaction():
             store.drop_displaced()

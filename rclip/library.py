@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
 
-_MOST_IDS = 200_000
+_MOST_IDS = 50_000
 """Up to so many photos in the folders asked for, only they are scored; above, all are, and the best looked up."""
 
 _MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
@@ -186,7 +186,7 @@ class Library:
                 pixels = image.pixels(file, suffix, self._model.resolution, max_pixels)
         except (OSError, ValueError, image.Unreadable) as error:
             raise UsageError(f"cannot look at {path}: {plain_reason(error)}") from error
-        vector: np.ndarray = self._model.image_encoder(self._device, 1)(pixels[np.newaxis])[0]
+        vector: np.ndarray = self._model.image_encoder(self._device, 1).encode(pixels[np.newaxis])[0]
         return vector
 
     def _best(self, ids: np.ndarray, scores: np.ndarray, vector: np.ndarray, top: int) -> list[Hit]:

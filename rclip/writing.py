@@ -1,14 +1,17 @@
 """Takes what the decoding threads have read through the model into the store, batch by batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
+from typing import NamedTuple
 
 import numpy as np
 
 from rclip import image
 from rclip.changes import Pending, Plan, Summary
 from rclip.errors import Failure
-from rclip.models import ImageEncoder
+from rclip.models.encoding import ImageEncoder
 from rclip.reading import WORKERS, Copy, Decoded, Failed, Lacking, Outcome, Reader, SameFile
 from rclip.store import Match, Store
 
@@ -27,17 +30,39 @@ def write_pending(
 ) -> None:
     """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
     reader = Reader(store, folder, encoder.resolution, max_pixels or image.default_max_pixels())
-    writer = _Writer(store, reader, encoder, folder, plan.gone)
+    writer = _Writer(store, reader, folder, plan.gone)
     pending = plan.pending
     while pending:
         total = left = len(pending)
         progress(0, total)
         with closing(reader.read(pending, lambda: 2 * encoder.batch_size + WORKERS)) as outcomes:
-            for batch in _batches(outcomes, encoder):
-                left -= len(batch)
-                summary += writer.write(batch, left)
+            for batch in _encoded(_batches(outcomes, encoder), encoder, total):
+                summary += writer.write(batch)
+                left -= len(batch.outcomes)
                 progress(total - left, total)
         pending = writer.take_unresolved()
+
+
+class _Batch(NamedTuple):
+    """Outcomes to be stored together, and the vectors of the decoded ones among them."""
+
+    outcomes: list[Outcome]
+    vectors: Future[np.ndarray] | None
+
+    def is_done(self) -> bool:
+        return self.vectors is None or self.vectors.done()
+
+
+def _encoded(batches: Iterable[list[Outcome]], encoder: ImageEncoder, total: int) -> Iterator[_Batch]:
+    """The batches in order, each when its vectors are there, while the model works on those behind it."""
+    waiting: deque[_Batch] = deque()
+    for outcomes in batches:
+        total -= len(outcomes)
+        pixels = [outcome.pixels for outcome in outcomes if isinstance(outcome, Decoded)]
+        waiting.append(_Batch(outcomes, encoder.submit(np.stack(pixels), left=total) if pixels else None))
+        while len(waiting) >= encoder.parallel or (waiting and waiting[0].is_done()):
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
@@ -57,10 +82,9 @@ def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[lis
 class _Writer:
     """Takes outcomes, batch by batch, through the model into the store."""
 
-    def __init__(self, store: Store, reader: Reader, encoder: ImageEncoder, folder: bytes, gone: Iterable[int]):
+    def __init__(self, store: Store, reader: Reader, folder: bytes, gone: Iterable[int]):
         self._store = store
         self._reader = reader
-        self._encoder = encoder
         self._folder = folder
         self._gone_now = set(gone)
         self._known_failures = store.failures(folder)
@@ -70,22 +94,24 @@ class _Writer:
         self._fruitless: dict[bytes, Failed | Lacking] = {}
         """What became of new bytes that did not reach the model, for copies of them."""
 
-    def write(self, batch: Sequence[Outcome], left: int) -> Summary:
-        """Stores a batch in one transaction; `left` files at most are still to come."""
-        decoded = [outcome for outcome in batch if isinstance(outcome, Decoded)]
-        vectors = self._encoder(np.stack([outcome.pixels for outcome in decoded]), left) if decoded else ()
+    def write(self, batch: _Batch) -> Summary:
+        """Waits for a batch's vectors and stores it in one transaction."""
+        vectors = batch.vectors.result() if batch.vectors else ()
+        decoded = [outcome for outcome in batch.outcomes if isinstance(outcome, Decoded)]
         done = Summary()
         with self._reader.lock, self._store.transaction():
             for fresh, vector in zip(decoded, vectors, strict=True):
                 self._add(fresh, vector, done)
-            for outcome in batch:
+            for outcome in batch.outcomes:
                 if isinstance(outcome, Failed | Lacking):
                     self._note(outcome, done)
             waiting, self._copies = self._copies, []
-            for outcome in (*waiting, *batch):
+            for outcome in (*waiting, *batch.outcomes):
                 if isinstance(outcome, Copy | SameFile):
                     self._link(outcome, done)
-            self._reader.release(outcome.digest for outcome in batch if not isinstance(outcome, Copy | SameFile))
+            self._reader.release(
+                outcome.digest for outcome in batch.outcomes if not isinstance(outcome, Copy | SameFile)
+            )
         return done
 
     def take_unresolved(self) -> list[Pending]:

@@ -91,7 +91,7 @@ def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
 
 def test_numpy_photo_vectors_are_clips(pair: Pair) -> None:
     pictures = square_pictures(pair.ours.resolution)
-    vectors = pair.ours.image_encoder()(np.stack([np.asarray(picture) for picture in pictures]))
+    vectors = pair.ours.image_encoder().encode(np.stack([np.asarray(picture) for picture in pictures]))
     assert cosine(vectors, clip_vectors(pair, pictures)) >= 0.99999
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
@@ -107,7 +107,7 @@ def test_bulk_photo_vectors_are_clips(pair: Pair) -> None:
 
 def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
     pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution)])
-    encoder = pair.ours.image_encoder()
+    encoder = pair.ours.image_encoder().encode
     alone = np.concatenate([encoder(pixels[row : row + 1]) for row in range(len(pixels))])
     assert cosine(encoder(pixels), alone) >= 0.999999
 
@@ -158,5 +158,5 @@ def test_from_file_to_vector_is_clips_on_a_full_decode(pair: Pair, tmp_path: Pat
     decoded = save_as(path, photograph(size), mode, options)
     with open(path, "rb") as stream:
         pixels = image.pixels(stream, path.suffix[1:], pair.ours.resolution, MAX_PIXELS)
-    vector = pair.ours.image_encoder()(pixels[np.newaxis])
+    vector = pair.ours.image_encoder().encode(pixels[np.newaxis])
     assert cosine(vector, clip_vectors(pair, [decoded])) >= 0.999

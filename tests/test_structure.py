@@ -57,6 +57,7 @@ OWNED = {
     "mmap": {"matrix", "models/tensors"},
     "numkong": {"search"},
     "threading": {"reading"},
+    "threadpoolctl": {"models/encoding"},
     "tqdm": {"cli", "models/downloads"},
 }
 

@@ -7,7 +7,6 @@ import platform
 import warnings
 import zipfile
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # clip imports pkg_resources, which says that it is deprecated
     import clip.model
 
-_BATCH_OF = {"cpu": 32, "mps": 64, "cuda": 256}
+_BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
@@ -69,16 +68,14 @@ class BulkEncoder:
         """`device` None chooses. Raises `ModelError` for a device that this machine has not."""
         self.device = _choose_device(device)
         self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
-        self.half = self.device.type != "cpu" or has_bf16()
+        self.is_cpu = self.device.type == "cpu"
+        self.half = not self.is_cpu or has_bf16()
         """Whether it computes in half precision."""
         self._visual = _build(weights, resolution)
-        if self.device.type == "cpu":
-            self._precision = torch.autocast("cpu", torch.bfloat16) if self.half else nullcontext()
-        else:
+        if not self.is_cpu:
             clip.model.convert_weights(self._visual)
-            self._precision = nullcontext()
-        self._visual.to(self.device)
-        self._dtype = torch.float32 if self.device.type == "cpu" else torch.float16
+            self._visual.to(self.device)
+        self._dtype = torch.float32 if self.is_cpu else torch.float16
         self._mean = torch.tensor(MEAN * 255, device=self.device)
         self._std = torch.tensor(STD * 255, device=self.device)
 
@@ -101,10 +98,16 @@ class BulkEncoder:
                 torch.cuda.empty_cache()
         return np.concatenate(parts)
 
+    def encode_on_one_thread(self, pixels: np.ndarray) -> np.ndarray:
+        """The same without help from other cores; for a thread that is one of as many as there are cores."""
+        if self.is_cpu:
+            torch.set_num_threads(1)  # of the calling thread
+        return self(pixels)
+
     @torch.inference_mode()
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         images = torch.from_numpy(pixels).to(self.device).float().sub_(self._mean).div_(self._std)
-        with self._precision:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.is_cpu and self.half):
             vectors = self._visual(images.permute(0, 3, 1, 2).to(self._dtype)).float()
         return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rclip.errors import ModelError
+
 HEAD_WIDTH = 64  # in every CLIP a transformer of width W has W / 64 heads
 _EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's
 
@@ -157,6 +159,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=-1, keepdims=True)
     return logits
+
+
+def finite(vectors: np.ndarray, model: str) -> np.ndarray:
+    """The vectors. Raises `ModelError` for NaN and infinity among them, which only broken weights give."""
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"the model {model} gives values that are no numbers: its checkpoint is broken")
+    return vectors
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
