@@ -56,7 +56,7 @@ OWNED = {
     "urllib": {"models/downloads", "store"},
     "mmap": {"matrix", "models/tensors"},
     "numkong": {"search"},
-    "threading": {"reading"},
+    "threading": {"models/encoding", "reading"},
     "threadpoolctl": {"models/encoding"},
     "tqdm": {"cli", "models/downloads"},
 }

@@ -3,20 +3,35 @@
 Importing this module takes seconds. Nothing a person waits for does it.
 """
 
+import importlib.util
 import platform
 import warnings
 import zipfile
 from collections.abc import Mapping
+from types import ModuleType
 
 import numpy as np
 import torch
 
 from rclip.errors import ModelError, plain_reason
+from rclip.models.tensors import Tensors
 from rclip.models.towers import HEAD_WIDTH, MEAN, STD, is_vision_transformer
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # clip imports pkg_resources, which says that it is deprecated
-    import clip.model
+
+def _import_clip_model() -> ModuleType:
+    """`clip.model` without `clip` itself, which imports torchvision: a second and 200 MB, for nothing used here."""
+    package = importlib.util.find_spec("clip")
+    assert package is not None, "clip is a dependency of rclip"
+    assert package.submodule_search_locations
+    spec = importlib.util.spec_from_file_location("clip.model", f"{package.submodule_search_locations[0]}/model.py")
+    assert spec is not None
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+clip_model = _import_clip_model()
 
 _BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
 
@@ -33,7 +48,7 @@ def read_checkpoint(path: str) -> tuple[dict[str, np.ndarray], int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what OpenAI ships
-            model = clip.model.build_model(_state_dict(path)).float()
+            model = clip_model.build_model(_state_dict(path)).float()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
     except Exception as error:  # torch raises anything at all on other files
@@ -64,7 +79,7 @@ def _is_torchscript(path: str) -> bool:
 class BulkEncoder:
     """clip's own image encoder on the best device: fp16 on a GPU, bf16 on a CPU that has instructions for it."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], resolution: int, device: str | None, batch_size: int | None):
+    def __init__(self, weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
         """`device` None chooses. Raises `ModelError` for a device that this machine has not."""
         self.device = _choose_device(device)
         self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
@@ -72,10 +87,11 @@ class BulkEncoder:
         self.half = not self.is_cpu or has_bf16()
         """Whether it computes in half precision."""
         self._visual = _build(weights, resolution)
-        if not self.is_cpu:
-            clip.model.convert_weights(self._visual)
-            self._visual.to(self.device)
-        self._dtype = torch.float32 if self.is_cpu else torch.float16
+        self._dtype = torch.float32
+        if self.half:
+            self._dtype = torch.bfloat16 if self.is_cpu else torch.float16
+            _convert(self._visual, self._dtype, weights)
+        self._visual.to(self.device)
         self._mean = torch.tensor(MEAN * 255, device=self.device)
         self._std = torch.tensor(STD * 255, device=self.device)
 
@@ -107,14 +123,15 @@ class BulkEncoder:
     @torch.inference_mode()
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         images = torch.from_numpy(pixels).to(self.device).float().sub_(self._mean).div_(self._std)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.is_cpu and self.half):
-            vectors = self._visual(images.permute(0, 3, 1, 2).to(self._dtype)).float()
+        vectors = self._visual(images.permute(0, 3, 1, 2).to(self._dtype)).float()
         return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
 
 
 def _build(weights: Mapping[str, np.ndarray], resolution: int) -> torch.nn.Module:
     """clip's image encoder of the shape that the weights have, on the CPU in float32."""
-    state_dict = {name.removeprefix("visual."): torch.from_numpy(array.copy()) for name, array in weights.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mapped weights cannot be written to; nobody does
+        state_dict = {name.removeprefix("visual."): torch.from_numpy(array) for name, array in weights.items()}
     with torch.device("meta"):  # no time spent on random weights
         visual = (
             _vision_transformer(weights, resolution) if is_vision_transformer(weights) else _resnet(weights, resolution)
@@ -126,11 +143,26 @@ def _build(weights: Mapping[str, np.ndarray], resolution: int) -> torch.nn.Modul
     return visual.eval()
 
 
+def _convert(visual: torch.nn.Module, dtype: torch.dtype, weights: Tensors) -> None:
+    """What clip's `convert_weights` does for fp16: products in half precision, norms in float32.
+
+    The same vectors as under autocast, which would convert the weights again for every batch. The mapped `weights` are
+    let go as they are converted, or both would be in memory.
+    """
+    for module in visual.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear | torch.nn.MultiheadAttention):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+            weights.release()
+    if hasattr(visual, "proj"):
+        visual.proj.data = visual.proj.data.to(dtype)
+
+
 def _vision_transformer(weights: Mapping[str, np.ndarray], resolution: int) -> torch.nn.Module:
     width, _, patch, _ = weights["visual.conv1.weight"].shape
     layers = sum(name.endswith(".attn.in_proj_weight") for name in weights)
     dimensions = weights["visual.proj"].shape[1]
-    return clip.model.VisionTransformer(resolution, patch, width, layers, width // HEAD_WIDTH, dimensions)
+    return clip_model.VisionTransformer(resolution, patch, width, layers, width // HEAD_WIDTH, dimensions)
 
 
 def _resnet(weights: Mapping[str, np.ndarray], resolution: int) -> torch.nn.Module:
@@ -138,7 +170,7 @@ def _resnet(weights: Mapping[str, np.ndarray], resolution: int) -> torch.nn.Modu
     layers = [sum(name.startswith(f"visual.layer{k}.") and name.endswith(".conv1.weight") for name in weights)
               for k in (1, 2, 3, 4)]  # fmt: skip
     dimensions = weights["visual.attnpool.c_proj.weight"].shape[0]
-    return clip.model.ModifiedResNet(layers, dimensions, width * 32 // HEAD_WIDTH, resolution, width)
+    return clip_model.ModifiedResNet(layers, dimensions, width * 32 // HEAD_WIDTH, resolution, width)
 
 
 def _choose_device(asked: str | None) -> torch.device:

@@ -8,9 +8,10 @@ The numpy tower starts at once. Where there are many pictures torch is started b
 ready.
 """
 
-import math
 import os
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -47,9 +48,11 @@ class ImageEncoder:
         self._batch_size = batch_size
         self._must_be_torch = not towers.is_vision_transformer(image_weights) or device not in (None, "cpu")
         self._may_be_torch = True
+        self._is_building = False
         self._starting: Future[BulkEncoder] | None = None
         self._submitted = 0
-        self._s_per_photo = {"numpy": math.inf, "torch": 0.0}
+        self._s_per_photo: dict[str, float] = {}
+        self._numpy_at_work = threading.Semaphore(_CORES)
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(_CORES, "rclip-encode")
@@ -94,7 +97,15 @@ class ImageEncoder:
     def _start_bulk(self) -> "BulkEncoder":
         from rclip.models.bulk import BulkEncoder
 
-        return BulkEncoder(self._weights, self.resolution, self._device, self._batch_size)
+        # Its weights and those that the numpy tower has in memory would be too much together: no further numpy batch
+        # begins, and those under way are waited for.
+        self._is_building = True
+        for _ in range(_CORES):
+            self._numpy_at_work.acquire()
+        self._weights.release()
+        bulk = BulkEncoder(self._weights, self.resolution, self._device, self._batch_size)
+        self._numpy_at_work.release(_CORES)
+        return bulk
 
     def _ready_bulk(self) -> "BulkEncoder | None":
         if self._starting is None or not self._starting.done() or not self._may_be_torch:
@@ -102,20 +113,22 @@ class ImageEncoder:
         return self._starting.result()
 
     def _encode_batch(self, pixels: np.ndarray) -> np.ndarray:
-        bulk = self._ready_bulk()
-        started = time.perf_counter()
-        vectors = bulk.encode_on_one_thread(pixels) if bulk else self._tower(pixels)
-        self._note_speed(bulk, (time.perf_counter() - started) / len(pixels))
-        return towers.finite(vectors, self._name)
-
-    def _note_speed(self, bulk: "BulkEncoder | None", s_per_photo: float) -> None:
-        """In float32 on a CPU torch may be the slower one; it goes again when a batch after its first shows it."""
+        bulk = self._starting.result() if self._starting and self._is_building and self._may_be_torch else None
         if bulk is None:
-            self._s_per_photo["numpy"] = s_per_photo
-        elif bulk.is_cpu and not bulk.half and not self._must_be_torch:
-            if self._s_per_photo["torch"]:
-                self._may_be_torch = s_per_photo < self._s_per_photo["numpy"]
-            self._s_per_photo["torch"] = s_per_photo
+            with self._numpy_at_work:
+                return self._timed("numpy", self._tower, pixels)
+        vectors = self._timed("torch", bulk.encode_on_one_thread, pixels)
+        if bulk.is_cpu and not bulk.half and not self._must_be_torch:
+            self._may_be_torch = self._s_per_photo["torch"] < self._s_per_photo["numpy"]
+        return vectors
+
+    def _timed(self, who: str, encode: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
+        """Notes the time a picture takes, but for each one's first batch, which has to get everything ready."""
+        started = time.perf_counter()
+        vectors = encode(pixels)
+        first = who not in self._s_per_photo
+        self._s_per_photo[who] = 0.0 if first else (time.perf_counter() - started) / len(pixels)
+        return towers.finite(vectors, self._name)
 
     @cached_property
     def _tower(self) -> towers.ImageTower:
