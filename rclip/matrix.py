@@ -169,7 +169,7 @@ class Matrix:
                 rows, dimensions, last_id = rows + len(ids), vectors.shape[1], int(ids[-1])
             for file in (vectors_file, ids_file):
                 file.flush()
-                os.fdatasync(file.fileno())
+                os.fsync(file.fileno())
         stats = [datadir.identity(os.stat(path)) for path in paths]
         self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
         self._write_seal(self._seal)
@@ -192,10 +192,10 @@ class Matrix:
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
         assert self._seal
-        for entry in os.scandir(self._folder):
-            if "-" in entry.name and not entry.name.endswith(self._seal.token):
+        for name in os.listdir(self._folder):
+            if "-" in name and not name.endswith(self._seal.token):
                 with suppress(OSError):
-                    os.unlink(entry.path)
+                    os.unlink(os.path.join(self._folder, name))
 
 
 _KINDS = ("vectors", "ids")

@@ -1,0 +1,186 @@
+"""The matrix beside the table: the same answers with it, without it, and with a wrong one in its place."""
+
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rclip import matrix, search
+from rclip.matrix import Matrix
+from rclip.store import Stamp, Store
+
+DIMENSIONS = 64
+ROWS = 3 * matrix.APPEND_FROM_ROWS // 2
+
+
+def unit_vectors(count: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, DIMENSIONS)).astype(np.float32)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+
+def fill(store: Store, vectors: np.ndarray, start: int = 0) -> None:
+    with store.transaction():
+        for number, vector in enumerate(vectors, start):
+            store.add(f"/p/{number % 7}/{number:07}.jpg".encode(), Stamp(1, 1, 1, number), b"%d" % number, vector)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = Store(str(tmp_path / "index.db"), "model", 1)
+    fill(opened, unit_vectors(ROWS, seed=1))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder(store: Store) -> Path:
+    return Path(matrix.folder_of(store.path))
+
+
+def files(folder: Path) -> dict[str, Path]:
+    return {path.name.split("-")[0]: path for path in folder.iterdir()}
+
+
+QUERY = unit_vectors(1, seed=2)[0].astype(np.float32)
+
+
+def assert_right(store: Store, vectors: np.ndarray) -> None:
+    """All rows, in the order they were added, with the scores they should have."""
+    ids, scores = Matrix(store).scores(QUERY)
+    assert ids.tolist() == list(range(1, len(vectors) + 1))
+    np.testing.assert_allclose(scores, vectors.astype(np.float32) @ QUERY, atol=search.ERROR)
+
+
+def test_without_a_matrix_the_table_answers(store: Store, folder: Path) -> None:
+    assert_right(store, unit_vectors(ROWS, seed=1))
+    assert not folder.exists()
+
+
+def test_with_a_matrix_the_answers_are_the_same(store: Store, folder: Path) -> None:
+    Matrix(store).catch_up()
+    assert files(folder)["vectors"].read_bytes() == unit_vectors(ROWS, seed=1).tobytes()
+    assert_right(store, unit_vectors(ROWS, seed=1))
+
+
+def test_a_few_new_rows_are_read_from_the_table(store: Store, folder: Path) -> None:
+    Matrix(store).catch_up()
+    before = files(folder)["vectors"].stat()
+    fill(store, unit_vectors(10, seed=3), start=ROWS)
+    Matrix(store).catch_up()
+    assert files(folder)["vectors"].stat() == before
+    assert_right(store, np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(10, seed=3)]))
+
+
+def test_many_new_rows_are_appended(store: Store, folder: Path) -> None:
+    Matrix(store).catch_up()
+    before = files(folder)["vectors"]
+    fill(store, unit_vectors(ROWS, seed=3), start=ROWS)
+    Matrix(store).catch_up()
+    assert files(folder)["vectors"] == before
+    assert before.stat().st_size == 2 * ROWS * DIMENSIONS * 2
+    assert_right(store, np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(ROWS, seed=3)]))
+
+
+def test_only_what_is_asked_for_is_scored(store: Store) -> None:
+    Matrix(store).catch_up()
+    fill(store, unit_vectors(10, seed=3), start=ROWS)
+    only = np.array([2, 5, ROWS, ROWS + 3, ROWS + 999])
+    ids, scores = Matrix(store).scores(QUERY, only)
+    assert ids.tolist() == [2, 5, ROWS, ROWS + 3]
+    vectors = np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(10, seed=3)])
+    np.testing.assert_allclose(scores, vectors[ids - 1].astype(np.float32) @ QUERY, atol=search.ERROR)
+
+
+def test_a_matrix_that_is_mostly_waste_is_made_anew(store: Store, folder: Path) -> None:
+    Matrix(store).catch_up()
+    before = set(folder.iterdir())
+    with store.transaction():
+        store._connection.execute("DELETE FROM images WHERE id > 100")
+    fill(store, unit_vectors(matrix.APPEND_FROM_ROWS, seed=3), start=ROWS)
+    with store.transaction():
+        store._connection.execute("DELETE FROM images WHERE id < ?", (ROWS + matrix.APPEND_FROM_ROWS - 500,))
+    Matrix(store).catch_up()
+    assert set(folder.iterdir()) & before == {folder / "seal.json"}
+    assert files(folder)["vectors"].stat().st_size < 1000 * DIMENSIONS * 2
+
+
+@pytest.mark.parametrize("kind", ["vectors", "ids", "seal.json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "empty", "swapped"])
+def test_a_damaged_matrix_is_passed_over_and_made_anew(store: Store, folder: Path, kind: str, damage: str) -> None:
+    Matrix(store).catch_up()
+    path = files(folder)[kind]
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[len(content) // 3] ^= 0x04
+        path.write_bytes(content)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        path.write_bytes(content[::-1])
+    assert_right(store, unit_vectors(ROWS, seed=1))
+    Matrix(store).catch_up()
+    assert json.loads((folder / "seal.json").read_bytes())["rows"] == ROWS
+    assert_right(store, unit_vectors(ROWS, seed=1))
+
+
+def test_an_append_that_did_not_end_is_not_read(store: Store, folder: Path) -> None:
+    Matrix(store).catch_up()
+    for kind in ("vectors", "ids"):
+        with open(files(folder)[kind], "ab") as file:
+            file.write(b"\x7f" * 3000)
+    assert_right(store, unit_vectors(ROWS, seed=1))
+    fill(store, unit_vectors(ROWS, seed=3), start=ROWS)
+    Matrix(store).catch_up()
+    assert_right(store, np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(ROWS, seed=3)]))
+
+
+def test_a_table_from_a_backup_does_not_get_the_newer_matrix(store: Store, tmp_path: Path) -> None:
+    """Its next photos will have ids that the matrix knows as other photos'."""
+    backup = tmp_path / "backup.db"
+    connection = sqlite3.connect(backup)
+    store._connection.backup(connection)
+    connection.close()
+    fill(store, unit_vectors(ROWS, seed=3), start=ROWS)
+    Matrix(store).catch_up()
+    store.close()
+    for suffix in ("-wal", "-shm"):
+        Path(store.path + suffix).unlink(missing_ok=True)
+    shutil.copy(backup, store.path)
+    restored = Store(store.path, "model", 1)
+    fill(restored, unit_vectors(ROWS, seed=4), start=ROWS)
+    assert_right(restored, np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(ROWS, seed=4)]))
+    restored.close()
+
+
+def test_a_copied_data_folder_keeps_its_matrix(store: Store, folder: Path) -> None:
+    """Other inodes and times: the bytes are compared once, and then trusted again."""
+    Matrix(store).catch_up()
+    for path in list(folder.iterdir()):
+        shutil.copyfile(path, path.with_suffix(".copy"))
+        os.replace(path.with_suffix(".copy"), path)
+    before = json.loads((folder / "seal.json").read_bytes())["stats"]
+    assert_right(store, unit_vectors(ROWS, seed=1))
+    assert json.loads((folder / "seal.json").read_bytes())["stats"] != before
+    assert files(folder)["vectors"].stat().st_size == ROWS * DIMENSIONS * 2
+
+
+def test_the_best_ten_are_those_of_full_precision() -> None:
+    """Recall at ten, through the whole search: half-precision scores only choose what is looked up."""
+    vectors = unit_vectors(20_000, seed=5)
+    exact_vectors = vectors.astype(np.float32)
+    missed = 0
+    for query in unit_vectors(100, seed=6).astype(np.float32):
+        expected = set(search.top_k(exact_vectors @ query, 10).tolist())
+        looked_up = search.top_k(search.cosines(vectors, query), 10 + 16)
+        exact = [search.exact_cosine(vectors[row].tobytes(), query) for row in looked_up]
+        found = {int(looked_up[place]) for place in np.argsort(exact)[::-1][:10]}
+        missed += len(expected - found)
+    assert missed == 0
