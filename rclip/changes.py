@@ -82,16 +82,20 @@ def compare(
         while row and row.path < path:
             _miss(plan, row, folder, skip)
             row = next(rows, None)
-        if isinstance(item, Unlisted | Empty):
+        if row and row.path == path:
+            if isinstance(item, File):  # one that cannot be stat'ed now keeps what is known of it
+                if item.mtime_ns != row.mtime_ns or item.size_bytes != row.size_bytes or path in to_retry:
+                    _plan_to_read(plan, Pending(item, row))
+                elif row.gone_ns is not None:
+                    plan.returned.append(row.id)
+            row = next(rows, None)
+        elif isinstance(item, Unlisted | Empty):
             while row and row.path.startswith(path):
                 if isinstance(item, Empty) and row.gone_ns is None:
                     plan.away.append(row.id)
                 row = next(rows, None)
             if isinstance(item, Unlisted) and item.reason:
                 _note_unlisted(plan, path, item)
-        elif row and row.path == path:
-            _meet(plan, item, row, path in to_retry)
-            row = next(rows, None)
         elif isinstance(item, Failure):
             plan.failures.append(Failure(path, item.reason))
         else:
@@ -113,16 +117,6 @@ def _miss(plan: Plan, row: Row, folder: bytes, skip: Skip) -> None:
     """The walk did not come to this row."""
     if row.gone_ns in (None, AWAY) and not skip.path(row.path[len(folder) :]):
         plan.gone.append(row.id)
-
-
-def _meet(plan: Plan, item: File | Failure, row: Row, retry: bool) -> None:
-    """Something is where this row was. A file that cannot be stat'ed now keeps what is known of it."""
-    if isinstance(item, Failure):
-        return
-    if (item.size_bytes, item.mtime_ns) != (row.size_bytes, row.mtime_ns) or retry:
-        _plan_to_read(plan, Pending(item, row))
-    elif row.gone_ns is not None:
-        plan.returned.append(row.id)
 
 
 def _plan_to_read(plan: Plan, pending: Pending) -> None:

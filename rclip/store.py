@@ -200,8 +200,7 @@ class Store:
             WHERE path >= ? AND path < ? ORDER BY path
         """
         with self._errors():
-            for values in self._connection.execute(sql, folder_range(folder)):
-                yield Row(*values)
+            yield from map(Row._make, self._connection.execute(sql, folder_range(folder)))
 
     def failures(self, folder: bytes) -> dict[bytes, str]:
         """The files below `folder` that are there and could not be read, with the reasons, in path order."""

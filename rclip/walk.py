@@ -8,6 +8,7 @@ entries are sorted with a slash behind the names of folders, because that is how
 import os
 import stat
 from collections.abc import Iterator, Set
+from operator import itemgetter
 from typing import NamedTuple
 
 from rclip.errors import Failure, plain_reason
@@ -83,38 +84,39 @@ def walk(root: bytes, suffixes: Set[str], skip: Skip = USUAL) -> Iterator[File |
     Links to files are files; links to folders are not followed, so there are no loops. What cannot be read is yielded,
     never raised; an unreadable `root` is an `Unlisted` with an empty path.
     """
-    depths = [_look_into(root, b"", suffixes, skip)]  # not recursive: folders may be nested a thousand deep
+    endings = frozenset(suffix.encode() for suffix in suffixes)
+    depths = [iter(_look_into(root, b"", endings, skip))]  # not recursive: folders may be nested a thousand deep
     while depths:
-        item = next(depths[-1], None)
-        if item is None:
-            depths.pop()
-        elif isinstance(item, _Folder):
-            depths.append(_look_into(root, item.path, suffixes, skip))
-        else:
+        for item in depths[-1]:
+            if isinstance(item, _Folder):
+                depths.append(iter(_look_into(root, item.path, endings, skip)))
+                break
             yield item
+        else:
+            depths.pop()
 
 
 def _look_into(
-    root: bytes, folder: bytes, suffixes: Set[str], skip: Skip
-) -> Iterator[File | Failure | Unlisted | Empty | _Folder]:
+    root: bytes, folder: bytes, endings: Set[bytes], skip: Skip
+) -> list[File | Failure | Unlisted | Empty | _Folder]:
     """What one folder holds, in path order."""
     try:
         with os.scandir(os.path.join(root, folder)) as scan:
             entries = [(folder + entry.name + (SEPARATOR if _is_folder(entry) else b""), entry) for entry in scan]
     except OSError as error:
-        yield Unlisted(folder, plain_reason(error))
-        return
+        return [Unlisted(folder, plain_reason(error))]
     if not entries:
-        yield Empty(folder)
-    entries.sort(key=lambda pair: pair[0])
+        return [Empty(folder)]
+    entries.sort(key=itemgetter(0))
+    found: list[File | Failure | Unlisted | Empty | _Folder] = []
     for path, entry in entries:
-        name = entry.name
         if path.endswith(SEPARATOR):
-            yield Unlisted(path, None) if skip.folder(name) else _Folder(path)
-        elif suffix(name) in suffixes and not skip.file(name):
-            found = _stat(path, entry)
-            if found:
-                yield found
+            found.append(Unlisted(path, None) if skip.folder(entry.name) else _Folder(path))
+        elif path[path.rfind(b".") + 1 :].lower() in endings and b"." in entry.name and not skip.file(entry.name):
+            item = _stat(path, entry)
+            if item:
+                found.append(item)
+    return found
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 
 from rclip import image
 from rclip.models import Model
+from rclip.models.towers import is_vision_transformer
 from tests.tiny_clip import scenes
 
 with warnings.catch_warnings():
@@ -40,20 +41,27 @@ class Pair(NamedTuple):
     preprocess: object
 
 
-def full_size_checkpoint(folder: Path) -> Path:
+SHAPES = {
+    "ViT-B/32": (512, 224, 12, 768, 32, 77, 49408, 512, 8, 12),
+    "ResNet": (64, 64, (1, 2, 1, 1), 16, None, 77, 49408, 64, 1, 1),  # the others' architecture, a few layers of it
+}
+
+
+def random_checkpoint(shape: str, folder: Path) -> Path:
     from clip.model import CLIP, convert_weights
 
     torch.manual_seed(0)
-    model = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12)
+    model = CLIP(*SHAPES[shape])
     convert_weights(model)
-    torch.save(model.state_dict(), folder / "full.pt")
-    return folder / "full.pt"
+    torch.save(model.state_dict(), folder / "random.pt")
+    return folder / "random.pt"
 
 
-@pytest.fixture(scope="module", params=["tiny", "ViT-B/32"])
+@pytest.fixture(scope="module", params=["tiny", *SHAPES])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("parity")
-    path = request.getfixturevalue("tiny_checkpoint") if request.param == "tiny" else full_size_checkpoint(folder)
+    is_tiny = request.param == "tiny"
+    path = request.getfixturevalue("tiny_checkpoint") if is_tiny else random_checkpoint(request.param, folder)
     theirs, preprocess = clip.load(str(path), device="cpu")
     yield Pair(Model(str(path), str(folder), notify=lambda line: None), theirs, preprocess)
     for file in folder.rglob("*.*"):
@@ -89,7 +97,13 @@ def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
     assert was_cut == (len(text) > 500)
 
 
+def is_resnet(pair: Pair) -> bool:
+    return not is_vision_transformer(pair.ours._image_weights)
+
+
 def test_numpy_photo_vectors_are_clips(pair: Pair) -> None:
+    if is_resnet(pair):
+        pytest.skip("ResNets always take torch")
     pictures = square_pictures(pair.ours.resolution)
     vectors = pair.ours.image_encoder().encode(np.stack([np.asarray(picture) for picture in pictures]))
     assert cosine(vectors, clip_vectors(pair, pictures)) >= 0.99999
@@ -105,11 +119,23 @@ def test_bulk_photo_vectors_are_clips(pair: Pair) -> None:
     assert cosine(vectors, clip_vectors(pair, pictures)) >= (0.9995 if bulk.half else 0.99999)
 
 
+def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
+    """As indexing has them encoded: on several threads, first by numpy and then by torch."""
+    pictures = square_pictures(pair.ours.resolution, 8)
+    pixels = np.stack([np.asarray(picture) for picture in pictures])
+    with pair.ours.image_encoder("cpu", batch_size=8) as encoder:
+        batches = [encoder.submit(pixels, left=1000) for _ in range(7)]
+        vectors = [batch.result() for batch in batches]
+        assert encoder._is_building
+    expected = clip_vectors(pair, pictures)
+    assert min(cosine(batch, expected) for batch in vectors) >= 0.9995
+
+
 def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
     pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution)])
     encoder = pair.ours.image_encoder().encode
     alone = np.concatenate([encoder(pixels[row : row + 1]) for row in range(len(pixels))])
-    assert cosine(encoder(pixels), alone) >= 0.999999
+    assert cosine(encoder(pixels), alone) >= (0.9995 if is_resnet(pair) else 0.999999)
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
