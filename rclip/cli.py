@@ -51,6 +51,13 @@ class Options:
     max_image_megapixels: float | None
 
 
+def _quiet_decoders() -> None:
+    """Pillow warns of damaged metadata in photos that it reads all the same."""
+    import warnings
+
+    warnings.filterwarnings("ignore", module="PIL")
+
+
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Runs the command and returns its exit status."""
     try:
@@ -80,6 +87,7 @@ def _import_library() -> "type[Library]":
 
 
 def _run(options: Options) -> int:
+    _quiet_decoders()
     Library = _import_library()  # noqa: N806
 
     with Library(

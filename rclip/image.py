@@ -16,6 +16,8 @@ A change here that gives other pixels for the same file must raise `library.PREP
 
 import io
 import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -87,16 +89,26 @@ def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> n
     """
     try:
         image, orientation = _open(stream, suffix, resolution, max_pixels)
-        image = _resizable(image)
-        if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
-            image = image.transpose(_TURNS[orientation])
-        return np.asarray(_on_white(_middle_square(image, resolution)))
+        with _memory_for(image):
+            image = _resizable(image)
+            if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
+                image = image.transpose(_TURNS[orientation])
+            return np.asarray(_on_white(_middle_square(image, resolution)))
     except Unreadable:
         raise
     except MemoryError:
         raise Unreadable("not enough memory to decode it") from None
     except Exception as error:  # decoders raise anything at all on damaged files; this is the per-photo guard
         raise Unreadable(_reason(error)) from error
+
+
+_LARGE_PIXELS = 32_000_000
+_one_large_picture = threading.Lock()
+
+
+def _memory_for(image: Image.Image) -> AbstractContextManager[object]:
+    """Large pictures are decoded one at a time, so that memory does not grow with the number of threads."""
+    return _one_large_picture if image.width * image.height > _LARGE_PIXELS else nullcontext()
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from rclip import image
+from rclip.errors import ModelError
 from rclip.models import Model
 from rclip.models.towers import is_vision_transformer
 from tests.tiny_clip import scenes
@@ -129,6 +130,38 @@ def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
         assert encoder._is_building
     expected = clip_vectors(pair, pictures)
     assert min(cosine(batch, expected) for batch in vectors) >= 0.9995
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(pair: Pair) -> None:
+    from rclip.models.bulk import BulkEncoder
+
+    class SmallDevice(BulkEncoder):
+        """Has memory for three pictures."""
+
+        room = 3
+
+        def _encode(self, pixels: np.ndarray) -> np.ndarray:
+            if len(pixels) > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            return super()._encode(pixels)
+
+    pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution, 8)])
+    small = SmallDevice(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
+    whole = BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
+    assert cosine(small(pixels), whole(pixels)) >= 0.9995
+    assert small.batch_size == 2
+    small.room = 0
+    with pytest.raises(ModelError, match="no memory for one picture: use --device cpu"):
+        small(pixels)
+
+
+def test_a_device_that_is_not_there_is_said(pair: Pair) -> None:
+    from rclip.models.bulk import BulkEncoder
+
+    if torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(ModelError, match="this machine has no device 'mps' for torch; there is cpu"):
+        BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "mps", None)
 
 
 def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:

@@ -107,9 +107,11 @@ class BulkEncoder:
             try:
                 parts.append(self._encode(part))
                 start += len(part)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:  # CUDA's OutOfMemoryError is one, MPS raises no other
+                if "out of memory" not in str(error).lower():
+                    raise
                 if len(part) == 1:
-                    raise ModelError(f"{self.device} has no memory for one picture: use --device cpu") from None
+                    raise ModelError(f"{self.device} has no memory for one picture: use --device cpu") from error
                 self.batch_size = len(part) // 2
                 torch.cuda.empty_cache()
         return np.concatenate(parts)
