@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/python -W ignore -m tests.demo $(DEMO)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -1,8 +1,6 @@
 """`python -m rclip`."""
 
-import sys
-
-from rclip.cli import main
+from rclip.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

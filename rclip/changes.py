@@ -27,6 +27,8 @@ class Summary:
     gone: int = 0
     failures: list[Failure] = field(default_factory=list)
     """Files that could not be read, those found unreadable by earlier runs not among them."""
+    postponed: list[Failure] = field(default_factory=list)
+    """Files that could not be read for a reason that is not their own; the next run tries them again."""
     unlisted: list[Failure] = field(default_factory=list)
     """Folders that could not be listed. What the index knows of them is kept."""
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
@@ -40,7 +42,7 @@ class Summary:
     @property
     def has_changes(self) -> bool:
         counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.gone)
-        return any(counts) or bool(self.failures)
+        return any(counts) or bool(self.failures or self.postponed)
 
 
 class Pending(NamedTuple):
@@ -83,7 +85,10 @@ def compare(
             _miss(plan, row, folder, skip)
             row = next(rows, None)
         if row and row.path == path:
-            if isinstance(item, File):  # one that cannot be stat'ed now keeps what is known of it
+            if isinstance(item, Failure):
+                if row.gone_ns is None and row.mtime_ns:  # else it is that failure that is known of it
+                    plan.away.append(row.id)
+            elif isinstance(item, File):
                 if item.mtime_ns != row.mtime_ns or item.size_bytes != row.size_bytes or path in to_retry:
                     _plan_to_read(plan, Pending(item, row))
                 elif row.gone_ns is not None:

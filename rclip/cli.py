@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import __version__
-from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.errors import ExitCode, RclipError, UsageError, plain_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ examples:
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
   rclip -n "a cat"                         search only, without looking for new photos
   rclip ./cat.jpg                          photos like this one
-  rclip -0 "a cat" | xargs -0 feh          look at them
+  rclip -0 "a cat" | xargs -0r feh         look at them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 """
@@ -58,8 +59,21 @@ def _quiet_decoders() -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
+def run() -> NoReturn:
+    """The console command."""
+    code = main()
+    if "torch" in sys.modules:  # which takes a second to be taken down, for nothing
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Runs the command and returns its exit status."""
+    _open_missing_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     try:
         return _run(parse(sys.argv[1:] if arguments is None else arguments))
     except RclipError as error:
@@ -68,8 +82,32 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FOUND
+    except (OSError, MemoryError) as error:
+        _tell(f"stopped: {plain_reason(error)}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would fail once more
+        return ExitCode.ERROR
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except _Stopped as stopped:
+        return 128 + stopped.signal_number
+
+
+class _Stopped(BaseException):
+    """Somebody ends the program; what is half done is cleaned up on the way out."""
+
+    def __init__(self, signal_number: int):
+        self.signal_number = signal_number
+
+
+def _stop(signal_number: int, _: object) -> NoReturn:
+    raise _Stopped(signal_number)
+
+
+def _open_missing_streams() -> None:
+    """A program started with a stream closed (`>&-`) finds None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the program lives
 
 
 def _import_library() -> "type[Library]":
@@ -109,10 +147,12 @@ def _run(options: Options) -> int:
             _update(library)
         if options.query is None:
             return ExitCode.FOUND
+        if os.path.isfile(options.query) and os.sep != options.query[0] and options.query[0] not in ".~":
+            _tell(f"searching for these words; for what is like the picture, say ./{options.query}")
         hits = library.search(options.query, options.top)
         _print_hits(hits, options)
-        if not hits and options.no_indexing:
-            _tell("no photo is indexed here yet; run it once without -n")
+        if not hits:
+            _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
         return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
 
 
@@ -147,7 +187,7 @@ class _Bar:
         self.done = self.total = 0
 
     def __call__(self, done: int, total: int) -> None:
-        if self._bar is None and sys.stderr.isatty():
+        if self._bar is None and total and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, unit="photo", desc="indexing", leave=False, dynamic_ncols=True)
@@ -169,7 +209,7 @@ def _update(library: "Library") -> None:
     summary, bar = Summary(), _Bar()
     try:
         library.update(bar, summary)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Stopped):
         bar.close()
         if bar.total:
             _tell(f"stopped after {bar.done:,} of {bar.total:,} files; what was done is kept")
@@ -211,6 +251,7 @@ def _closing_line(summary: "Summary") -> str:
         "back": summary.returned,
         "gone": summary.gone,
         "unreadable (rclip --stats lists them)": len(summary.failures),
+        "left for the next run": len(summary.postponed),
     }
     return "index updated: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
@@ -239,8 +280,11 @@ def parse(arguments: "Sequence[str]") -> Options:
         parser.error('say what to look for: rclip "a red kite"')
     missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
     if missing is not None:
-        hint = f'; a query of several words needs quotes: rclip "{query} {missing}"' if query else ""
+        needs_quotes = query and os.sep not in missing
+        hint = f'; a query of several words needs quotes: rclip "{" ".join(words)}"' if needs_quotes else ""
         raise UsageError(f"there is no folder {missing}{hint}")
+    if values["index"] and values["no_indexing"]:
+        raise UsageError("--index and -n cannot go together; rclip --help lists the options")
     if values["device"] == "auto":
         values["device"] = None
     values["exclude_dir"] = tuple(values["exclude_dir"])
@@ -275,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
     )
     indexing.add_argument(
-        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir, …)"
+        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir ...)"
     )
     indexing.add_argument(
         "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"

@@ -9,7 +9,7 @@ def default() -> str:
     """`RCLIP_DATADIR`, else the platform's folder for a user's data."""
     from_environment = os.environ.get("RCLIP_DATADIR")
     if from_environment:
-        return from_environment
+        return os.path.expanduser(from_environment)
     import platformdirs
 
     return platformdirs.user_data_dir("rclip", appauthor=False)

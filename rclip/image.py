@@ -62,6 +62,7 @@ _FORMATS = [
         QoiImagePlugin.QoiImageFile,
     )
 ]
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
 Image.MAX_IMAGE_PIXELS = None  # `_open` has a limit of its own, which also knows about scaled decoding
 
 _EXIF_ORIENTATION = 0x0112
@@ -81,6 +82,10 @@ class Unreadable(Exception):
     """This file is no picture we can show the model; `str()` says why, in a few words."""
 
 
+class NotNow(Unreadable):
+    """This file cannot be read now, for a reason that is not its own; another time it may."""
+
+
 def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> np.ndarray:
     """The middle square of the upright picture. -> (resolution, resolution, 3) uint8
 
@@ -97,9 +102,12 @@ def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> n
     except Unreadable:
         raise
     except MemoryError:
-        raise Unreadable("not enough memory to decode it") from None
+        raise NotNow("not enough memory to decode it") from None
+    except ImportError as error:
+        raise NotNow(f"a decoder does not work here: {plain_reason(error)}") from error
     except Exception as error:  # decoders raise anything at all on damaged files; this is the per-photo guard
-        raise Unreadable(_reason(error)) from error
+        is_the_systems = isinstance(error, OSError) and error.errno is not None
+        raise (NotNow if is_the_systems else Unreadable)(_reason(error)) from error
 
 
 _LARGE_PIXELS = 32_000_000
@@ -122,12 +130,15 @@ def _reason(error: Exception) -> str:
 
 
 def default_max_pixels() -> int:
-    """A picture may take an eighth of the machine's memory while it is decoded, at Pillow's 4 bytes a pixel."""
+    """A picture may take an eighth of the machine's memory while it is decoded.
+
+    That is 4 bytes a pixel as Pillow keeps colours, and twice that while it is turned, expanded or converted.
+    """
     try:
         memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         memory_bytes = 8 << 30
-    return memory_bytes // 32
+    return memory_bytes // 64
 
 
 class NeedsExtra(Unreadable):

@@ -95,12 +95,12 @@ class Library:
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
         self._folders = [_resolve(directory) for directory in directories or ("",)]
-        self._skip = Skip(frozenset(map(os.fsencode, exclude_dirs)), include_hidden)
+        self._skip = Skip(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
         self._device = device
         self._batch_size = batch_size
         self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
         self._notify = notify
-        self._data_dir = os.path.abspath(data_dir or datadir.default())
+        self._data_dir = os.path.abspath(os.path.expanduser(data_dir or datadir.default()))
         self._model = Model(model, self._data_dir, notify)
 
     def __enter__(self) -> "Library":
@@ -128,6 +128,14 @@ class Library:
         distinct = sorted({folder.real for folder in self._folders})
         return [real for real in distinct if not any(real.startswith(o) for o in distinct if o != real)]
 
+    @property
+    def _walked(self) -> list[bytes]:
+        """The folders to walk: a hidden one that is named is, though the walk of the one around it passes it over."""
+        ranges = self._ranges
+        inside = sorted({folder.real for folder in self._folders}.difference(ranges))
+        around = {real: next(outer for outer in ranges if real.startswith(outer)) for real in inside}
+        return ranges + [real for real in inside if self._skip.path(real[len(around[real]) :] + b"photo")]
+
     # --- update ------------------------------------------------------------------------------------------------------
 
     def update(self, progress: "Progress | None" = None, summary: "Summary | None" = None) -> "Summary":
@@ -141,9 +149,9 @@ class Library:
 
         summary = Summary() if summary is None else summary
         options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
-        for folder in self._ranges:
+        for folder in self._walked:
             index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))
-        Matrix(self._store).catch_up()
+        self._caught_up_matrix()
         return summary
 
     # --- search ------------------------------------------------------------------------------------------------------
@@ -154,15 +162,20 @@ class Library:
         Only what has been indexed is found. Raises `UsageError` for an empty query and for what is no picture.
         """
         asked = queries.parse(query)
-        if not os.path.exists(self._index_path):
+        if top < 1:
+            raise UsageError(f"top must be 1 or more, not {top}")
+        if not os.path.exists(self._index_path) or not self._has_photos():
             return []
         vector = self._text_vector(asked.text) if isinstance(asked, queries.Text) else self._picture_vector(asked.path)
         matrix = self._caught_up_matrix()
         ids, scores = matrix.scores(vector, only=self._store.ids(self._ranges, _MOST_IDS))
         return self._best(ids, scores, vector, top)
 
+    def _has_photos(self) -> bool:
+        return self._store.ids(self._ranges, most=0) is None
+
     def _caught_up_matrix(self) -> Matrix:
-        """Searching goes on without what cannot be written."""
+        """What cannot be written is said, and done without."""
         matrix = Matrix(self._store)
         try:
             matrix.catch_up()
@@ -250,9 +263,20 @@ class Library:
         )
 
 
+def _folder_name(name: StrPath) -> bytes:
+    """One that may be compared with names in a listing, as typed with the shell's help: `cats/`."""
+    plain = os.fsencode(name).rstrip(SEPARATOR)
+    if not plain or SEPARATOR in plain:
+        raise UsageError(f"--exclude-dir takes the name of a folder, not a path: {os.fsdecode(name)}")
+    return plain
+
+
 def _resolve(directory: StrPath) -> _Folder:
     spelled = os.fsencode(os.path.expanduser(directory))
-    real = os.path.realpath(spelled)
+    try:
+        real = os.path.realpath(spelled)
+    except (OSError, ValueError) as error:  # the current folder was deleted; a NUL
+        raise UsageError(f"cannot tell where {os.fsdecode(spelled) or '.'} is: {plain_reason(error)}") from error
     if not os.path.isdir(real):
         what = "is a file, not a folder" if os.path.exists(real) else "does not exist"
         raise UsageError(f"{os.fsdecode(spelled)} {what}")

@@ -8,8 +8,8 @@ scan takes what is newer from the table, and on any doubt the files are made ane
     <model>.matrix/vectors-<token>          N · D float16
     <model>.matrix/ids-<token>              N int64
 
-The token is a random name that the table keeps too. A table put back from a backup, whose later ids may by now stand
-for other photos, has another token, and so gets another matrix.
+The table keeps a note of the same state, written together with it. A table put back from a backup, whose next ids will
+stand for other photos than the matrix has under them, has another note, and so gets another matrix.
 """
 
 import json
@@ -103,7 +103,7 @@ class Matrix:
         try:
             with open(self._seal_path, "rb") as file:
                 seal = _Seal(**json.loads(file.read()))
-            if seal.token != self._store.matrix_token():
+            if _note(seal) != self._store.matrix_note():
                 return None
             stats = [datadir.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
             if stats == seal.stats:
@@ -141,7 +141,7 @@ class Matrix:
         Raises `StoreError`, also when the disk is full; what was there before is then still good.
         """
         last_id = self._seal.last_id if self._seal else 0
-        if self._store.last_id() - last_id < APPEND_FROM_ROWS:
+        if self._store.last_id() - last_id < APPEND_FROM_ROWS or not self._store.vector_count():
             return
         with self._store.transaction():  # keeps other writers of the matrix away, too
             self._seal = self._trusted_seal()
@@ -161,17 +161,18 @@ class Matrix:
             for kind, file in zip(_KINDS, (vectors_file, ids_file), strict=True):
                 file.truncate(_sealed_bytes(kind, seal))  # what an append that did not end has left
                 file.seek(0, os.SEEK_END)
-            rows, dimensions, last_id, crc32 = seal.rows, seal.dimensions, seal.last_id, list(seal.crc32)
+            rows, dimensions, last_id, crc32 = seal.rows, seal.dimensions, self._store.last_id(), list(seal.crc32)
             for ids, vectors in self._store.vectors_above(seal.last_id):
                 for place, (file, array) in enumerate(((vectors_file, vectors), (ids_file, ids))):
                     file.write(array.data)
                     crc32[place] = zlib.crc32(array.data, crc32[place])
-                rows, dimensions, last_id = rows + len(ids), vectors.shape[1], int(ids[-1])
+                rows, dimensions = rows + len(ids), vectors.shape[1]
             for file in (vectors_file, ids_file):
                 file.flush()
                 os.fsync(file.fileno())
         stats = [datadir.identity(os.stat(path)) for path in paths]
         self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
+        self._store.set_matrix_note(_note(self._seal))
         self._write_seal(self._seal)
         self._delete_others()
 
@@ -183,7 +184,6 @@ class Matrix:
         seal = _Seal(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
             os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_WRONLY, 0o600))
-        self._store.set_matrix_token(seal.token)
         return seal
 
     def _write_seal(self, seal: _Seal) -> None:
@@ -199,6 +199,10 @@ class Matrix:
 
 
 _KINDS = ("vectors", "ids")
+
+
+def _note(seal: _Seal) -> str:
+    return f"{seal.token} {seal.rows} {seal.last_id}"
 
 
 def _sealed_bytes(kind: str, seal: _Seal) -> int:

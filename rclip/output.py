@@ -7,16 +7,18 @@ import math
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from rclip.library import Hit, Stats
+if TYPE_CHECKING:
+    from rclip.library import Hit, Stats
 
 
-def write_table(hits: Iterable[Hit]) -> None:
+def write_table(hits: "Iterable[Hit]") -> None:
     """Score and path, for a terminal."""
-    _write(f"{hit.score:.3f}  {printable(hit.path)}\n".encode() for hit in hits)
+    _write(f"{hit.score:6.3f}  {printable(hit.path)}\n".encode() for hit in hits)
 
 
-def write_paths(hits: Iterable[Hit]) -> None:
+def write_paths(hits: "Iterable[Hit]") -> None:
     """One a line; raw in a pipe, on a terminal without what would steer it."""
     if sys.stdout.isatty():
         _write(f"{printable(hit.path)}\n".encode() for hit in hits)
@@ -24,23 +26,23 @@ def write_paths(hits: Iterable[Hit]) -> None:
         _write(os.fsencode(hit.path) + b"\n" for hit in hits)
 
 
-def write_null_ended(hits: Iterable[Hit]) -> None:
+def write_null_ended(hits: "Iterable[Hit]") -> None:
     """For `xargs -0`: the one form in which every name is safe."""
     _write(os.fsencode(hit.path) + b"\0" for hit in hits)
 
 
-def write_json_lines(hits: Iterable[Hit]) -> None:
+def write_json_lines(hits: "Iterable[Hit]") -> None:
     """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8."""
     import json
 
     _write(json.dumps(_as_json(hit), ensure_ascii=False).encode() + b"\n" for hit in hits)
 
 
-def _as_json(hit: Hit) -> dict[str, object]:
+def _as_json(hit: "Hit") -> dict[str, object]:
     from base64 import b64encode
     from datetime import UTC, datetime, timedelta
 
-    path = os.path.abspath(hit.path)
+    path = _absolute(hit.path)
     try:
         path.encode()
         named = {"path": path}
@@ -50,7 +52,15 @@ def _as_json(hit: Hit) -> dict[str, object]:
     return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": modified.isoformat()}
 
 
-def write_stats(stats: Stats) -> None:
+def _absolute(path: str) -> str:
+    """`abspath` takes `link/..` for the folder that the link lies in; it is that which the link's target lies in."""
+    if os.pardir in path.split(os.sep):
+        folder, name = os.path.split(path)
+        return os.path.join(os.path.realpath(folder), name)
+    return os.path.abspath(path)
+
+
+def write_stats(stats: "Stats") -> None:
     lines = [
         ("photos", f"{stats.photos:,}"),
         ("unreadable", f"{len(stats.unreadable):,}"),
@@ -73,10 +83,19 @@ def size(size_bytes: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control characters, and bytes that are no UTF-8, written as escapes."""
+    """The text with what would steer a terminal, or is no UTF-8, written as escapes; odd spaces and emoji stay."""
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _escape(character) for character in text)
+    from unicodedata import category
+
+    unsafe = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(
+        _escape(character) if category(character) in unsafe or character in _TURNS_TEXT else character
+        for character in text
+    )
+
+
+_TURNS_TEXT = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode's bidi controls
 
 
 def _escape(character: str) -> str:

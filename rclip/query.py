@@ -1,6 +1,7 @@
 """What a query asks for: words, or a picture."""
 
 import os
+import re
 from typing import NamedTuple
 
 from rclip.errors import UsageError
@@ -27,7 +28,7 @@ def parse(query: str) -> Text | Picture:
     """
     if query.startswith(_PATH_STARTS):
         return Picture(os.path.expanduser(query))
-    text = query.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = re.sub("[\ud800-\udfff]", "\ufffd", query)
     if not text.strip():
         raise UsageError('the query is empty; say what to look for: rclip "a red kite"')
     return Text(text)

@@ -19,12 +19,12 @@ from rclip import formats, image
 from rclip.changes import CANNOT_OPEN, Pending
 from rclip.errors import plain_reason
 from rclip.store import Stamp, Store
-from rclip.walk import suffix
+from rclip.walk import stamp, suffix
 
 WORKERS = os.cpu_count() or 1
 
 _IN_MEMORY_BYTES = 64 << 20
-"""Files up to this size are read once, for digest and decoder both; larger ones twice, but never held whole."""
+"""Files up to this size are read once, for digest and decoder both; larger ones twice, and but for RAW never whole."""
 
 _DIGEST_BYTES = 16
 
@@ -155,13 +155,12 @@ class Reader:
         except image.NeedsExtra as error:
             return Lacking(pending, stamp, digest, error.extra)
         except image.Unreadable as error:
-            return Failed(pending, stamp, digest, str(error))
+            return Failed(pending, stamp, digest, str(error), is_lasting=not isinstance(error, image.NotNow))
         return Decoded(pending, stamp, digest, pixels)
 
 
 def _stamp(file: BinaryIO) -> Stamp:
-    status = os.fstat(file.fileno())
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return Stamp(*stamp(os.fstat(file.fileno())))
 
 
 def _new_digest() -> hashlib.blake2b:

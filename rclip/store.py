@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip import datadir
-from rclip.errors import StoreError
+from rclip.errors import StoreError, plain_reason
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
@@ -100,20 +100,39 @@ class Store:
         Where nothing can be written it is opened for reading alone.
         """
         self.path = path
+        identity = {"model": model_key, "preprocessing": str(preprocessing)}
         with self._errors():
+            if not os.path.exists(path):
+                self._create(identity)
             self._connection = self._connect()
-            self._migrate({"model": model_key, "preprocessing": str(preprocessing)})
+            self._migrate(identity)
 
     def close(self) -> None:
         self._connection.close()
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
+    def _create(self, identity: dict[str, str]) -> None:
+        """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late."""
+        try:
+            datadir.make_private(os.path.dirname(self.path))
+            temporary = f"{self.path}.{os.getpid()}.new"
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreError(
+                f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR"
+            ) from error
+        try:
+            self._connection = self._try_connect(temporary)
+            self._upgrade(identity)
+            self._connection.close()
+            _place_unless_there(temporary, self.path)
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)
+
     def _connect(self) -> sqlite3.Connection:
         """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
-        with suppress(OSError):
-            datadir.make_private(os.path.dirname(self.path))
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         if os.access(self.path, os.W_OK):
             return self._try_connect(self.path)
         from urllib.parse import quote
@@ -130,7 +149,7 @@ class Store:
             uri=database.startswith("file:"),
             timeout=_BUSY_TIMEOUT_S,
             isolation_level=None,
-            check_same_thread=False,  # `index` reads from its decoding threads, one at a time
+            check_same_thread=False,  # `reading` looks things up from its threads, one at a time
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -154,10 +173,11 @@ class Store:
             raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
 
     def _upgrade(self, identity: dict[str, str]) -> None:
-        if not os.access(self.path, os.W_OK):
-            raise StoreError(f"{self.path} cannot be written to and must be made or brought up to date first")
-        self._connection.execute("PRAGMA page_size = 8192")  # seven rows a page; 4096 bytes hold three and waste 600
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        if self._value("SELECT count(*) FROM sqlite_schema") == 0:
+            self._connection.execute(
+                "PRAGMA page_size = 8192"
+            )  # seven rows a page; 4 KiB hold three and waste 600 bytes
+            self._connection.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             for number in range(self._value("PRAGMA user_version"), len(_MIGRATIONS)):
                 for statement in _statements(_MIGRATIONS[number]):
@@ -271,8 +291,8 @@ class Store:
                 found += (id_ for (id_,) in rows)
         return None if len(found) > most else np.sort(np.array(found, np.int64))
 
-    def matrix_token(self) -> str | None:
-        """The name under which `matrix` may keep copies of this table's vectors."""
+    def matrix_note(self) -> str | None:
+        """Which state of `matrix` is one of this very table."""
         with self._errors():
             found = self._connection.execute("SELECT value FROM meta WHERE key = 'matrix'").fetchone()
         return found[0] if found else None
@@ -296,8 +316,8 @@ class Store:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def set_matrix_token(self, token: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('matrix', ?)", (token,))
+    def set_matrix_note(self, note: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('matrix', ?)", (note,))
 
     def add(self, path: bytes, stamp: Stamp, digest: bytes, vector: np.ndarray) -> None:
         """A photo with new bytes; whatever was known of the path before is replaced."""
@@ -367,6 +387,16 @@ def folder_range(folder: bytes) -> tuple[bytes, bytes]:
     return folder, folder[:-1] + bytes([folder[-1] + 1])
 
 
+def _place_unless_there(temporary: str, path: str) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not os.path.exists(path):
+            os.rename(temporary, path)
+
+
 def _statements(script: str) -> Iterator[str]:
     """One by one, because `executescript` would commit first."""
     return (statement for statement in script.split(";") if statement.strip())
@@ -381,5 +411,5 @@ def _advice(error: sqlite3.Error) -> str:
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return "it is damaged; move it away, and the next run makes it anew"
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return "rclip may not write there; mend its permissions, or set RCLIP_DATADIR"
+        return "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search what is indexed with -n"
     return "run again; if it stays, move the file away, and it is made anew"

@@ -72,6 +72,19 @@ def suffix(name: bytes) -> str:
     return ending.lower().decode("ascii", "replace") if dot else ""
 
 
+def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Size, mtime_ns, device and inode, each as a signed 64-bit number: file systems have inodes and times beyond."""
+    return (
+        status.st_size,
+        max(-_MOST, min(_MOST, status.st_mtime_ns)),
+        status.st_dev if status.st_dev <= _MOST else status.st_dev - (1 << 64),
+        status.st_ino if status.st_ino <= _MOST else status.st_ino - (1 << 64),
+    )
+
+
+_MOST = (1 << 63) - 1
+
+
 class _Folder(NamedTuple):
     """A folder that the walk has still to go into; the path ends in a slash."""
 
@@ -135,4 +148,4 @@ def _stat(path: bytes, entry: os.DirEntry[bytes]) -> File | Failure | None:
         return Failure(path, "broken link" if entry.is_symlink() else plain_reason(error))
     if not stat.S_ISREG(status.st_mode):
         return None
-    return File(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return File(path, *stamp(status))

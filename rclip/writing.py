@@ -133,6 +133,9 @@ class _Writer:
 
     def _note(self, outcome: Failed | Lacking, done: Summary) -> None:
         """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""
+        if isinstance(outcome, Failed) and not outcome.is_lasting:
+            done.postponed.append(Failure(self._path(outcome), outcome.reason))
+            return
         if outcome.digest:
             self._fruitless[outcome.digest] = outcome
         if isinstance(outcome, Lacking):
@@ -142,8 +145,7 @@ class _Writer:
         is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stamp[:2]
         if is_unchanged and self._known_failures.get(path) == outcome.reason:
             return
-        if outcome.is_lasting:
-            self._store.add_failure(path, outcome.stamp, outcome.reason)
+        self._store.add_failure(path, outcome.stamp, outcome.reason)
         done.failures.append(Failure(path, outcome.reason))
 
     def _link(self, outcome: Copy | SameFile, done: Summary) -> None:

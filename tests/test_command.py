@@ -218,7 +218,7 @@ def test_strange_folders_can_be_searched(rclip: Command, draw: Draw, photos: Pat
 
 def test_nothing_found_is_exit_1(rclip: Command) -> None:
     found = rclip("anything")
-    assert (found.code, found.out, found.err) == (1, "", "")
+    assert (found.code, found.out, found.err) == (1, "", "rclip: no photos here\n")
 
 
 def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path) -> None:
@@ -246,6 +246,9 @@ def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path)
         (["--device", "tpu", "a cat"], "--device: takes auto, cpu, cuda"),
         (["--nonsense", "a cat"], "unrecognized arguments: --nonsense"),
         (["--json", "-0", "a cat"], "not allowed with argument"),
+        (["--index", "-n"], "--index and -n cannot go together"),
+        (["--exclude-dir", "a/b", "a cat"], "--exclude-dir takes the name of a folder, not a path: a/b"),
+        (["a", "red", "circle"], 'there is no folder red; a query of several words needs quotes: rclip "a red circle"'),
         (["-n", "./no.jpg"], "cannot look at ./no.jpg: No such file or directory"),
         (["-n", "./text.txt"], "cannot look at ./text.txt: damaged, or not a picture in a format known here"),
     ],
@@ -266,13 +269,51 @@ def test_an_unknown_model_is_one_line_that_names_the_models(rclip: Command, gall
     assert "RN50x64, ViT-B/32" in done.err
 
 
+def test_a_full_disk_behind_stdout_is_one_line(rclip_on_gallery: Command) -> None:
+    command = f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n star > /dev/full"
+    done = in_bash(rclip_on_gallery, command)
+    assert (done.returncode, done.stderr) == (2, b"rclip: stopped: No space left on device\n")
+
+
+def test_closed_streams_are_no_tracebacks(rclip_on_gallery: Command) -> None:
+    command = f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n star"
+    assert in_bash(rclip_on_gallery, command + " >&-").returncode == 0
+    only_out = in_bash(rclip_on_gallery, command + " --top 0 2>&-")
+    assert (only_out.returncode, only_out.stdout) == (2, b"")
+
+
+def in_bash(rclip: Command, command: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["bash", "-c", command], cwd=rclip.cwd, env=rclip.env, capture_output=True, check=False)
+
+
+def test_a_deleted_current_folder_is_one_line(rclip: Command, photos: Path) -> None:
+    done = in_bash(rclip, f"rmdir {photos}; {sys.executable} -m rclip --model {rclip.model} star")
+    assert done.returncode == 2
+    assert b"cannot tell where . is" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_word_that_is_a_files_name_is_a_word_and_the_user_told(rclip: Command, draw: Draw) -> None:
+    draw("star.jpg", "blue star")
+    rclip("--index")
+    found = rclip("-n", "star.jpg")
+    assert found.lines == ["star.jpg"]
+    assert one_line(found.err) == "rclip: searching for these words; for what is like the picture, say ./star.jpg"
+
+
+def test_json_paths_lead_to_the_photo_through_links(rclip: Command, draw: Draw, photos: Path, tmp_path: Path) -> None:
+    draw("real/deep/x.txt.png")
+    draw("real/a.jpg")
+    (tmp_path / "link").symlink_to(photos / "real/deep")
+    found = rclip("--json", "-t", "1", "red", f"{tmp_path}/link/..")
+    assert Path(json.loads(found.out)["path"]).exists()
+
+
 def test_a_closed_pipe_is_no_error(rclip_on_gallery: Command) -> None:
     command = (
         f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n -t 12 star | true; echo ${{PIPESTATUS[0]}}"
     )
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=rclip_on_gallery.cwd, env=rclip_on_gallery.env, capture_output=True, check=False
-    )
+    done = in_bash(rclip_on_gallery, command)
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 

@@ -144,6 +144,7 @@ def test_an_append_that_did_not_end_is_not_read(store: Store, folder: Path) -> N
 
 def test_a_table_from_a_backup_does_not_get_the_newer_matrix(store: Store, tmp_path: Path) -> None:
     """Its next photos will have ids that the matrix knows as other photos'."""
+    Matrix(store).catch_up()
     backup = tmp_path / "backup.db"
     connection = sqlite3.connect(backup)
     store._connection.backup(connection)
@@ -158,6 +159,28 @@ def test_a_table_from_a_backup_does_not_get_the_newer_matrix(store: Store, tmp_p
     fill(restored, unit_vectors(ROWS, seed=4), start=ROWS)
     assert_right(restored, np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(ROWS, seed=4)]))
     restored.close()
+
+
+def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "failures.db"), "model", 1)
+    with store.transaction():
+        for number in range(matrix.APPEND_FROM_ROWS + 10):
+            store.add_failure(b"/%d" % number, Stamp(1, 1, 1, 1), "broken")
+    Matrix(store).catch_up()
+    assert not Path(matrix.folder_of(store.path)).exists()
+    ids, scores = Matrix(store).scores(QUERY)
+    assert (len(ids), len(scores)) == (0, 0)
+    store.close()
+
+
+def test_unreadable_files_behind_the_photos_do_not_have_it_written_again(store: Store, folder: Path) -> None:
+    with store.transaction():
+        for number in range(matrix.APPEND_FROM_ROWS + 10):
+            store.add_failure(b"/%d" % number, Stamp(1, 1, 1, 1), "broken")
+    Matrix(store).catch_up()
+    before = (folder / "seal.json").stat()
+    Matrix(store).catch_up()
+    assert (folder / "seal.json").stat() == before
 
 
 def test_a_copied_data_folder_keeps_its_matrix(store: Store, folder: Path) -> None:

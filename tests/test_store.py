@@ -1,6 +1,9 @@
 """The database file: what it is opened as, what it refuses, what it keeps."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from rclip.errors import StoreError
 from rclip.store import APPLICATION_ID, Stamp, Store
+from rclip.walk import stamp
 from tests.conftest import Command
 from tests.test_command import one_line
 
@@ -85,6 +89,25 @@ def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> N
     ).fetchall()
     assert len(plan) == 1
     assert "COVERING INDEX images_listing" in plan[0][3]
+
+
+def test_numbers_beyond_sqlites_are_kept(store: Store) -> None:
+    """Union file systems have inodes of 64 bits, damaged ones times of any century."""
+    fields = (0o100644, (1 << 64) - 5, (1 << 64) - 7, 1, 0, 0, 10, 0, 1 << 62, 0)
+    status = os.stat_result(fields, {"st_mtime_ns": 10**9 << 62})
+    kept = Stamp(*stamp(status))
+    assert kept == Stamp(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5)
+    with store.transaction():
+        store.add(b"/a", kept, b"digest", VECTOR)
+    assert store.find_identity(kept) is not None
+
+
+def test_four_processes_may_make_an_index_at_once(tmp_path: Path) -> None:
+    code = "import sys; from rclip.store import Store; [Store(f'{sys.argv[1]}/{n}.db', 'm', 1) for n in range(40)]"
+    makers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
+    assert [maker.wait() for maker in makers] == [0] * 4
+    assert len(list(tmp_path.glob("*.db"))) == 40
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_two_stores_write_in_turn(store: Store) -> None:
@@ -169,7 +192,10 @@ def test_a_read_only_index_is_searched(rclip: Command, gallery: Path, drop_root:
         (gallery / "stars/red.jpg").unlink()
         done = rclip("a red star", prefix=drop_root)
         assert (done.code, done.out) == (2, "")
-        assert "rclip may not write there; mend its permissions, or set RCLIP_DATADIR" in one_line(done.err)
+        assert (
+            "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search what is indexed with -n"
+            in one_line(done.err)
+        )
     finally:
         rclip.data_dir.chmod(0o700)
 

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "datadir": set(),
     "search": set(),
     "query": {"errors"},
-    "output": {"library"},
+    "output": {"library"},  # for its types
     "errors": set(),
     "models": {"datadir", "errors"},
 }

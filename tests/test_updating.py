@@ -383,6 +383,29 @@ def test_broken_links_pipes_and_folders_named_like_photos(rclip: Command, draw: 
     assert "broken.jpg: broken link" in rclip("--stats").out
 
 
+def test_a_link_whose_photo_is_gone_is_not_found(rclip: Command, draw: Draw, photos: Path, tmp_path: Path) -> None:
+    draw("stays.jpg", "blue star")
+    target = draw(tmp_path / "elsewhere.jpg")
+    (photos / "link.jpg").symlink_to(target)
+    assert update(rclip) == "2 new"
+    target.rename(tmp_path / "aside.jpg")
+    assert update(rclip) == "1 gone"
+    assert rclip("-n", "red").lines == ["stays.jpg"]
+    assert update(rclip) == ""
+    (tmp_path / "aside.jpg").rename(target)
+    assert update(rclip) == "1 back"
+
+
+def test_a_broken_decoder_is_not_the_photos_fault(rclip: Command, draw: Draw, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/pillow_heif.py").write_text("raise ImportError('libheif.so.1 is missing')\n")
+    broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{Path(__file__).parent.parent}"}
+    (photos / "a.heic").write_bytes(pictures.encode(Image.new("RGB", (90, 90), "red"), "heic"))
+    for _ in range(2):
+        assert rclip("--index", env=broken).err == "rclip: index updated: 1 left for the next run\n"
+    assert update(rclip) == "1 new"
+
+
 # --- which files -----------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +438,17 @@ def test_exclude_dir_may_be_repeated_and_goes_with_include_hidden(rclip: Command
     draw(".d/3.jpg", "green star")
     assert update(rclip, "--exclude-dir", "a", "--exclude-dir", "c") == ""
     assert update(rclip, "--exclude-dir", "a", "--include-hidden") == "2 new"
+
+
+def test_a_hidden_folder_that_is_named_beside_the_one_around_it(rclip: Command, draw: Draw) -> None:
+    draw("a.jpg")
+    draw(".hidden/b.jpg", "blue star")
+    assert rclip("-t", "9", "star", ".", ".hidden").lines == ["./.hidden/b.jpg", "./a.jpg"]
+
+
+def test_exclude_dir_takes_a_name_with_a_slash_behind(rclip: Command, draw: Draw) -> None:
+    draw("a/1.jpg")
+    assert update(rclip, "--exclude-dir", "a/") == ""
 
 
 def test_other_files_are_no_photos(rclip: Command, draw: Draw, photos: Path) -> None:
@@ -509,6 +543,19 @@ def test_an_interrupted_run_keeps_what_it_did_and_goes_on(rclip: Command, draw: 
     assert 16 <= done < 900
     assert re.fullmatch(rf"rclip: stopped after {done} of 900 files; what was done is kept\n", err.decode())
     assert update(rclip) == f"{900 - done} new"
+
+
+def test_a_terminated_run_keeps_what_it_did(rclip: Command, draw: Draw, table: Table) -> None:
+    many_photos(draw, 300)
+    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (list(rclip.data_dir.glob("*.db")) and table.count() >= 16):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    _, err = run.communicate(timeout=30)
+    assert run.returncode == 143, err
+    assert b"what was done is kept" in err
+    assert 16 <= table.count() < 300
 
 
 def test_two_runs_at_once_lose_nothing(rclip: Command, draw: Draw, table: Table) -> None:

@@ -44,7 +44,7 @@ class Model:
 
     @cached_property
     def key(self) -> str:
-        """Names the weights: OpenAI's by their name, others by their content. Vectors of two keys never meet."""
+        """Names the weights and their index: OpenAI's by their name, others by their file's name and content."""
         if self._checkpoint.sha256:
             return self._checkpoint.label
         return f"{self._checkpoint.label}-{self._text_weights.metadata['sha256'][:12]}"

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,10 +54,15 @@ def read_checkpoint(path: str) -> tuple[dict[str, np.ndarray], int]:
         raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
     except Exception as error:  # torch raises anything at all on other files
         raise ModelError(f"{path} is no CLIP checkpoint (neither a TorchScript archive nor a state dict)") from error
-    if model.transformer.width % HEAD_WIDTH or model.vocab_size != 49408 or model.context_length != 77:
-        raise ModelError(f"{path} is no CLIP of OpenAI's shape: its text tower has other tokens or heads")
+    if _has_odd_heads(model) or model.vocab_size != 49408 or model.context_length != 77:
+        raise ModelError(f"{path} is no CLIP of OpenAI's shape: it has other tokens or heads")
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if tensor.dtype == torch.float32}
     return arrays, model.visual.input_resolution
+
+
+def _has_odd_heads(model: Any) -> bool:
+    widths = [tower.transformer.width for tower in (model, model.visual) if hasattr(tower, "transformer")]
+    return any(width % HEAD_WIDTH for width in widths)
 
 
 def _state_dict(path: str) -> dict[str, torch.Tensor]:
@@ -80,8 +86,20 @@ class BulkEncoder:
     """clip's own image encoder on the best device: fp16 on a GPU, bf16 on a CPU that has instructions for it."""
 
     def __init__(self, weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
-        """`device` None chooses. Raises `ModelError` for a device that this machine has not."""
-        self.device = _choose_device(device)
+        """`device` None chooses, and falls back on the CPU where a GPU proves to be unusable.
+
+        Raises `ModelError` for a device that was asked for and is not there or does not work.
+        """
+        try:
+            self._prepare(weights, resolution, _choose_device(device), batch_size)
+        except RuntimeError as error:
+            if device is not None:
+                raise ModelError(f"{device} does not work here ({plain_reason(error)}): use --device cpu") from error
+            self._prepare(weights, resolution, torch.device("cpu"), batch_size)
+
+    def _prepare(self, weights: Tensors, resolution: int, device: torch.device, batch_size: int | None) -> None:
+        """Puts the model on the device and shows it one blank picture: old drivers and full GPUs tell only then."""
+        self.device = device
         self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
         self.is_cpu = self.device.type == "cpu"
         self.half = not self.is_cpu or has_bf16()
@@ -94,6 +112,8 @@ class BulkEncoder:
         self._visual.to(self.device)
         self._mean = torch.tensor(MEAN * 255, device=self.device)
         self._std = torch.tensor(STD * 255, device=self.device)
+        if not self.is_cpu:
+            self._encode(np.zeros((1, resolution, resolution, 3), np.uint8))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8 -> (B, D) float32, rows of length 1

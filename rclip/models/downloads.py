@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ _TIMEOUT_S = 30  # without a byte from the server
 _CHUNK_BYTES = 1 << 20
 
 
-def fetch(checkpoint: Checkpoint) -> str:
+def fetch(checkpoint: Checkpoint, notify: Callable[[str], None]) -> str:
     """Makes sure that the checkpoint lies at its path, whole and right, and returns its SHA-256.
 
     Raises `ModelError`; what was at the path before is then still there.
@@ -26,6 +27,7 @@ def fetch(checkpoint: Checkpoint) -> str:
             return digest
     if checkpoint.sha256 is None:
         raise ModelError(f"the checkpoint {checkpoint.path} is gone")
+    notify(f"fetching {checkpoint.url}")
     try:
         download(checkpoint.url, checkpoint.path, checkpoint.sha256)
     except ModelError as error:
@@ -65,7 +67,7 @@ def _copy(source: BinaryIO, target: BinaryIO, total_bytes: int, label: str) -> s
     from tqdm import tqdm
 
     digest = hashlib.sha256()
-    with tqdm(total=total_bytes or None, desc=label, unit="B", unit_scale=True, leave=False) as bar:
+    with tqdm(total=total_bytes or None, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar:
         while chunk := source.read(_CHUNK_BYTES):
             target.write(chunk)
             digest.update(chunk)

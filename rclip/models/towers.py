@@ -169,5 +169,6 @@ def finite(vectors: np.ndarray, model: str) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Scaled to length 1 along the last axis."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Scaled to length 1 along the last axis; NaN where there is no length, which `finite` reports."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -69,7 +69,7 @@ def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) 
     from rclip.models.downloads import fetch
 
     source = _source(checkpoint)
-    digest = fetch(checkpoint)
+    digest = fetch(checkpoint, notify)
     notify(f"preparing the model {checkpoint.name}, once")
     from rclip.models.bulk import read_checkpoint
 

@@ -1,0 +1,68 @@
+"""Each benchmark runs, quickly and with the tiny CLIP, and prints figures. What they are is no test's business.
+
+`versus_rclip.py` is left out: it installs another program.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared, so that the model is prepared once."""
+    return tmp_path_factory.mktemp("benchmarks")
+
+
+def run_quickly(name: str, scratch: Path, model: Path, *arguments: str | Path) -> str:
+    """What the script prints; what it keeps is JSON that names the machine."""
+    kept = scratch / f"{name}.json"
+    options = ("--quick", "--scratch", scratch, "--model", model, "--json", kept, *arguments)
+    command = [sys.executable, BENCHMARKS / name, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(kept.read_text())["machine"]["cores"] >= 1
+    return done.stdout
+
+
+def figures(printed: str) -> dict[str, list[float]]:
+    """The numbers of each line of the printed tables, by what stands in front of them."""
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    return {
+        line[0]: [float(cell.replace(",", "")) for cell in line[1:]]
+        for line in lines
+        if all(cell[:1].isdigit() for cell in line[1:])
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("no_change.py", {"look for changes and search", "search only", "compare"}),
+        ("indexing.py", {"640x480, few", "640x480, many", "12 MP, few", "12 MP, many"}),
+        ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
+        ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
+        ("startup.py", {"numpy", "torch", "both"}),
+    ],
+)
+def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, tiny_checkpoint: Path) -> None:
+    found = figures(run_quickly(name, scratch, tiny_checkpoint))
+    assert lines <= set(found)
+    assert all(max(found[line]) > 0 for line in lines)
+
+
+def test_query_by_size_draws_its_figures_beside_the_peers(scratch: Path, tiny_checkpoint: Path) -> None:
+    peer, plot = scratch / "peer.json", scratch / "plot.svg"
+    cases = [{"case": "query", "photos": 1000, "peer": {"median_s": 0.7}}]
+    peer.write_text(json.dumps({"cases": cases}))
+    found = figures(run_quickly("query_by_size.py", scratch, tiny_checkpoint, "--plot", plot, "--peer", peer))
+    assert {"query", "sub-folder", "1,000 results", "add ten", "query after", "from scratch"} <= set(found)
+    drawn = ElementTree.parse(plot).getroot()
+    lines = [element.get("points", "").split() for element in drawn.iter() if element.tag.endswith("polyline")]
+    assert [len(line) for line in lines] == [2, 1]
