@@ -185,6 +185,7 @@ def photograph(size: tuple[int, int]) -> Image.Image:
 
 FILES = {
     "RGB large JPEG": ("a.jpg", (4000, 3000), "RGB", {"quality": 90}),
+    "RGB JPEG of odd size": ("a.jpg", (4898, 3265), "RGB", {"quality": 90}),
     "RGB small JPEG": ("a.jpg", (640, 480), "RGB", {"quality": 85}),
     "grey JPEG": ("a.jpg", (1600, 1200), "L", {}),
     "CMYK JPEG": ("a.jpg", (1600, 1200), "CMYK", {}),
