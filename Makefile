@@ -27,5 +27,11 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The quick ones; the scripts' own --help says what they take at full size.
+bench: .venv/installed
+	for script in query_by_size no_change indexing moved matrix_candidates startup; do \
+		$(BIN)/python benchmarks/$$script.py --quick || exit; echo; \
+	done
+
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,30 +15,47 @@ to a photo where we have 50. It cannot index without a search, so indexing is me
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
-from itertools import islice
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageDraw
+from common import (
+    QUERY,
+    SPREAD_COLUMNS,
+    Known,
+    Ours,
+    Run,
+    Tool,
+    decimal,
+    draw_photo,
+    draw_photos,
+    emptied,
+    first_line,
+    in_turns,
+    keep,
+    made_up,
+    on_disk,
+    print_head,
+    print_table,
+    run_quietly,
+    said,
+    say,
+    spread_cells,
+    summary,
+    timed_run,
+    with_vectors,
+    write_models,
+)
 
-HERE = Path(__file__).resolve().parent
 PEER = "rclip==3.3.0"
-QUERY = "a red kite over the sea"
 TOP = 10  # both print that many by default
-DIMENSIONS = 512
-CHUNK_ROWS = 8192
 
 
 class Sizes(NamedTuple):
@@ -55,155 +72,7 @@ class Sizes(NamedTuple):
 QUICK = Sizes(rows=5_000, files=1_000, photos=40, large=4, runs=3, slow_runs=2)
 
 
-# --- what is already indexed -----------------------------------------------------------------------------------------
-
-
-class Known(NamedTuple):
-    """A file that both indexes hold."""
-
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    mtime_s: float
-    device: int
-    inode: int
-
-
-def made_up(library: Path, count: int) -> Iterator[Known]:
-    """Photos that are only in the index, a thousand to a folder: a search alone never looks at the disk."""
-    for number in range(count):
-        mtime_s = 1_500_000_000 + number
-        path = f"{library}/{number // 1000:04}/IMG_{number:07}.jpg"
-        yield Known(path, 3_000_000 + number, mtime_s * 1_000_000_000, mtime_s, 1, number + 1)
-
-
-def on_disk(library: Path, count: int) -> Iterator[Known]:
-    """Files of one byte, five hundred to a folder: a run that finds them unchanged never opens them."""
-    for number in range(count):
-        path = library / f"{number // 500:04}" / f"IMG_{number:07}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x")
-        status = path.stat()
-        yield Known(str(path), status.st_size, status.st_mtime_ns, status.st_mtime, status.st_dev, status.st_ino)
-
-
-def unit_vectors(rng: np.random.Generator, count: int) -> np.ndarray:
-    """(count, DIMENSIONS) float32, rows of length 1"""
-    vectors = rng.standard_normal((count, DIMENSIONS), dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def with_vectors(known: Iterable[Known]) -> Iterator[tuple[int, Known, np.ndarray]]:
-    """Each file with its number and a random vector, the same ones at every call."""
-    rng = np.random.default_rng(0)
-    number, remaining = 0, iter(known)
-    while chunk := list(islice(remaining, CHUNK_ROWS)):
-        for row, vector in zip(chunk, unit_vectors(rng, len(chunk)), strict=True):
-            yield number, row, vector
-            number += 1
-
-
-# --- photos ----------------------------------------------------------------------------------------------------------
-
-
-def draw_photo(path: Path, width: int, height: int, number: int) -> None:
-    """A JPEG about as large as a camera's of that size (100 KB at 640x480, 3.5 MB at 4000x3000): sky, shapes, grain."""
-    rng = np.random.default_rng(number)
-    picture = _gradient(rng, width, height)
-    _scatter_shapes(ImageDraw.Draw(picture), rng, width, height)
-    pixels = np.asarray(picture, np.int16) + rng.integers(-12, 13, (height, width, 1), np.int16)
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=88)
-
-
-def _gradient(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    corners = rng.integers(0, 256, (2, 2, 3), np.uint8)
-    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _scatter_shapes(draw: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
-    for _ in range(60):
-        x, y = rng.integers(0, width), rng.integers(0, height)
-        radius = rng.integers(height // 100 + 1, height // 6)
-        box = [int(edge) for edge in (x - radius, y - radius, x + radius, y + radius)]
-        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)(box, fill=tuple(rng.integers(0, 256, 3).tolist()))
-
-
-def draw_photos(folder: Path, width: int, height: int, count: int, first: int = 0) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(first, first + count):
-        draw_photo(folder / f"DSC_{number:05}.jpg", width, height, number)
-
-
-# --- the two programs ------------------------------------------------------------------------------------------------
-
-
-class Tool:
-    """One of the two programs, and what has to lie where for it."""
-
-    name: str
-    command: list[str]
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of Python and of the packages that decide its speed."""
-        raise NotImplementedError
-
-    def new_data_dir(self, data_dir: Path) -> None:
-        """An empty data folder with the models in place."""
-        raise NotImplementedError
-
-    def fill(self, data_dir: Path, library: Path, known: Iterable[Known]) -> None:
-        """Puts rows into the index without a look at the files."""
-        raise NotImplementedError
-
-    def count(self, data_dir: Path, library: Path) -> int:
-        """How many photos the index holds."""
-        raise NotImplementedError
-
-
-class Ours(Tool):
-    name = "ours"
-
-    def __init__(self, scratch: Path):
-        self._checkpoint = scratch / "models" / "random-ViT-B-32.pt"
-        self._prepared = scratch / "models" / "ours"
-        self.command = [str(Path(sys.executable).with_name("rclip")), "--model", str(self._checkpoint)]
-
-    def prepare(self) -> None:
-        """Writes the checkpoint, once, and has our program read it, which it does once too."""
-        if not self._checkpoint.exists():
-            write_models("checkpoint", self._checkpoint)
-        self._prepared.mkdir(exist_ok=True)
-        timed_run(self, self._prepared, self._prepared, ("-n", QUERY))
-
-    def new_data_dir(self, data_dir: Path) -> None:
-        data_dir.mkdir(parents=True)
-        (data_dir / "models").symlink_to(self._prepared / "models")
-
-    def _open(self, data_dir: Path, library: Path) -> Any:
-        from rclip import Library
-
-        return Library(library, model=str(self._checkpoint), data_dir=data_dir)
-
-    def fill(self, data_dir: Path, library: Path, known: Iterable[Known]) -> None:
-        from rclip.store import Stamp
-
-        with self._open(data_dir, library) as opened:
-            store = opened._store  # the one that the command will open
-            with store.transaction():
-                for number, row, vector in with_vectors(known):
-                    stamp = Stamp(row.size_bytes, row.mtime_ns, row.device, row.inode)
-                    store.add(os.fsencode(row.path), stamp, number.to_bytes(16), vector)
-
-    def count(self, data_dir: Path, library: Path) -> int:
-        with self._open(data_dir, library) as opened:
-            return opened.stats().photos
-
-    @property
-    def versions(self) -> dict[str, str]:
-        packages = ("rclip", "torch", "numpy", "pillow")
-        return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+# --- the other program -----------------------------------------------------------------------------------------------
 
 
 class Peer(Tool):
@@ -270,64 +139,6 @@ class Peer(Tool):
             "print(json.dumps({'python': platform.python_version()} | {n: m.version(n) for n in sorted(names)}))"
         )
         return dict(json.loads(subprocess.check_output([self._python, "-I", "-c", script], text=True)))
-
-
-def write_models(kind: str, target: Path, **variables: str) -> None:
-    """In a process of its own, because it imports torch."""
-    say(f"writing random models: {target}")
-    partial = target.with_name(target.name + ".partial")
-    run_quietly([sys.executable, str(HERE / "random_models.py"), kind, str(partial)], **variables)
-    partial.rename(target)
-
-
-def run_quietly(command: Sequence[str | Path], **variables: str) -> None:
-    """Runs a command and shows what it said only if it failed."""
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-# --- one run ---------------------------------------------------------------------------------------------------------
-
-
-class Run(NamedTuple):
-    """What one process took."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    lines: int
-    """How many paths it printed."""
-
-
-def environment(data_dir: Path) -> dict[str, str]:
-    """Ours, but for what could reach into either program; a download would fail at once."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RCLIP_", "PYTHON"))}
-    return kept | {"RCLIP_DATADIR": str(data_dir), "HF_HUB_OFFLINE": "1"}
-
-
-def timed_run(tool: Tool, data_dir: Path, library: Path, arguments: Sequence[str]) -> Run:
-    """Runs the program in `library` with its output to files, as a pipe would take it."""
-    report, out, err = (data_dir.parent / f"{tool.name}.{kind}" for kind in ("report", "out", "err"))
-    helper = [sys.executable, "-I", "-S", str(HERE / "timed.py"), str(report), *tool.command, *arguments]
-    with open(out, "wb") as stdout, open(err, "wb") as stderr:
-        subprocess.run(
-            helper,
-            cwd=library,
-            env=environment(data_dir),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            check=True,
-        )
-    took = json.loads(report.read_text())
-    if took.pop("exit_status") not in (0, 1):  # 1: ours found nothing
-        raise SystemExit(f"{tool.name} failed:\n{err.read_text(errors='replace')}")
-    return Run(**took, lines=out.read_bytes().count(b"\n"))
 
 
 # --- the cases -------------------------------------------------------------------------------------------------------
@@ -427,51 +238,26 @@ CASES: dict[str, Callable[[Path, Sizes], Setting]] = {
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Measured:
-    """One program in one case."""
-
-    first: Run | None = None
-    runs: list[Run] = field(default_factory=list)
-    new_photos: int = 0
-
-    @property
-    def median_s(self) -> float:
-        return statistics.median(run.seconds for run in self.runs)
-
-    def summary(self) -> dict[str, Any]:
-        seconds = [run.seconds for run in self.runs]
-        return {
-            "first_s": self.first and self.first.seconds,
-            "min_s": min(seconds),
-            "median_s": self.median_s,
-            "median_cpu_s": statistics.median(run.cpu_seconds for run in self.runs),
-            "max_s": max(seconds),
-            "photos_per_s": self.new_photos / self.median_s if self.new_photos else None,
-            "peak_bytes": max(run.peak_bytes for run in self.runs),
-            "runs": [run._asdict() for run in self.runs],
-        }
-
-
 def measure(name: str, tools: Sequence[Tool], sizes: Sizes, folder: Path) -> dict[str, Any]:
     """Runs one case in a folder of its own, which is gone afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    library = folder / "library"
-    library.mkdir(parents=True)
+    library = emptied(folder) / "library"
+    library.mkdir()
     say(f"{name}: preparing")
     setting = CASES[name](library, sizes)
-    measured = {tool.name: Measured(new_photos=setting.new_photos) for tool in tools}
-    for tool in tools:
-        measured[tool.name].first = _set_up(tool, folder / tool.name, library, setting)
-    for number in range(sizes.slow_runs if setting.is_slow else sizes.runs):
-        for tool in tools:
-            run = _run_once(tool, folder / tool.name, library, setting)
-            measured[tool.name].runs.append(run)
-            say(f"{name}: run {number + 1}: {tool.name} {run.seconds:.3f} s, {run.peak_bytes / 1e6:.0f} MB")
+    first = {tool.name: _set_up(tool, folder / tool.name, library, setting) for tool in tools}
+    cases = {tool.name: partial(_run_once, tool, folder / tool.name, library, setting) for tool in tools}
+    runs = in_turns(cases, sizes.slow_runs if setting.is_slow else sizes.runs, name)
     shutil.rmtree(folder)
-    results = {tool: result.summary() for tool, result in measured.items()}
-    ratio = measured["peer"].median_s / measured["ours"].median_s
+    results = {tool: _numbers(first[tool], runs[tool], setting.new_photos) for tool in runs}
+    ratio = results["peer"]["median_s"] / results["ours"]["median_s"]
     return {"case": name, "label": setting.label, "photos": setting.photos, "ratio": ratio} | results
+
+
+def _numbers(first: Run | None, runs: Sequence[Run], new_photos: int) -> dict[str, Any]:
+    """One program in one case."""
+    numbers = summary(runs)
+    photos_per_s = new_photos / numbers["median_s"] if new_photos else None
+    return {"first_s": first and first.seconds, "photos_per_s": photos_per_s} | numbers
 
 
 def _set_up(tool: Tool, data_dir: Path, library: Path, setting: Setting) -> Run | None:
@@ -506,73 +292,15 @@ def _check(tool: Tool, data_dir: Path, library: Path, run: Run, photos: int) -> 
     """A program that did not do its work is not measured."""
     there = tool.count(data_dir, library)
     if there != photos or run.lines != min(TOP, photos):
-        said = (data_dir.parent / f"{tool.name}.err").read_text(errors="replace")
-        raise SystemExit(f"{tool.name}: {there} of {photos} photos indexed, {run.lines} paths printed\n{said}")
+        raise SystemExit(
+            f"{tool.name}: {there} of {photos} photos indexed, {run.lines} paths printed\n{said(tool, data_dir)}"
+        )
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_model(),
-        "cores": cores,
-        "memory_gib": round(memory_bytes / 2**30, 1),
-        "load_average": round(os.getloadavg()[0], 2),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def commit() -> str:
-    """Which state of ours is measured; a plus stands for changes that are not committed."""
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"], cwd=HERE, capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return ""
-    return said.stdout.strip()
-
-
-def print_head(facts: dict[str, Any]) -> None:
-    there = facts["machine"]
-    print(f"{there['cores']} cores, {there['cpu']}, {there['memory_gib']} GiB, {there['system']}", end="")
-    print(f", load {there['load_average']} before the first run")
-    print("ours:", _listed(facts["ours"]), facts["commit"])
-    print("peer:", _listed(facts["peer"]))
-
-
-def _listed(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-COLUMNS = ("case", "", "min s", "median s", "max s", "cpu s", "first s", "photos/s", "peak MB", "peer/ours")
-
-
-def print_table(results: Sequence[dict[str, Any]]) -> None:
-    """In Markdown, so that it can be pasted."""
-    lines = [COLUMNS, *(line for result in results for line in _lines(result))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    lines.insert(
-        1, tuple("-" * width if column < 2 else "-" * (width - 1) + ":" for column, width in enumerate(widths))
-    )
-    for line in lines:
-        cells = (
-            cell.ljust(width) if n < 2 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        print("| " + " | ".join(cells) + " |")
+COLUMNS = ("case", "", *SPREAD_COLUMNS, "cpu s", "first s", "photos/s", "peak MB", "peer/ours")
 
 
 def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -581,22 +309,20 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (
             result["label"] if tool == "ours" else "",
             tool,
-            *(_number(numbers[key], 3) for key in ("min_s", "median_s", "max_s", "median_cpu_s", "first_s")),
-            _number(numbers["photos_per_s"], 1),
-            _number(numbers["peak_bytes"] / 1e6, 0),
+            *spread_cells(numbers),
+            decimal(numbers["median_cpu_s"], 3),
+            decimal(numbers["first_s"], 3),
+            decimal(numbers["photos_per_s"], 1),
+            decimal(numbers["peak_bytes"] / 1e6, 0),
             f"{result['ratio']:.2f}" if tool == "peer" else "",
         )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all, or some of: {', '.join(CASES)}")
     parser.add_argument("--rows", type=int, default=100_000, help="photos in the large index (100000)")
     parser.add_argument("--files", type=int, default=20_000, help="unchanged files to check again (20000)")
@@ -623,14 +349,10 @@ def main() -> None:
     ours, peer = Ours(scratch), Peer(scratch, options.peer_venv.absolute())
     ours.prepare()
     peer.prepare()
-    facts = {"machine": machine(), "commit": commit(), "ours": ours.versions, "peer": peer.versions}
-    print_head(facts)
-    if facts["machine"]["load_average"] > 0.5:
-        say("other programs are running: these will not be the times of an idle machine")
+    found = print_head((ours, peer))
     results = [measure(name, (ours, peer), sizes, scratch / name) for name in options.cases or CASES]
-    print_table(results)
-    if options.json:
-        options.json.write_text(json.dumps({**facts, "sizes": sizes._asdict(), "cases": results}, indent=1) + "\n")
+    print_table([COLUMNS, *(line for result in results for line in _lines(result))], texts=2)
+    keep(options.json, {**found, "sizes": sizes._asdict(), "cases": results})
 
 
 if __name__ == "__main__":

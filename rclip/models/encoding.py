@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _CORES = os.cpu_count() or 1
 _NUMPY_BATCH = 8  # as fast as 32, and a quarter of the memory
-_TORCH_AFTER = 32
-_TORCH_FOR = 96
+_TORCH_AFTER = 16
+_TORCH_FOR = 64
 """torch is started when `_TORCH_AFTER` pictures have come and `_TORCH_FOR` may be left: about as many as numpy does
 while torch starts. Waiting for the first keeps torch away from photos that prove to be copies."""
 
