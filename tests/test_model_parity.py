@@ -127,7 +127,7 @@ def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
     with pair.ours.image_encoder("cpu", batch_size=8) as encoder:
         batches = [encoder.submit(pixels, left=1000) for _ in range(7)]
         vectors = [batch.result() for batch in batches]
-        assert encoder._is_building
+        assert encoder._bulk
     expected = clip_vectors(pair, pictures)
     assert min(cosine(batch, expected) for batch in vectors) >= 0.9995
 

@@ -56,7 +56,7 @@ OWNED = {
     "urllib": {"models/downloads", "store"},
     "mmap": {"matrix", "models/tensors"},
     "numkong": {"search"},
-    "threading": {"image", "models/encoding", "reading"},
+    "threading": {"image", "reading"},
     "threadpoolctl": {"models/encoding"},
     "tqdm": {"cli", "models/downloads"},
 }

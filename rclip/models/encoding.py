@@ -1,15 +1,13 @@
 """Many pictures to vectors, on all cores or a GPU.
 
 On a CPU every core takes batches of its own and computes them alone. Splitting each product among the cores instead, as
-numpy and torch do by themselves, is no faster on an idle machine and several times slower when anything else wants a
-core, as the decoding threads here always do: the other cores then wait for the one that was taken away.
+numpy and torch do by themselves, is slower on an idle machine and several times slower when anything else wants a core,
+as the decoding threads here always do: the other cores then wait for the one that was taken away.
 
-The numpy tower starts at once. Where there are many pictures torch is started beside it, and takes over when it is
-ready.
+The numpy tower starts at once; torch is started when there is enough left to repay that.
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,11 +46,9 @@ class ImageEncoder:
         self._batch_size = batch_size
         self._must_be_torch = not towers.is_vision_transformer(image_weights) or device not in (None, "cpu")
         self._may_be_torch = True
-        self._is_building = False
-        self._starting: Future[BulkEncoder] | None = None
+        self._bulk: BulkEncoder | None = None
         self._submitted = 0
         self._s_per_photo: dict[str, float] = {}
-        self._numpy_at_work = threading.Semaphore(_CORES)
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(_CORES, "rclip-encode")
@@ -66,14 +62,12 @@ class ImageEncoder:
     @property
     def batch_size(self) -> int:
         """How many pictures the next call should bring, if there are as many."""
-        bulk = self._ready_bulk()
-        return bulk.batch_size if bulk else min(self._batch_size or _NUMPY_BATCH, _NUMPY_BATCH)
+        return self._bulk.batch_size if self._bulk else min(self._batch_size or _NUMPY_BATCH, _NUMPY_BATCH)
 
     @property
     def parallel(self) -> int:
         """How many batches to submit before waiting for the first."""
-        bulk = self._ready_bulk()
-        return 2 if bulk and not bulk.is_cpu else _CORES + 1
+        return 2 if self._bulk and not self._bulk.is_cpu else _CORES + 1
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """A few pictures that are waited for: all cores at once. Raises `ModelError`."""
@@ -83,13 +77,11 @@ class ImageEncoder:
             return towers.finite(self._tower(pixels), self._name)
 
     def submit(self, pixels: np.ndarray, left: int) -> Future[np.ndarray]:
-        """One batch of many, of which `left` at most are still to come. The result may raise `ModelError`."""
-        if self._starting is None and self._is_worth_torch(left):
-            self._starting = self._pool.submit(self._start_bulk)
-        if self._starting and self._must_be_torch:
-            self._starting.result()
+        """One batch of many, of which `left` at most are still to come. Raises `ModelError`, as does the result."""
+        if self._bulk is None and self._is_worth_torch(left):
+            self._bulk = self._start_bulk()
         self._submitted += len(pixels)
-        return self._pool.submit(self._encode_batch, pixels)
+        return self._pool.submit(self._encode_batch, pixels, self._bulk)
 
     def _is_worth_torch(self, left: int) -> bool:
         return self._must_be_torch or (self._may_be_torch and self._submitted >= _TORCH_AFTER and left >= _TORCH_FOR)
@@ -97,30 +89,22 @@ class ImageEncoder:
     def _start_bulk(self) -> "BulkEncoder":
         from rclip.models.bulk import BulkEncoder
 
-        # Its weights and those that the numpy tower has in memory would be too much together: no further numpy batch
-        # begins, and those under way are waited for.
-        self._is_building = True
-        for _ in range(_CORES):
-            self._numpy_at_work.acquire()
-        self._weights.release()
-        bulk = BulkEncoder(self._weights, self.resolution, self._device, self._batch_size)
-        self._numpy_at_work.release(_CORES)
-        return bulk
+        self._weights.release()  # what the numpy tower has read of them, or both would be in memory
+        return BulkEncoder(self._weights, self.resolution, self._device, self._batch_size)
 
-    def _ready_bulk(self) -> "BulkEncoder | None":
-        if self._starting is None or not self._starting.done() or not self._may_be_torch:
-            return None
-        return self._starting.result()
-
-    def _encode_batch(self, pixels: np.ndarray) -> np.ndarray:
-        bulk = self._starting.result() if self._starting and self._is_building and self._may_be_torch else None
+    def _encode_batch(self, pixels: np.ndarray, bulk: "BulkEncoder | None") -> np.ndarray:
         if bulk is None:
-            with self._numpy_at_work:
-                return self._timed("numpy", self._tower, pixels)
+            return self._timed("numpy", self._tower, pixels)
         vectors = self._timed("torch", bulk.encode_on_one_thread, pixels)
-        if bulk.is_cpu and not bulk.half and not self._must_be_torch:
-            self._may_be_torch = self._s_per_photo["torch"] < self._s_per_photo["numpy"]
+        if bulk.is_cpu and not bulk.half and not self._must_be_torch and self._is_slower_by_torch():
+            self._may_be_torch = False
+            self._bulk = None
         return vectors
+
+    def _is_slower_by_torch(self) -> bool:
+        """In float32 on a CPU torch may be the slower one."""
+        by_torch, by_numpy = self._s_per_photo["torch"], self._s_per_photo.get("numpy", 0.0)
+        return bool(by_torch and by_numpy) and by_torch > by_numpy
 
     def _timed(self, who: str, encode: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
         """Notes the time a picture takes, but for each one's first batch, which has to get everything ready."""
