@@ -62,7 +62,7 @@ def _quiet_decoders() -> None:
 
 def run() -> NoReturn:
     """The console command."""
-    gc.disable()  # nothing a query makes is worth looking for; `_update` turns it on again
+    gc.disable()  # a query, and the look for new photos, make much and nothing in cycles; `_Bar` turns it on again
     code = main()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -187,6 +187,7 @@ class _Bar:
         self.done = self.total = 0
 
     def __call__(self, done: int, total: int) -> None:
+        gc.enable()  # from here on it may take hours
         if self._bar is None and total and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -206,7 +207,6 @@ def _update(library: "Library") -> None:
     """Updates the index and says in a line what has changed, if anything, also when it is interrupted."""
     from rclip.changes import Summary
 
-    gc.enable()
     summary, bar = Summary(), _Bar()
     try:
         library.update(bar, summary)
