@@ -6,7 +6,7 @@
 
 Each size is run with few and with many photos, in turns. "whole" is the photos by the time of the whole process; from
 "few" to "many" only photos are added, so their difference by the difference of the times is the steady rate, without
-start and end. For that the few must be so many that torch, which is started beside the first batches, has taken over.
+start and end. For that the few must be so many that torch, which is started after the first batches, has taken over.
 Only some pictures of each size are drawn; the others are those again with other bytes behind their end, which decoders
 pass over: for the index they are new photos.
 

@@ -558,6 +558,19 @@ def test_a_terminated_run_keeps_what_it_did(rclip: Command, draw: Draw, table: T
     assert 16 <= table.count() < 300
 
 
+@pytest.mark.parametrize("arguments", [("-b", "1"), ("-b", "3", "--device", "cpu"), ("--device", "auto")])
+def test_batches_and_devices_change_no_answer(rclip: Command, gallery: Path, arguments: tuple[str, ...]) -> None:
+    assert update(rclip, *arguments) == "12 new"
+    assert rclip("-n", "-t", "1", "a green circle").lines == ["circles/green.jpg"]
+
+
+def test_a_device_that_is_not_there_is_one_line(rclip: Command, gallery: Path) -> None:
+    done = rclip("--index", "--device", "cuda:77")
+    assert done.code == 2
+    assert re.search(r"^rclip: .*cuda:77", done.err.splitlines()[-1])
+    assert "Traceback" not in done.err
+
+
 def test_two_runs_at_once_lose_nothing(rclip: Command, draw: Draw, table: Table) -> None:
     many_photos(draw, 120)
     runs = [start(rclip, "--index", stderr=subprocess.PIPE) for _ in range(3)]
