@@ -530,32 +530,28 @@ def start(rclip: Command, *arguments: str, **options: object) -> subprocess.Pope
     return subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, **options)
 
 
-def test_an_interrupted_run_keeps_what_it_did_and_goes_on(rclip: Command, draw: Draw, table: Table) -> None:
-    many_photos(draw, 900)
+def stopped_on_the_way(rclip: Command, table: Table, number: signal.Signals) -> tuple[int, str]:
+    """Starts an update, sends it the signal when it has stored something, and returns its status and last words."""
     run = start(rclip, "--index", stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (list(rclip.data_dir.glob("*.db")) and table.count() >= 16):
         time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(number)
     _, err = run.communicate(timeout=30)
-    assert run.returncode == 130, err
+    return run.returncode, err.decode()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_stopped_run_keeps_what_it_did_and_goes_on(
+    rclip: Command, draw: Draw, table: Table, number: signal.Signals, status: int
+) -> None:
+    many_photos(draw, 900)
+    code, err = stopped_on_the_way(rclip, table, number)
+    assert code == status, err
     done = table.count()
     assert 16 <= done < 900
-    assert re.fullmatch(rf"rclip: stopped after {done} of 900 files; what was done is kept\n", err.decode())
+    assert err == f"rclip: stopped after {done} of 900 files; what was done is kept\n"
     assert update(rclip) == f"{900 - done} new"
-
-
-def test_a_terminated_run_keeps_what_it_did(rclip: Command, draw: Draw, table: Table) -> None:
-    many_photos(draw, 300)
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (list(rclip.data_dir.glob("*.db")) and table.count() >= 16):
-        time.sleep(0.01)
-    run.send_signal(signal.SIGTERM)
-    _, err = run.communicate(timeout=30)
-    assert run.returncode == 143, err
-    assert b"what was done is kept" in err
-    assert 16 <= table.count() < 300
 
 
 @pytest.mark.parametrize("arguments", [("-b", "1"), ("-b", "3", "--device", "cpu"), ("--device", "auto")])
