@@ -39,7 +39,7 @@ def rclip_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", rclip_commands())
-def test_the_readmes_commands_are_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_commands_are_understood(line: str, tmp_path: Path) -> None:
     """The folders they name are made first."""
     arguments = shlex.split(line)[1:]
     (tmp_path / "Pictures").mkdir()
