@@ -10,10 +10,12 @@ import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import termios
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -367,6 +369,19 @@ def test_a_picture_above_the_limit_is_refused_and_tried_again_under_another(rcli
     assert "a.png: 160×120 is more than 0.01 megapixels (--max-image-megapixels)" in rclip("--stats").out
     assert update(rclip) == ""
     assert update(rclip, "--max-image-megapixels", "1") == "1 changed"
+
+
+def test_without_a_limit_given_the_machines_memory_sets_one(rclip: Command, photos: Path) -> None:
+    """A PNG of a few bytes whose header announces forty gigapixels."""
+    header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (photos / "bomb.png").write_bytes(png + b"\0\0\0\x04IDAT" + bytes(8))
+    assert update(rclip) == "1 unreadable (rclip --stats lists them)"
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = f"{memory_bytes / 8 / 8 / 1e6:.3g}"  # an eighth of it, at 8 bytes a pixel
+    expected = f"bomb.png: 200000×200000 is more than {limit} megapixels (--max-image-megapixels)"
+    assert expected in rclip("--stats").out
 
 
 def test_broken_links_pipes_and_folders_named_like_photos(rclip: Command, draw: Draw, photos: Path) -> None:
