@@ -1,15 +1,13 @@
 """The command: arguments in, exit status out. Only here are errors printed."""
 
-import argparse
 import gc
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from rclip import __version__
-from rclip.errors import ExitCode, RclipError, UsageError, plain_reason
+from rclip.arguments import Options, parse
+from rclip.errors import ExitCode, RclipError, plain_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,39 +16,6 @@ if TYPE_CHECKING:
 
     from rclip.changes import Summary
     from rclip.library import Hit, Library
-
-_EXAMPLES = """\
-examples:
-  rclip "a red kite"                       the ten best in this folder and below
-  rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
-  rclip -n "a cat"                         search only, without looking for new photos
-  rclip ./cat.jpg                          photos like this one
-  rclip -0 "a cat" | xargs -0r feh         look at them
-
-exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
-"""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks for."""
-
-    query: str | None
-    """None for `--index` and `--stats`."""
-    directories: tuple[str, ...]
-    top: int
-    no_indexing: bool
-    filepath_only: bool
-    null: bool
-    json: bool
-    index: bool
-    stats: bool
-    model: str
-    device: str | None
-    batch_size: int | None
-    exclude_dir: tuple[str, ...]
-    include_hidden: bool
-    max_image_megapixels: float | None
 
 
 def _quiet_decoders() -> None:
@@ -255,108 +220,3 @@ def _closing_line(summary: "Summary") -> str:
         "left for the next run": len(summary.postponed),
     }
     return "index updated: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-
-
-# --- arguments -------------------------------------------------------------------------------------------------------
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage in one line, like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; rclip --help lists the options")
-
-
-def parse(arguments: "Sequence[str]") -> Options:
-    """Raises `UsageError`."""
-    parser = _parser()
-    end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
-    values = vars(parser.parse_intermixed_args(arguments[:end]))
-    words = [*values.pop("words"), *arguments[end + 1 :]]
-    if values["index"] or values["stats"]:
-        query, directories = None, words
-    elif words:
-        query, *directories = words
-    else:
-        parser.error('say what to look for: rclip "a red kite"')
-    missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
-    if missing is not None:
-        needs_quotes = query and os.sep not in missing
-        hint = f'; a query of several words needs quotes: rclip "{" ".join(words)}"' if needs_quotes else ""
-        raise UsageError(f"there is no folder {missing}{hint}")
-    if values["index"] and values["no_indexing"]:
-        raise UsageError("--index and -n cannot go together; rclip --help lists the options")
-    if values["device"] == "auto":
-        values["device"] = None
-    values["exclude_dir"] = tuple(values["exclude_dir"])
-    return Options(query=query, directories=tuple(directories), **values)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rclip",
-        usage="rclip [options] QUERY [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default: here), then prints\n"
-        "those that match QUERY best: words, or the path of a picture, starting with ./, ../, ~/ or /.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-    )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    search = parser.add_argument_group("search")
-    search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
-    search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
-    shown = parser.add_argument_group("output")
-    form = shown.add_mutually_exclusive_group()
-    form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
-    form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
-    form.add_argument("--json", action="store_true", help="one JSON object a line: path, score, size, modified")
-    indexing = parser.add_argument_group("index")
-    action = indexing.add_mutually_exclusive_group()
-    action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
-    action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
-    indexing.add_argument(
-        "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
-    )
-    indexing.add_argument(
-        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir ...)"
-    )
-    indexing.add_argument(
-        "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
-    )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="ViT-B/32", metavar="NAME", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
-    )
-    model.add_argument(
-        "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
-    )
-    model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
-    about = parser.add_argument_group("about")
-    about.add_argument("-h", "--help", action="help", help="print this and end")
-    about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number from 1 on, not {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"takes a number above 0, not {text!r}")
-    return number
-
-
-def _device(text: str) -> str:
-    kind, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"takes auto, cpu, cuda, cuda:1 … or mps, not {text!r}")
-    return text

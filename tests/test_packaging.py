@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import rclip
-from rclip import cli, formats
+from rclip import arguments, formats
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def parser_options() -> set[str]:
-    return {name for action in cli._parser()._actions for name in action.option_strings}
+    return {name for action in arguments._parser()._actions for name in action.option_strings}
 
 
 def test_the_option_table_is_the_programs() -> None:
@@ -41,10 +41,10 @@ def rclip_commands() -> list[str]:
 @pytest.mark.parametrize("line", rclip_commands())
 def test_the_readmes_commands_are_understood(line: str, tmp_path: Path) -> None:
     """The folders they name are made first."""
-    arguments = shlex.split(line)[1:]
+    words = shlex.split(line)[1:]
     (tmp_path / "Pictures").mkdir()
-    inside = [a.replace("~", str(tmp_path)).replace("/mnt/nas/photos", str(tmp_path)) for a in arguments]
-    options = cli.parse(inside)
+    inside = [a.replace("~", str(tmp_path)).replace("/mnt/nas/photos", str(tmp_path)) for a in words]
+    options = arguments.parse(inside)
     assert options.query or options.index or options.stats
 
 

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "rclip"
 MAY_IMPORT = {
     "__init__": {"errors", "library"},
     "__main__": {"cli"},
-    "cli": {"__init__", "changes", "errors", "library", "output"},
+    "cli": {"arguments", "changes", "errors", "library", "output"},
+    "arguments": {"__init__", "errors"},
     "library": {
         "changes",
         "datadir",
@@ -45,7 +46,7 @@ MAY_IMPORT = {
     "models": {"datadir", "errors"},
 }
 OWNED = {
-    "argparse": {"cli"},
+    "argparse": {"arguments"},
     "sqlite3": {"store"},
     "PIL": {"image"},
     "rawpy": {"image"},
