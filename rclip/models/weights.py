@@ -71,7 +71,7 @@ def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) 
     source = _source(checkpoint)
     digest = fetch(checkpoint, notify)
     notify(f"preparing the model {checkpoint.name}, once")
-    from rclip.models.bulk import read_checkpoint
+    from rclip.models.originals import read_checkpoint
 
     state_dict, resolution = read_checkpoint(checkpoint.path)
     metadata = {
