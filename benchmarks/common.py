@@ -227,7 +227,7 @@ class Run(NamedTuple):
 
 def environment(data_dir: Path) -> dict[str, str]:
     """Ours, but for what could reach into a program; a download would fail at once."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RCLIP_", "PYTHON"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RCLIP_", "PYTHON", "OPENBLAS_"))}
     return kept | {"RCLIP_DATADIR": str(data_dir), "HF_HUB_OFFLINE": "1"}
 
 

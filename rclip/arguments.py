@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import __version__
+from rclip import query as queries
 from rclip.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rclip.query import Query
 
 _EXAMPLES = """\
 examples:
@@ -17,6 +20,7 @@ examples:
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
   rclip -n "a cat"                         search only, without looking for new photos
   rclip ./cat.jpg                          photos like this one
+  rclip horse + 0.5:stripes - people       a bit of this, and none of that
   rclip -0 "a cat" | xargs -0r feh         look at them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
@@ -27,8 +31,10 @@ exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 class Options:
     """What the command line asks for."""
 
-    query: str | None
-    """None for `--index` and `--stats`."""
+    query: "Query | None"
+    """None for `--index` and `--stats`, and where `queries` names a file."""
+    queries: str | None
+    """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
     top: int
     no_indexing: bool
@@ -58,10 +64,16 @@ def parse(arguments: "Sequence[str]") -> Options:
     end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
     values = vars(parser.parse_intermixed_args(arguments[:end]))
     words = [*values.pop("words"), *arguments[end + 1 :]]
+    added, subtracted = values.pop("add"), values.pop("subtract")
     if values["index"] or values["stats"]:
         query, directories = None, words
-    elif words:
-        query, *directories = words
+    elif values["queries"]:
+        if added or subtracted:
+            raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
+        query, directories = None, words
+    elif words or added or subtracted:
+        asked, directories = queries.split(words)
+        query = queries.parse_words(asked, added, subtracted)
     else:
         parser.error('say what to look for: rclip "a red kite"')
     missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
@@ -80,9 +92,10 @@ def parse(arguments: "Sequence[str]") -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
-        usage="rclip [options] QUERY [DIR ...]",
+        usage="rclip [options] QUERY [+ QUERY ... - QUERY ...] [DIR ...]",
         description="Find photos by what is in them. Looks for new photos in each DIR (default: here), then prints\n"
-        "those that match QUERY best: words, or the path of a picture, starting with ./, ../, ~/ or /.",
+        "those that match QUERY best: words, the path of a picture (./, ../, ~/ or / first) or its http(s) address;\n"
+        "several with + and - between them; 2:words counts twice.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -90,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     search = parser.add_argument_group("search")
+    search.add_argument("-a", "--add", action="append", default=[], metavar="TERM", help="more of this; repeatable")
+    search.add_argument(
+        "-s", "--subtract", action="append", default=[], metavar="TERM", help="less of this; repeatable"
+    )
+    search.add_argument("--queries", metavar="FILE", help="a query a line, - for the standard input; takes no QUERY")
     search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
     shown = parser.add_argument_group("output")

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rclip.arguments import Options, parse
 from rclip.errors import ExitCode, RclipError, plain_reason
+from rclip.query import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tqdm import tqdm
 
     from rclip.changes import Summary
     from rclip.library import Hit, Library
+    from rclip.query import Query
 
 
 def _quiet_decoders() -> None:
@@ -110,28 +112,63 @@ def _run(options: Options) -> int:
             return ExitCode.FOUND
         if not options.no_indexing:
             _update(library)
-        if options.query is None:
+        if options.query is None and options.queries is None:
             return ExitCode.FOUND
-        if os.path.isfile(options.query) and os.sep != options.query[0] and options.query[0] not in ".~":
-            _tell(f"searching for these words; for what is like the picture, say ./{options.query}")
-        hits = library.search(options.query, options.top)
-        _print_hits(hits, options)
-        if not hits:
-            _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
-        return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
+        return _answer(library, options)
 
 
-def _print_hits(hits: "list[Hit]", options: Options) -> None:
+def _answer(library: "Library", options: Options) -> int:
+    """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
+    statuses = set()
+    asked: list[Query] = []
+    for found in library.search_all(_noting(_blocks(options), asked), options.top):
+        query = asked.pop(0)
+        if isinstance(found, RclipError):
+            _tell(str(found))
+            statuses.add(found.exit_code)
+        else:
+            _print_hits(found, options, query.written if options.queries else None)
+            statuses.add(ExitCode.FOUND if found else ExitCode.NOTHING_FOUND)
+    if statuses == {ExitCode.NOTHING_FOUND}:
+        _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
+    return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
+
+
+def _blocks(options: Options) -> "Iterator[list[Query]]":
+    if options.query:
+        _say_what_is_a_file(options.query)
+        yield [options.query]
+    elif options.queries:
+        from rclip.lines import queries_in
+
+        yield from queries_in(options.queries)
+
+
+def _noting(blocks: "Iterable[list[Query]]", asked: "list[Query]") -> "Iterator[list[Query]]":
+    """Passes the blocks on, and keeps their queries for when the answers come."""
+    for block in blocks:
+        asked += block
+        yield block
+
+
+def _say_what_is_a_file(query: "Query") -> None:
+    for term in query.terms:
+        if isinstance(term.what, Text) and os.path.isfile(term.what.text):
+            _tell(f"searching for these words; for what is like the picture, say ./{term.what.text}")
+
+
+def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
+    """`query` is printed with each hit where there are several queries."""
     from rclip import output
 
     if options.json:
-        output.write_json_lines(hits)
+        output.write_json_lines(hits, query)
     elif options.null:
-        output.write_null_ended(hits)
+        output.write_null_ended(hits, query)
     elif options.filepath_only or not sys.stdout.isatty():
-        output.write_paths(hits)
+        output.write_paths(hits, query)
     else:
-        output.write_table(hits)
+        output.write_table(hits, query)
 
 
 def _tell(line: str) -> None:

@@ -10,7 +10,7 @@ for hit in photos.search("a red kite", top=5):
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +18,9 @@ import numpy as np
 
 from rclip import datadir, search
 from rclip import query as queries
-from rclip.errors import StoreError, UsageError, plain_reason
+from rclip.errors import RclipError, StoreError, UsageError, plain_reason
 from rclip.matrix import Matrix, folder_of
+from rclip.meaning import Meaning, Meanings
 from rclip.models import DEFAULT, Model
 from rclip.store import Record, Store
 from rclip.walk import SEPARATOR, Skip
@@ -27,6 +28,7 @@ from rclip.walk import SEPARATOR, Skip
 if TYPE_CHECKING:
     from rclip.changes import Summary
     from rclip.index import Progress
+    from rclip.query import Query
 
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
@@ -156,20 +158,39 @@ class Library:
 
     # --- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, query: str, top: int = 10) -> list[Hit]:
+    def search(self, query: "str | Query", top: int = 10) -> list[Hit]:
         """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
 
-        Only what has been indexed is found. Raises `UsageError` for an empty query and for what is no picture.
+        `rclip.query` has all that a query may be. Only what has been indexed is found, and never a picture that was
+        asked with. Raises `UsageError` for an empty query and for what is no picture.
         """
-        asked = queries.parse(query)
+        asked = queries.parse(query) if isinstance(query, str) else query
+        found = next(self.search_all([[asked]], top))
+        if isinstance(found, RclipError):
+            raise found
+        return found
+
+    def search_all(self, blocks: "Iterable[Sequence[Query]]", top: int = 10) -> "Iterator[list[Hit] | RclipError]":
+        """What `search` finds, or would raise, for one query after the other.
+
+        The texts of a block are encoded together; the index is looked at as it was when the first block came.
+        """
         if top < 1:
             raise UsageError(f"top must be 1 or more, not {top}")
         if not os.path.exists(self._index_path) or not self._has_photos():
-            return []
-        vector = self._text_vector(asked.text) if isinstance(asked, queries.Text) else self._picture_vector(asked.path)
+            for block in blocks:
+                yield from ([] for _ in block)
+            return
+        meanings = Meanings(self._model, self._store, self._device, self._max_pixels, self._notify)
         matrix = self._caught_up_matrix()
-        ids, scores = matrix.scores(vector, only=self._store.ids(self._ranges, _MOST_IDS))
-        return self._best(ids, scores, vector, top)
+        only = self._store.ids(self._ranges, _MOST_IDS)
+        for block in blocks:
+            for meaning in meanings.of(block):
+                if isinstance(meaning, RclipError):
+                    yield meaning
+                else:
+                    ids, scores = matrix.scores(meaning.vector, only)
+                    yield self._best(ids, scores, meaning, top)
 
     def _has_photos(self) -> bool:
         return self._store.ids(self._ranges, most=0) is None
@@ -183,26 +204,7 @@ class Library:
             self._notify(str(error))
         return matrix
 
-    def _text_vector(self, text: str) -> np.ndarray:
-        vector, was_cut = self._model.encode_text(text)
-        if was_cut:
-            self._notify("the query is longer than the model reads; only its first 77 tokens count")
-        return vector
-
-    def _picture_vector(self, path: str) -> np.ndarray:
-        from rclip import image
-
-        max_pixels = self._max_pixels or image.default_max_pixels()
-        suffix = path.rpartition(".")[2].lower()
-        try:
-            with open(path, "rb") as file:
-                pixels = image.pixels(file, suffix, self._model.resolution, max_pixels)
-        except (OSError, ValueError, image.Unreadable) as error:
-            raise UsageError(f"cannot look at {path}: {plain_reason(error)}") from error
-        vector: np.ndarray = self._model.image_encoder(self._device, 1).encode(pixels[np.newaxis])[0]
-        return vector
-
-    def _best(self, ids: np.ndarray, scores: np.ndarray, vector: np.ndarray, top: int) -> list[Hit]:
+    def _best(self, ids: np.ndarray, scores: np.ndarray, meaning: Meaning, top: int) -> list[Hit]:
         """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
 
         Ids may belong to photos that are gone, elsewhere, or skipped; nearly always one round is enough.
@@ -211,9 +213,11 @@ class Library:
         while True:
             rows = search.top_k(scores, count)
             records = [
-                record for record in self._store.records(ids[rows].tolist()) if record and self._is_asked(record)
+                record
+                for record in self._store.records(ids[rows].tolist())
+                if record and self._is_asked(record) and record.path not in meaning.pictures
             ]
-            hits = [self._hit(record, search.exact_cosine(record.vector, vector)) for record in records]
+            hits = [self._hit(record, search.exact_cosine(record.vector, meaning.vector)) for record in records]
             hits.sort(key=lambda hit: -hit.score)
             if count >= len(ids):
                 return hits[:top]

@@ -13,29 +13,41 @@ if TYPE_CHECKING:
     from rclip.library import Hit, Stats
 
 
-def write_table(hits: "Iterable[Hit]") -> None:
-    """Score and path, for a terminal."""
+def write_table(hits: "Iterable[Hit]", query: str | None = None) -> None:
+    """Score and path, for a terminal; the query above them where there are several."""
+    if query is not None:
+        _write([f"{printable(query)}\n".encode()])
     _write(f"{hit.score:6.3f}  {printable(hit.path)}\n".encode() for hit in hits)
 
 
-def write_paths(hits: "Iterable[Hit]") -> None:
+def write_paths(hits: "Iterable[Hit]", query: str | None = None) -> None:
     """One a line; raw in a pipe, on a terminal without what would steer it."""
+    lines = (_marked(hit.path, query) for hit in hits)
     if sys.stdout.isatty():
-        _write(f"{printable(hit.path)}\n".encode() for hit in hits)
+        _write(f"{printable(line)}\n".encode() for line in lines)
     else:
-        _write(os.fsencode(hit.path) + b"\n" for hit in hits)
+        _write(os.fsencode(line) + b"\n" for line in lines)
 
 
-def write_null_ended(hits: "Iterable[Hit]") -> None:
+def write_null_ended(hits: "Iterable[Hit]", query: str | None = None) -> None:
     """For `xargs -0`: the one form in which every name is safe."""
-    _write(os.fsencode(hit.path) + b"\0" for hit in hits)
+    _write(os.fsencode(_marked(hit.path, query)) + b"\0" for hit in hits)
 
 
-def write_json_lines(hits: "Iterable[Hit]") -> None:
-    """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8."""
+def _marked(path: str, query: str | None) -> str:
+    """As grep does where there are several files: what it belongs to comes first."""
+    return path if query is None else f"{' '.join(query.split())}\t{path}"
+
+
+def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
+    """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8.
+
+    Where there are several queries it begins with the query.
+    """
     import json
 
-    _write(json.dumps(_as_json(hit), ensure_ascii=False).encode() + b"\n" for hit in hits)
+    asked = {} if query is None else {"query": query}
+    _write(json.dumps(asked | _as_json(hit), ensure_ascii=False).encode() + b"\n" for hit in hits)
 
 
 def _as_json(hit: "Hit") -> dict[str, object]:

@@ -4,7 +4,6 @@ Bytes that are known, because a photo was moved or copied, are never decoded; wh
 file is one we know under another name, they are not even read.
 """
 
-import hashlib
 import io
 import os
 import threading
@@ -18,15 +17,13 @@ import numpy as np
 from rclip import formats, image
 from rclip.changes import CANNOT_OPEN, Pending
 from rclip.errors import plain_reason
-from rclip.store import Stamp, Store
+from rclip.store import Stamp, Store, digest_of
 from rclip.walk import stamp, suffix
 
 WORKERS = os.cpu_count() or 1
 
 _IN_MEMORY_BYTES = 64 << 20
 """Files up to this size are read once, for digest and decoder both; larger ones twice, and but for RAW never whole."""
-
-_DIGEST_BYTES = 16
 
 
 class Decoded(NamedTuple):
@@ -132,7 +129,7 @@ class Reader:
     def _read_open(self, pending: Pending, file: BinaryIO) -> Outcome:
         stamp = _stamp(file)
         stream: BinaryIO = io.BytesIO(file.read()) if stamp.size_bytes <= _IN_MEMORY_BYTES else file
-        digest = hashlib.file_digest(stream, _new_digest).digest()  # type: ignore[arg-type]
+        digest = digest_of(stream)
         stream.seek(0)
         if not self._claim(digest):
             return Copy(pending, stamp, digest)
@@ -161,7 +158,3 @@ class Reader:
 
 def _stamp(file: BinaryIO) -> Stamp:
     return Stamp(*stamp(os.fstat(file.fileno())))
-
-
-def _new_digest() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=_DIGEST_BYTES)

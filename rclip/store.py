@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -253,6 +253,20 @@ class Store:
             found = self._connection.execute(sql, parameters).fetchone()
         return Match(found[0], bool(found[1]), found[2]) if found else None
 
+    def vector_at(self, path: bytes, stamp: Stamp) -> bytes | None:
+        """The vector of a photo that is indexed under this path and has not changed since."""
+        sql = "SELECT vector FROM images WHERE path = ? AND size = ? AND mtime_ns = ?"
+        return self._vector(sql, (path, stamp.size_bytes, stamp.mtime_ns))
+
+    def vector_with(self, digest: bytes) -> bytes | None:
+        """The vector of any photo with these bytes."""
+        return self._vector("SELECT vector FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 1", (digest,))
+
+    def _vector(self, sql: str, parameters: Sequence[object]) -> bytes | None:
+        with self._errors():
+            found = self._connection.execute(sql, parameters).fetchone()
+        return found[0] if found else None
+
     def vectors_above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos with ids above, some thousands at a time.
 
@@ -380,6 +394,13 @@ class Store:
 
     def mark_there(self, ids: Iterable[int]) -> None:
         self._connection.executemany("UPDATE images SET gone_ns = NULL WHERE id = ?", ((id_,) for id_ in ids))
+
+
+def digest_of(stream: BinaryIO) -> bytes:
+    """What tells a photo's bytes from all others, from where the stream stands to its end: BLAKE2b of 16 bytes."""
+    from hashlib import blake2b, file_digest  # OpenSSL behind them takes a while to load
+
+    return file_digest(stream, lambda: blake2b(digest_size=16)).digest()  # type: ignore[arg-type]
 
 
 def folder_range(folder: bytes) -> tuple[bytes, bytes]:

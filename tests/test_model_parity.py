@@ -91,7 +91,7 @@ def square_pictures(resolution: int, count: int = 6) -> list[Image.Image]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
-    vector, was_cut = pair.ours.encode_text(text)
+    (vector,), (was_cut,) = pair.ours.encode_texts([text])
     with torch.inference_mode():
         expected = pair.theirs.encode_text(clip.tokenize([text], truncate=True)).numpy()
     assert cosine(vector, expected[0]) >= 0.99999

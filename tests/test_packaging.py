@@ -33,9 +33,9 @@ def shell_blocks() -> list[str]:
 
 
 def rclip_commands() -> list[str]:
-    """Every `rclip …` of the README's shell examples, up to a pipe or comment."""
+    """Every `rclip …` of the README's shell examples, up to a pipe, a redirection or a comment."""
     lines = [line for block in shell_blocks() for line in block.splitlines()]
-    return [re.split(r" \| | {2,}#", line)[0] for line in lines if line.startswith("rclip ")]
+    return [re.split(r" [|<>] | {2,}#", line)[0] for line in lines if line.startswith("rclip ")]
 
 
 @pytest.mark.parametrize("line", rclip_commands())
@@ -45,7 +45,7 @@ def test_the_readmes_commands_are_understood(line: str, tmp_path: Path) -> None:
     (tmp_path / "Pictures").mkdir()
     inside = [a.replace("~", str(tmp_path)).replace("/mnt/nas/photos", str(tmp_path)) for a in words]
     options = arguments.parse(inside)
-    assert options.query or options.index or options.stats
+    assert options.query or options.queries or options.index or options.stats
 
 
 def test_enough_commands_are_looked_at() -> None:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rclip import query, search
+from rclip import search
 from rclip.changes import compare
-from rclip.errors import UsageError
 from rclip.store import Row, folder_range
 from rclip.walk import USUAL, Empty, File, Skip, Unlisted, walk
 
@@ -155,32 +154,6 @@ def test_cosines_are_dot_products() -> None:
     np.testing.assert_allclose(
         search.cosines(vectors, asked), vectors.astype(np.float64) @ asked, atol=search.ERROR * 5
     )
-
-
-# --- queries ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "meant"),
-    [
-        ("a cat", query.Text("a cat")),
-        ("cat.jpg", query.Text("cat.jpg")),
-        (".cat", query.Text(".cat")),
-        ("./cat.jpg", query.Picture("./cat.jpg")),
-        ("../cat.jpg", query.Picture("../cat.jpg")),
-        ("/cat.jpg", query.Picture("/cat.jpg")),
-        ("~/cat.jpg", query.Picture(os.path.expanduser("~/cat.jpg"))),
-        ("caf\udce9", query.Text("caf�")),
-    ],
-)
-def test_a_path_is_told_from_words_by_how_it_starts(asked: str, meant: object) -> None:
-    assert query.parse(asked) == meant
-
-
-@pytest.mark.parametrize("asked", ["", " ", "\n\t", "\u3000"])
-def test_nothing_but_blanks_is_no_query(asked: str) -> None:
-    with pytest.raises(UsageError, match="empty"):
-        query.parse(asked)
 
 
 @given(inside=NAMES, outside=NAMES)

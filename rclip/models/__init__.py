@@ -3,7 +3,7 @@
 Text and single pictures go through the numpy towers, which start at once; `encoding` says who does many pictures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rclip.models.encoding import ImageEncoder
 
 __all__ = ["DEFAULT", "NAMES", "Model"]
+
+_TEXT_BATCH = 32
 
 
 class Model:
@@ -54,10 +56,15 @@ class Model:
         """The side, in pixels, of the squares that its image tower takes."""
         return int(self._image_weights.metadata["image_resolution"])
 
-    def encode_text(self, text: str) -> tuple[np.ndarray, bool]:
-        """A query's vector (D,) float32 of length 1, and whether the text was longer than the model reads."""
-        tokens, cut = weights.make_tokenizer(self._text_weights)(text)
-        return towers.finite(towers.TextTower(self._text_weights)(tokens), self.name), cut
+    def encode_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[bool]]:
+        """Vectors (B, D) float32 of length 1, and which of the texts were longer than the model reads."""
+        tokenizer, tower = weights.make_tokenizer(self._text_weights), towers.TextTower(self._text_weights)
+        tokens, cut = zip(*map(tokenizer, texts), strict=True)
+        # Texts of like length go together, and the longest of a batch decides what it costs.
+        order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
+        batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
+        vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
+        return towers.finite(vectors[np.argsort(order)], self.name), list(cut)
 
     def image_encoder(self, device: str | None = None, batch_size: int | None = None) -> "ImageEncoder":
         """`device` "cuda", "mps", "cpu" or None or "auto" for the best; `batch_size` None for the device's."""

@@ -5,7 +5,7 @@ against clip itself by the tests. Arrays keep the names and shapes of OpenAI's s
 (out, in). Notation: B pictures or texts, T tokens, W the tower's width, D the length of a vector, S the image's side.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ def blocks(weights: Mapping[str, np.ndarray], prefix: str) -> list[Block]:
 
 
 class TextTower:
-    """Token ids to a vector."""
+    """Token ids to vectors."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]):
         self._embedding = weights["token_embedding.weight"]
@@ -61,17 +61,20 @@ class TextTower:
         self._ln_final = weights["ln_final.weight"], weights["ln_final.bias"]
         self._projection = weights["text_projection"]
 
-    def __call__(self, tokens: list[int]) -> np.ndarray:
-        """One text, start and end token included, without padding. -> (D,) float32 of length 1
+    def __call__(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        """B texts, start and end tokens included, without padding. -> (B, D) float32, rows of length 1
 
-        Attention is causal and the vector is read at the end token, so what would follow it changes nothing and is
-        never computed.
+        Attention is causal and a vector is read at the text's end token, so what follows it changes nothing: texts are
+        computed to the end of the longest, whatever the model could read.
         """
-        x = (self._embedding[tokens] + self._positions[: len(tokens)])[np.newaxis]
-        mask = np.triu(np.full((len(tokens), len(tokens)), -np.inf, np.float32), 1)
+        ends = np.array([len(tokens) - 1 for tokens in texts])
+        length = int(ends.max()) + 1
+        padded = np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in texts])
+        x = self._embedding[padded] + self._positions[:length]
+        mask = np.triu(np.full((length, length), -np.inf, np.float32), 1)
         for block in self._blocks:
             x = transform(x, block, mask)
-        return unit(layer_norm(x[0, -1], *self._ln_final) @ self._projection)
+        return unit(layer_norm(x[np.arange(len(texts)), ends], *self._ln_final) @ self._projection)
 
 
 class ImageTower:

@@ -1,0 +1,52 @@
+"""Queries from a file or the standard input, a line each."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+from rclip.errors import UsageError, plain_reason
+from rclip.query import Query, parse_line
+
+_CHUNK_BYTES = 1 << 16
+_BLOCK = 64  # encoded together
+
+
+def queries_in(path: str) -> Iterator[list[Query]]:
+    """The queries of a file, `-` for the standard input, in blocks of what is there to be read.
+
+    So a program that writes a line and waits gets its answer. Blank lines are passed over. Raises `UsageError` for what
+    cannot be read and for a line that is no query.
+    """
+    number = 0
+    for lines in _lines(path):
+        block = []
+        for line in lines:
+            number += 1
+            if line.strip():
+                block.append(_parse(line, number))
+        for start in range(0, len(block), _BLOCK):
+            yield block[start : start + _BLOCK]
+
+
+def _parse(line: str, number: int) -> Query:
+    try:
+        return parse_line(line)
+    except UsageError as error:
+        raise UsageError(f"line {number:,} of the queries: {error}") from error
+
+
+def _lines(path: str) -> Iterator[list[str]]:
+    """The lines that have come in full, each time some have; at the end the last one, whether it is ended or not."""
+    rest = b""
+    try:
+        descriptor = sys.stdin.fileno() if path == "-" else os.open(os.path.expanduser(path), os.O_RDONLY)
+        try:
+            while chunk := os.read(descriptor, _CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield [os.fsdecode(line) for line in lines]
+        finally:
+            if path != "-":
+                os.close(descriptor)
+    except (OSError, ValueError, AttributeError) as error:  # no file; a NUL in its name; the standard input closed
+        raise UsageError(f"cannot read the queries in {path}: {plain_reason(error)}") from error
+    yield [os.fsdecode(rest)]

@@ -1,0 +1,130 @@
+"""What a query means to the model: one vector of length 1."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+
+from rclip.errors import RclipError, UsageError, plain_reason
+from rclip.models import Model
+from rclip.query import Link, Picture, Query, Text
+from rclip.store import Stamp, Store, digest_of
+from rclip.walk import stamp
+
+if TYPE_CHECKING:
+    from rclip.models.encoding import ImageEncoder
+
+_NOTHING_LEFT = 1e-3
+"""A sum shorter than this says only how its terms were rounded."""
+
+_HASHED_BYTES = 64 << 20
+"""A larger picture is looked at sooner than its digest is looked up."""
+
+
+class Meaning(NamedTuple):
+    """A query's vector (D,) float32, and the pictures it was made of, which are no answer to it."""
+
+    vector: np.ndarray
+    pictures: frozenset[bytes]
+    """Paths as the index would have them."""
+
+
+class Meanings:
+    """Works out what queries mean. A picture that is indexed is not looked at again; several texts go in one batch."""
+
+    def __init__(
+        self, model: Model, store: Store, device: str | None, max_pixels: int | None, notify: Callable[[str], None]
+    ):
+        self._model = model
+        self._store = store
+        self._device = device
+        self._max_pixels = max_pixels
+        self._notify = notify
+
+    def of(self, queries: Sequence[Query]) -> list[Meaning | RclipError]:
+        """In their order; an error in place of a query that asks for what cannot be had."""
+        texts = self._text_vectors({term.what.text for query in queries for term in query.terms
+                                    if isinstance(term.what, Text)})  # fmt: skip
+        return [self._meaning(query, texts) for query in queries]
+
+    def _meaning(self, query: Query, texts: dict[str, np.ndarray]) -> Meaning | RclipError:
+        try:
+            vectors = [term.weight * self._vector(term.what, texts) for term in query.terms]
+        except RclipError as error:
+            return error
+        total = np.sum(vectors, axis=0)
+        length = np.linalg.norm(total)
+        if length < _NOTHING_LEFT * max(abs(term.weight) for term in query.terms):
+            return UsageError(f"nothing is left of {query.written}: its terms cancel each other")
+        paths = (path for term in query.terms if isinstance(term.what, Picture) for path in _names_of(term.what.path))
+        return Meaning((total / length).astype(np.float32), frozenset(paths))
+
+    def _vector(self, what: Text | Picture | Link, texts: dict[str, np.ndarray]) -> np.ndarray:
+        if isinstance(what, Text):
+            return texts[what.text]
+        if isinstance(what, Picture):
+            return self._file_vector(what.path)
+        from rclip import web
+
+        with web.fetch(what.url) as stream:
+            return self._picture_vector(stream, what.url, _suffix(web.path_of(what.url)))
+
+    def _text_vectors(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+        distinct = sorted(texts)
+        if not distinct:
+            return {}
+        vectors, cut = self._model.encode_texts(distinct)
+        if any(cut):
+            self._notify("the query is longer than the model reads; only its first 77 tokens count")
+        return dict(zip(distinct, vectors, strict=True))
+
+    def _file_vector(self, path: str) -> np.ndarray:
+        try:
+            with open(path, "rb") as file:
+                vector = self._stored_vector(path, file)
+                return self._picture_vector(file, path, _suffix(path)) if vector is None else vector
+        except (OSError, ValueError) as error:
+            raise _cannot_look(path, error) from error
+
+    def _stored_vector(self, path: str, file: BinaryIO) -> np.ndarray | None:
+        """By the file's path and stat, else by its bytes."""
+        seen = Stamp(*stamp(os.fstat(file.fileno())))
+        found = next(filter(None, (self._store.vector_at(name, seen) for name in sorted(_names_of(path)))), None)
+        if found is None and seen.size_bytes <= _HASHED_BYTES:
+            found = self._store.vector_with(digest_of(file))
+            file.seek(0)
+        if found is None:
+            return None
+        vector = np.frombuffer(found, np.float16).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+    def _picture_vector(self, stream: BinaryIO, name: str, suffix: str) -> np.ndarray:
+        from rclip import image
+
+        max_pixels = self._max_pixels or image.default_max_pixels()
+        try:
+            pixels = image.pixels(stream, suffix, self._model.resolution, max_pixels)
+        except image.Unreadable as error:
+            raise _cannot_look(name, error) from error
+        vector: np.ndarray = self._encoder.encode(pixels[np.newaxis])[0]
+        return vector
+
+    @cached_property
+    def _encoder(self) -> "ImageEncoder":
+        return self._model.image_encoder(self._device, 1)
+
+
+def _cannot_look(name: str, error: Exception) -> UsageError:
+    return UsageError(f"cannot look at {name}: {plain_reason(error)}")
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def _names_of(path: str) -> set[bytes]:
+    """The path with the links in its folder resolved, as a walk comes to it, and the file that it is in the end."""
+    folder, name = os.path.split(path)
+    return {os.fsencode(os.path.join(os.path.realpath(folder), name)), os.fsencode(os.path.realpath(path))}
