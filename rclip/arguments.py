@@ -32,7 +32,7 @@ class Options:
     """What the command line asks for."""
 
     query: "Query | None"
-    """None for `--index` and `--stats`, and where `queries` names a file."""
+    """None for `--index`, `--stats`, `--check` and `--prune`, and where `queries` names a file."""
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
@@ -43,6 +43,10 @@ class Options:
     json: bool
     index: bool
     stats: bool
+    check: bool
+    prune: int | None
+    """For how many seconds files must have been gone to be forgotten."""
+    away: bool
     model: str
     device: str | None
     batch_size: int | None
@@ -65,7 +69,7 @@ def parse(arguments: "Sequence[str]") -> Options:
     values = vars(parser.parse_intermixed_args(arguments[:end]))
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
-    if values["index"] or values["stats"]:
+    if values["index"] or values["stats"] or values["check"] or values["prune"] is not None:
         query, directories = None, words
     elif values["queries"]:
         if added or subtracted:
@@ -83,6 +87,10 @@ def parse(arguments: "Sequence[str]") -> Options:
         raise UsageError(f"there is no folder {missing}{hint}")
     if values["index"] and values["no_indexing"]:
         raise UsageError("--index and -n cannot go together; rclip --help lists the options")
+    if values["check"] and directories:
+        raise UsageError("--check looks at the whole index and takes no folder; rclip --help lists the options")
+    if values["away"] and values["prune"] is None:
+        raise UsageError("--away goes with --prune only; rclip --help lists the options")
     if values["device"] == "auto":
         values["device"] = None
     values["exclude_dir"] = tuple(values["exclude_dir"])
@@ -119,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     action = indexing.add_mutually_exclusive_group()
     action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
     action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
+    action.add_argument("--check", action="store_true", help="only look for damage in what is stored; takes no QUERY")
+    action.add_argument(
+        "--prune", type=_age, metavar="AGE", help="only forget what has been gone for 30d, 12w, 1y ... or 0; no QUERY"
+    )
+    indexing.add_argument(
+        "--away", action="store_true", help="with --prune: also what empty folders held, as those of unplugged drives"
+    )
     indexing.add_argument(
         "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
     )
@@ -146,6 +161,17 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number from 1 on, not {text!r}")
     return int(text)
+
+
+_UNITS_S = {"d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+def _age(text: str) -> int:
+    """Seconds."""
+    number, unit = (text, "d") if text == "0" else (text[:-1], text[-1:])
+    if unit not in _UNITS_S or not number.isascii() or not number.isdigit() or len(number) > 6:
+        raise argparse.ArgumentTypeError(f"takes a time such as 30d, 12w or 1y, or 0, not {text!r}")
+    return int(number) * _UNITS_S[unit]
 
 
 def _positive(text: str) -> float:

@@ -120,7 +120,7 @@ def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
 
 def _miss(plan: Plan, row: Row, folder: bytes, skip: Skip) -> None:
     """The walk did not come to this row."""
-    if row.gone_ns in (None, AWAY) and not skip.path(row.path[len(folder) :]):
+    if (row.gone_ns is None or row.gone_ns <= AWAY) and not skip.path(row.path[len(folder) :]):
         plan.gone.append(row.id)
 
 

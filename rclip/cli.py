@@ -110,6 +110,10 @@ def _run(options: Options) -> int:
 
             output.write_stats(library.stats())
             return ExitCode.FOUND
+        if options.check:
+            return _check(library)
+        if options.prune is not None:
+            return _prune(library, options.prune, options.away)
         if not options.no_indexing:
             _update(library)
         if options.query is None and options.queries is None:
@@ -176,6 +180,35 @@ def _tell(line: str) -> None:
     from rclip.output import printable
 
     print(f"rclip: {printable(line)}", file=sys.stderr, flush=True)
+
+
+# --- upkeep ----------------------------------------------------------------------------------------------------------
+
+
+def _check(library: "Library") -> int:
+    from rclip import output
+
+    is_sound = True
+    for finding in library.check():
+        output.write_finding(finding)
+        is_sound &= not finding.faults
+    if is_sound:
+        return ExitCode.FOUND
+    _tell("something is damaged; what and how to mend it is said on standard output")
+    return ExitCode.ERROR
+
+
+def _prune(library: "Library", older_than_s: int, with_away: bool) -> int:
+    from rclip.output import size
+
+    pruned = library.prune(older_than_s, with_away)
+    _tell(f"index pruned: {pruned.forgotten:,} forgotten, {size(pruned.freed_bytes)} given back")
+    if pruned.kept_away:
+        _tell(f"{pruned.kept_away:,} kept: their folder is empty, as an unplugged drive's is; --away forgets them, too")
+    if pruned.blocked_by is None:
+        return ExitCode.FOUND
+    _tell(f"the rest of the space is not given back yet ({pruned.blocked_by}); run the same again later")
+    return ExitCode.ERROR
 
 
 # --- indexing --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rclip import formats
 from rclip.changes import CANNOT_OPEN, Plan, Summary, compare
 from rclip.models import Model
-from rclip.store import AWAY, Stamp, Store
+from rclip.store import Stamp, Store
 from rclip.walk import USUAL, Skip, walk
 
 Progress = Callable[[int, int], None]
@@ -56,7 +56,7 @@ def _store_plan(store: Store, plan: Plan) -> Summary:
     if plan.gone or plan.away or plan.returned or plan.failures:
         with store.transaction():
             store.mark_gone(plan.gone)
-            store.mark_gone(plan.away, AWAY)
+            store.mark_away(plan.away)
             store.mark_there(plan.returned)
             for failure in plan.failures:
                 store.add_failure(failure.path, Stamp(0, 0, 0, 0), failure.reason)

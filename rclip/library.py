@@ -27,7 +27,9 @@ from rclip.walk import SEPARATOR, Skip
 
 if TYPE_CHECKING:
     from rclip.changes import Summary
+    from rclip.check import Finding
     from rclip.index import Progress
+    from rclip.prune import Pruned
     from rclip.query import Query
 
 PREPROCESSING = 1
@@ -260,11 +262,46 @@ class Library:
             gone=gone,
             model=self._model.name,
             index_path=self._index_path,
-            index_bytes=sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal", "-shm"))
-            + datadir.folder_bytes(folder_of(self._index_path)),
+            index_bytes=self._index_bytes(),
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
         )
+
+    def _index_bytes(self) -> int:
+        """What the index takes on disk; SQLite's `-shm` is there only while it is open."""
+        database = sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal"))
+        return database + datadir.folder_bytes(folder_of(self._index_path))
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> "Iterator[Finding]":
+        """What is found of each part of the whole index, whatever the directories, and of the model's weights.
+
+        Raises `StoreError` when the index cannot be opened.
+        """
+        from rclip import check
+
+        yield check.check_weights(self._model)
+        if os.path.exists(self._index_path):
+            yield from check.check_index(self._store, self._model.dimensions)
+        else:
+            yield check.Finding("index", "none yet", [])
+
+    def prune(self, older_than_s: float, with_away: bool = False) -> "Pruned":
+        """Forgets files below the directories that have been gone for so long, and gives their space back to the disk.
+
+        What an empty folder held, whose drive may only be unplugged, is forgotten only `with_away`, and then also what
+        no run has looked for and is not there. Raises `StoreError`.
+        """
+        from rclip import prune
+
+        if not os.path.exists(self._index_path):
+            return prune.NOTHING
+        before_bytes = self._index_bytes()
+        pruned = prune.forget(self._store, self._ranges, older_than_s, with_away)
+        blocked_by = prune.give_space_back(self._store, pruned.forgotten)
+        freed_bytes = max(before_bytes - self._index_bytes(), 0)
+        return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
 
 
 def _folder_name(name: StrPath) -> bytes:

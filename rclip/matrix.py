@@ -17,6 +17,7 @@ import mmap
 import os
 import zlib
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -132,6 +133,66 @@ class Matrix:
                 checksum = zlib.crc32(part, checksum)
                 left -= len(part)
         return checksum
+
+    # --- checking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        return self._seal.rows if self._seal else 0
+
+    def doubt(self) -> str | None:
+        """Why its files are not to be trusted; None when they are, or there are none.
+
+        A query believes a file whose stat is as it was; this reads it whole.
+        """
+        if not os.path.exists(self._seal_path):
+            return None
+        if self._seal is None:
+            return "cut short, altered, or of another state of the index"
+        try:
+            is_as_written = self._seal.crc32 == [self._checksum(kind, self._seal) for kind in _KINDS]
+        except (OSError, ValueError) as error:
+            return plain_reason(error)
+        return None if is_as_written else "its bytes are not those that were written"
+
+    def differing(self, ids: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Which of the table's vectors it holds otherwise, or not although it should. (N,), (N, D) float16 -> (N,) bool
+
+        `ids` ascend. For a matrix without `doubt`.
+        """
+        if self._seal is None:
+            return np.zeros(len(ids), bool)
+        if self._seal.dimensions != vectors.shape[1]:
+            return ids <= self._seal.last_id
+        rows = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
+        held = self._ids[rows] == ids
+        differs: np.ndarray = ~held & (ids <= self._seal.last_id)
+        differs[held] = (self._vectors(rows[held]).view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
+        return differs
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        assert self._seal
+        return np.fromfile(self._path("ids", self._seal), np.int64, self._seal.rows)
+
+    def _vectors(self, rows: np.ndarray) -> np.ndarray:
+        assert self._seal
+        with open(self._path("vectors", self._seal), "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        count = self._seal.rows * self._seal.dimensions
+        return np.frombuffer(mapped, np.float16, count).reshape(self._seal.rows, -1)[rows]
+
+    def discard(self) -> None:
+        """Has the next run make it anew; until then the table answers. Raises OSError where it may not be deleted."""
+        self._seal = None
+        with suppress(FileNotFoundError):
+            os.unlink(self._seal_path)
+
+    def remove(self) -> None:
+        """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
+        self.discard()
+        for name in os.listdir(self._folder):
+            os.unlink(os.path.join(self._folder, name))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

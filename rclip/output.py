@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rclip.check import Finding
     from rclip.library import Hit, Stats
 
 
@@ -83,6 +84,12 @@ def write_stats(stats: "Stats") -> None:
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
     _write(f"{label:12}{value}\n".encode() for label, value in lines)
+
+
+def write_finding(finding: "Finding") -> None:
+    """The part and what is said of it, then its faults, a line each."""
+    lines = [(finding.part, finding.summary), *(("", fault) for fault in finding.faults)]
+    _write(f"{label:12}{printable(text)}\n".encode() for label, text in lines)
 
 
 def size(size_bytes: float) -> str:

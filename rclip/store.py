@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,14 @@ from rclip.errors import StoreError, plain_reason
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
+_READERS_TIMEOUT_MS = 3000  # for those who read what has been rewritten; whoever is last shortens the file anyway
 _CHUNK_ROWS = 8192
 
 AWAY = 0
-"""`gone_ns` of a photo whose whole folder was empty: its drive may only be unplugged."""
+"""`gone_ns` up to this is that of a photo whose whole folder was empty: its drive may only be unplugged.
+
+It is minus the time at which that was first seen, or 0 where nothing knows it.
+"""
 
 # Each entry takes the file from its number to the next; together with the number in one transaction.
 _MIGRATIONS = [
@@ -285,6 +289,14 @@ class Store:
         with self._errors():
             return self._value("SELECT coalesce(max(id), 0) FROM images")
 
+    def stored_vectors(self) -> Iterator[list[tuple[int, bytes, bytes]]]:
+        """Ids, paths and vectors of all photos as they lie there, sound or not, by id, some thousands at a time."""
+        sql = "SELECT id, CAST(path AS BLOB), CAST(vector AS BLOB) FROM images WHERE vector IS NOT NULL ORDER BY id"
+        with self._errors():
+            cursor = self._connection.execute(sql)
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                yield rows
+
     def vector_count(self) -> int:
         with self._errors():
             return self._value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
@@ -327,6 +339,81 @@ class Store:
         with self._errors():
             there, gone = self._connection.execute(sql, folder_range(folder)).fetchone()
         return there, gone
+
+    def missing(self, folder: bytes, before_ns: int, with_away: bool) -> list[Row]:
+        """Files below `folder` that have been gone since `before_ns` or longer; those `AWAY` since then only if asked.
+
+        In path order.
+        """
+        sql = """
+            SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND gone_ns BETWEEN ? AND ? ORDER BY path
+        """
+        since = -before_ns if with_away else AWAY + 1
+        with self._errors():
+            found = self._connection.execute(sql, (*folder_range(folder), since, before_ns)).fetchall()
+        return [Row(*row) for row in found]
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        with self._errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def faults(self) -> list[str]:
+        """What is wrong with the file, its table and indexes, in SQLite's words; nothing when they are sound.
+
+        Reads the whole file. Raises `StoreError` when that cannot even be begun.
+        """
+        with self._errors():
+            found = self._at_length("PRAGMA integrity_check")
+        lines = [line for (text,) in found for line in text.splitlines() if not line.startswith("***")]
+        return [] if lines == ["ok"] else lines
+
+    def misnamed(self) -> list[bytes]:
+        """Paths that are not absolute, as bytes, in their plain form."""
+        sql = """
+            SELECT CAST(path AS BLOB) FROM images INDEXED BY images_listing
+            WHERE typeof(path) <> 'blob' OR substr(path, 1, 1) NOT IN (x'2F', x'00') OR instr(path, x'2F2F')
+        """  # what has been displaced starts with NUL
+        with self._errors():
+            return [path for (path,) in self._connection.execute(sql)]
+
+    def is_worth_compacting(self) -> bool:
+        """Whether a twentieth of the file or more holds nothing."""
+        with self._errors():
+            return 20 * self._value("PRAGMA freelist_count") >= self._value("PRAGMA page_count")
+
+    def compact(self) -> bool:
+        """Gives the disk back what the file has no use for; False when others, still reading, put that off.
+
+        Meanwhile it takes the index's size twice over, and others can read. Raises `StoreError`; all is then as before.
+        """
+        with self._errors():
+            self._at_length("VACUUM")
+            self._connection.execute(f"PRAGMA busy_timeout = {_READERS_TIMEOUT_MS}")
+            ((was_busy, _, _),) = self._at_length("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.execute(f"PRAGMA busy_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+        return not was_busy
+
+    def _at_length(self, sql: str) -> list[tuple[Any, ...]]:
+        """Runs what may take minutes within SQLite, so that Ctrl-C can end it."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(lambda: self._connection.execute(sql).fetchall())
+            try:
+                return running.result()
+            except BaseException:
+                self._connection.interrupt()
+                raise
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -392,8 +479,17 @@ class Store:
         when = time.time_ns() if gone_ns is None else gone_ns
         self._connection.executemany("UPDATE images SET gone_ns = ? WHERE id = ?", ((when, id_) for id_ in ids))
 
+    def mark_away(self, ids: Iterable[int]) -> None:
+        """These are not where they were, and nor is anything beside them: their drive may only be unplugged."""
+        self.mark_gone(ids, -time.time_ns())
+
     def mark_there(self, ids: Iterable[int]) -> None:
         self._connection.executemany("UPDATE images SET gone_ns = NULL WHERE id = ?", ((id_,) for id_ in ids))
+
+    def forget(self, rows: Iterable[Row]) -> int:
+        """Deletes those of the rows that are still gone, and returns how many that were."""
+        sql = "DELETE FROM images WHERE id = ? AND path = ? AND gone_ns = ?"
+        return self._connection.executemany(sql, ((row.id, row.path, row.gone_ns) for row in rows)).rowcount
 
 
 def digest_of(stream: BinaryIO) -> bytes:

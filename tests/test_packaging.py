@@ -45,7 +45,8 @@ def test_the_readmes_commands_are_understood(line: str, tmp_path: Path) -> None:
     (tmp_path / "Pictures").mkdir()
     inside = [a.replace("~", str(tmp_path)).replace("/mnt/nas/photos", str(tmp_path)) for a in words]
     options = arguments.parse(inside)
-    assert options.query or options.queries or options.index or options.stats
+    action = options.index or options.stats or options.check or options.prune is not None
+    assert options.query or options.queries or action
 
 
 def test_enough_commands_are_looked_at() -> None:

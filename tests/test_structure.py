@@ -22,17 +22,21 @@ MAY_IMPORT = {
     "web": {"__init__", "errors"},
     "library": {
         "changes",
+        "check",
         "datadir",
         "errors",
         "index",
         "matrix",
         "meaning",
         "models",
+        "prune",
         "query",
         "search",
         "store",
         "walk",
     },
+    "check": {"errors", "matrix", "models", "store"},
+    "prune": {"errors", "matrix", "store"},
     "matrix": {"datadir", "errors", "search", "store"},
     "index": {"changes", "formats", "models", "store", "walk", "writing"},
     "writing": {"changes", "errors", "image", "models", "reading", "store"},
@@ -45,7 +49,7 @@ MAY_IMPORT = {
     "datadir": set(),
     "search": set(),
     "query": {"errors"},
-    "output": {"library"},  # for its types
+    "output": {"check", "library"},  # for its types
     "errors": set(),
     "models": {"datadir", "errors"},
 }

@@ -52,6 +52,20 @@ class Model:
         return f"{self._checkpoint.label}-{self._text_weights.metadata['sha256'][:12]}"
 
     @property
+    def has_weights(self) -> bool:
+        """Whether they have been made from the checkpoint, at least in part."""
+        return weights.has_any(self._checkpoint, self._data_dir)
+
+    @property
+    def dimensions(self) -> int | None:
+        """The length of its vectors; None as long as its weights have not been made."""
+        return weights.dimensions(self._checkpoint, self._data_dir)
+
+    def discard_damaged_weights(self) -> list[str]:
+        """What is wrong with the files made from the checkpoint, a line each; they are made anew when next used."""
+        return weights.discard_damaged(self._checkpoint, self._data_dir)
+
+    @property
     def resolution(self) -> int:
         """The side, in pixels, of the squares that its image tower takes."""
         return int(self._image_weights.metadata["image_resolution"])

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rclip import datadir
+from rclip.errors import plain_reason
 
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -45,7 +46,7 @@ class Tensors(Mapping[str, np.ndarray]):
             self._start = 8 + length
             self.metadata: dict[str, str] = self._header.pop("__metadata__")
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            raise Doubtful(f"{path}: {error}") from error
+            raise Doubtful(f"{path}: {plain_reason(error)}") from error
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._header[name]
@@ -84,6 +85,19 @@ def write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, st
         checksum = zlib.crc32(part, checksum)
     datadir.replace_file(path, parts)
     _write_seal(path, os.stat(path), checksum)
+
+
+def verify(path: str) -> None:
+    """Compares the bytes with their checksum, whatever the file's stat. Raises `Doubtful`; nothing trusts it then."""
+    checksum = zlib.crc32(Tensors(path)._map)
+    try:
+        with open(_seal_path(path), "rb") as file:
+            if json.loads(file.read(4096))["crc32"] == checksum:
+                return
+        os.unlink(_seal_path(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Doubtful(f"{path}: its checksum is wrong; delete it ({plain_reason(error)})") from error
+    raise Doubtful(f"{path}: its checksum is wrong")
 
 
 # --- seals -----------------------------------------------------------------------------------------------------------

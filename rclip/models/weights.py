@@ -44,6 +44,30 @@ def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callab
         raise ModelError(f"the weights just written cannot be read back: {error}") from error
 
 
+def has_any(checkpoint: Checkpoint, data_dir: str) -> bool:
+    """Whether a tower's file is there, sound or not."""
+    return any(os.path.exists(os.path.join(folder(checkpoint, data_dir), tower)) for tower in (TEXT, IMAGE))
+
+
+def discard_damaged(checkpoint: Checkpoint, data_dir: str) -> list[str]:
+    """Compares both files, where there is one, with their checksums. Says what is wrong, which nothing trusts then."""
+    faults = []
+    for tower in (TEXT, IMAGE) if has_any(checkpoint, data_dir) else ():
+        try:
+            tensors.verify(os.path.join(folder(checkpoint, data_dir), tower))
+        except Doubtful as error:
+            faults.append(str(error))
+    return faults
+
+
+def dimensions(checkpoint: Checkpoint, data_dir: str) -> int | None:
+    """The length of the model's vectors; None where no file tells."""
+    try:
+        return int(Tensors(os.path.join(folder(checkpoint, data_dir), TEXT)).metadata["dimensions"])
+    except (Doubtful, KeyError, ValueError):
+        return None
+
+
 def _open_if_current(path: str, checkpoint: Checkpoint) -> Tensors:
     """Raises `Doubtful` when the file is not made from this checkpoint, as it is now, in today's layout."""
     weights = Tensors(path)

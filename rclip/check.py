@@ -1,0 +1,144 @@
+"""Looks at all that is stored and says what is wrong with it, part by part, and what mends it.
+
+Nothing is written to the table. What is derived, the matrix and the weights, is discarded when it is wrong, so that the
+next run makes it anew.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip.errors import StoreError, plain_reason
+from rclip.matrix import Matrix, folder_of
+from rclip.models import Model
+from rclip.store import Store
+
+REBUILD = "rclip --rebuild, with the same --model, mends the index"
+ANEW = "the next run makes it anew"
+
+LENGTH_TOLERANCE = 5e-3
+"""How far from 1 the length of a sound vector may be: ten times what rounding to half precision does, 2^-11 at most."""
+
+_WRITERS_MOMENT_S = 1.0
+"""Within which a run that is just writing the matrix has told the table of it."""
+
+
+_MOST_FAULTS = 100  # listed of the vectors; the others are counted
+
+
+class Finding(NamedTuple):
+    """What was found of one part of what is stored."""
+
+    part: str
+    """The database, the vectors in it, the matrix, the weights."""
+    summary: str
+    """In a few words; of a damaged part also what mends it."""
+    faults: list[str]
+    """What is wrong, a line each; none when the part is sound."""
+
+
+def check_weights(model: Model) -> Finding:
+    """Both towers' files against their checksums."""
+    faults = model.discard_damaged_weights()
+    if faults:
+        return Finding("weights", f"damaged; {ANEW}", faults)
+    return Finding("weights", "sound" if model.has_weights else "not made yet", [])
+
+
+def check_index(store: Store, dimensions: int | None) -> Iterator[Finding]:
+    """The database, its vectors, and the matrix. `dimensions` None is told by the vectors themselves."""
+    yield _check_database(store)
+    matrix_finding = _check_matrix(store)
+    yield matrix_finding
+    yield _check_vectors(store, dimensions)
+
+
+def _check_database(store: Store) -> Finding:
+    try:
+        faults = store.faults()
+        faults += [f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in store.misnamed()]
+        if faults:
+            return Finding("index", f"damaged; {REBUILD}", faults)
+        there, gone = store.count(b"/")
+        unreadable = len(store.failures(b"/"))
+    except StoreError as error:
+        return Finding("index", f"damaged; {REBUILD}", [str(error)])
+    return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {gone:,} gone", [])
+
+
+def _check_matrix(store: Store) -> Finding:
+    """Whether its bytes are those that were written; that they are the table's is seen with the vectors."""
+    try:
+        matrix, doubt = _doubted(store)
+        if doubt is None:
+            return Finding("matrix", f"sound: {matrix.rows:,} vectors" if matrix.rows else "none, nor needed yet", [])
+        matrix.discard()
+    except StoreError as error:
+        return Finding("matrix", f"cannot be checked; {REBUILD}", [str(error)])
+    except OSError as error:
+        folder = folder_of(store.path)
+        return Finding("matrix", f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(doubt)])
+    return Finding("matrix", f"damaged; {ANEW}", [str(doubt)])
+
+
+def _doubted(store: Store) -> tuple[Matrix, str | None]:
+    """The matrix and what speaks against it, also after a moment: another run may just have been writing it."""
+    matrix = Matrix(store)
+    doubt = matrix.doubt()
+    if doubt is not None:
+        time.sleep(_WRITERS_MOMENT_S)
+        matrix = Matrix(store)
+        doubt = matrix.doubt()
+    return matrix, doubt
+
+
+def _check_vectors(store: Store, dimensions: int | None) -> Finding:
+    """Each is finite, of the right size, of length 1, and the same in table and matrix.
+
+    A row's vector never changes and the matrix has its checksum, so where the two differ it is the table that is wrong.
+    """
+    faults: list[str] = []
+    count = fault_count = 0
+    try:
+        with store.snapshot():
+            matrix = Matrix(store)
+            for rows in store.stored_vectors():
+                count += len(rows)
+                dimensions = dimensions or Counter(len(vector) // 2 for _, _, vector in rows).most_common(1)[0][0]
+                wrong = _faults_of(rows, dimensions, matrix)
+                fault_count += len(wrong)
+                listed = sorted(wrong.items())[: _MOST_FAULTS - len(faults)]
+                faults += (f"{os.fsdecode(rows[place][1])}: {why}" for place, why in listed)
+    except StoreError as error:
+        return Finding("vectors", f"cannot be read to the end; {REBUILD}", [*faults, str(error)])
+    if faults:
+        more = [f"… and {fault_count - len(faults):,} more"] if fault_count > len(faults) else []
+        return Finding("vectors", f"{fault_count:,} of {count:,} damaged; {REBUILD}", faults + more)
+    return Finding("vectors", f"sound: {count:,} of length 1" if count else "none yet", [])
+
+
+def _faults_of(rows: list[tuple[int, bytes, bytes]], dimensions: int, matrix: Matrix) -> dict[int, str]:
+    """What is wrong with each of these rows' vectors, by its place among them."""
+    sizes = np.fromiter((len(vector) for _, _, vector in rows), np.int64, len(rows))
+    wrong = {
+        int(place): f"its vector takes {sizes[place]} bytes, not {2 * dimensions}"
+        for place in np.flatnonzero(sizes != 2 * dimensions)
+    }
+    places = np.flatnonzero(sizes == 2 * dimensions)
+    ids = np.fromiter((rows[place][0] for place in places), np.int64, len(places))
+    vectors = np.frombuffer(b"".join(rows[place][2] for place in places), "<f2").reshape(-1, dimensions)
+    for place in places[matrix.differing(ids, vectors)]:
+        wrong[int(place)] = "its vector is not the one that was stored, which the matrix has"
+    exact = vectors.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", exact, exact))
+    off = ~(np.abs(lengths - 1) <= LENGTH_TOLERANCE)  # NaN, too
+    for place, length in zip(places[off], lengths[off], strict=True):
+        is_number = np.isfinite(length)  # no sum of squares of half precision overflows
+        wrong[int(place)] = (
+            f"its vector has the length {length:.4g}, not 1" if is_number else "its vector holds what is no number"
+        )
+    return wrong
