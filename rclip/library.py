@@ -299,7 +299,7 @@ class Library:
             return prune.NOTHING
         before_bytes = self._index_bytes()
         pruned = prune.forget(self._store, self._ranges, older_than_s, with_away)
-        blocked_by = prune.give_space_back(self._store, pruned.forgotten)
+        blocked_by = prune.give_space_back(self._store)
         freed_bytes = max(before_bytes - self._index_bytes(), 0)
         return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
 

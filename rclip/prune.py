@@ -78,12 +78,12 @@ def _is_absent(path: bytes) -> bool:
     return False
 
 
-def give_space_back(store: Store, forgotten: int) -> str | None:
-    """Rewrites the index without its gaps; why that cannot be now, else None.
+def give_space_back(store: Store) -> str | None:
+    """Rewrites the index without its gaps, if it has any to speak of; why that cannot be now, else None.
 
     The matrix goes first, which may be the very room that this needs, and is made again from what is left.
     """
-    if not forgotten and not store.is_worth_compacting():
+    if not store.is_worth_compacting():
         return None
     matrix = Matrix(store)
     try:

@@ -387,8 +387,10 @@ class Store:
             return [path for (path,) in self._connection.execute(sql)]
 
     def is_worth_compacting(self) -> bool:
-        """Whether a twentieth of the file or more holds nothing."""
+        """Whether rows were forgotten since that was last done, or a twentieth of the file or more holds nothing."""
         with self._errors():
+            if self._value("SELECT count(*) FROM meta WHERE key = 'has_gaps'"):
+                return True
             return 20 * self._value("PRAGMA freelist_count") >= self._value("PRAGMA page_count")
 
     def compact(self) -> bool:
@@ -398,6 +400,7 @@ class Store:
         """
         with self._errors():
             self._at_length("VACUUM")
+            self._connection.execute("DELETE FROM meta WHERE key = 'has_gaps'")
             self._connection.execute(f"PRAGMA busy_timeout = {_READERS_TIMEOUT_MS}")
             ((was_busy, _, _),) = self._at_length("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.execute(f"PRAGMA busy_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
@@ -489,6 +492,7 @@ class Store:
     def forget(self, rows: Iterable[Row]) -> int:
         """Deletes those of the rows that are still gone, and returns how many that were."""
         sql = "DELETE FROM images WHERE id = ? AND path = ? AND gone_ns = ?"
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_gaps', '')")  # in pages that are half full
         return self._connection.executemany(sql, ((row.id, row.path, row.gone_ns) for row in rows)).rowcount
 
 

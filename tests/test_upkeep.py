@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -598,7 +600,9 @@ def test_a_full_disk_forgets_and_says_that_the_space_is_not_given_back(filled: C
     assert second.startswith("rclip: the rest of the space is not given back yet (")
     assert len(filled("-n", "-t", "99", "a red star").lines) == 99
     report(filled)
+    before = index_of(filled).stat().st_size
     assert filled("--prune", "0").code == 0
+    assert index_of(filled).stat().st_size < before
 
 
 def test_a_read_only_index_cannot_be_pruned(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
@@ -613,3 +617,36 @@ def test_a_read_only_index_cannot_be_pruned(rclip: Command, gallery: Path, drop_
         rclip.data_dir.chmod(0o700)
     assert (done.code, done.out) == (2, "")
     assert "rclip may not write there" in one_line(done.err)
+
+
+def test_pruning_beside_an_indexing_run_and_queries_loses_nothing(filled: Command, draw: Draw, photos: Path) -> None:
+    """Photos are looked at, forgotten and found all at once; the table and the matrix are written anew meanwhile."""
+    for number in range(100):
+        draw(f"new/{number:03}.png")
+    gone_but_for_the_gallery(filled)
+    command = [sys.executable, "-m", "rclip", "--model", str(filled.model)]
+    indexing = subprocess.Popen([*command, "--index", "-b", "1"], cwd=photos, env=filled.env, stderr=subprocess.PIPE)
+    while indexing.poll() is None:
+        pruned = filled("--prune", "0")
+        assert pruned.code == 0 or "another rclip is reading" in pruned.err, pruned
+        assert filled("-n", "-t", "1", "a red star", "stars").code == 0
+    _, err = indexing.communicate()
+    assert indexing.returncode == 0, err
+    assert filled("--prune", "0").code == 0
+    assert value(filled, "SELECT count(*) FROM images") == 112
+    report(filled)
+
+
+def test_a_lock_that_is_held_for_a_while_is_waited_for(filled: Command, photos: Path) -> None:
+    gone_but_for_the_gallery(filled)
+    writer = sqlite3.connect(index_of(filled), isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    command = [sys.executable, "-m", "rclip", "--model", str(filled.model), "--prune", "0"]
+    pruning = subprocess.Popen(command, cwd=photos, env=filled.env, stderr=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        pruning.wait(2)
+    writer.execute("ROLLBACK")
+    writer.close()
+    _, err = pruning.communicate(timeout=60)
+    assert (pruning.returncode, err.count(b"\n")) == (0, 1), err
+    assert known(filled) != []
