@@ -33,7 +33,7 @@ _HELP = "{}; rclip --help lists the options"
 FRAMES = {"parser.error": _HELP, "argparse.ArgumentTypeError": "argument …: " + _HELP}
 """What is put around a text before it is shown."""
 
-PASSED_ON = {"str(error)", "error.reason", "item.reason", "outcome.reason"}
+PASSED_ON = {"str(error)", "str(found)", "error.reason", "item.reason", "outcome.reason"}
 """Arguments that only hand on what another place says."""
 
 
