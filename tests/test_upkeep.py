@@ -304,7 +304,9 @@ def test_a_damaged_matrix_is_discarded_and_made_anew(filled: Command, kind: str,
 
 @pytest.mark.parametrize("tower", ["text", "image"])
 @pytest.mark.parametrize("damage", ["gone bad", "cut short", "missing", "without its seal"])
-def test_damaged_weights_are_discarded_and_made_anew(rclip: Command, gallery: Path, tower: str, damage: str) -> None:
+def test_damaged_weights_are_discarded_and_made_anew(
+    rclip: Command, gallery: Path, draw: Draw, tower: str, damage: str
+) -> None:
     rclip("--index")
     (path,) = rclip.data_dir.glob(f"models/*/{tower}.safetensors")
     seal = path.with_name(path.name + ".seal")
@@ -323,7 +325,9 @@ def test_damaged_weights_are_discarded_and_made_anew(rclip: Command, gallery: Pa
     assert done.lines[0] == f"weights     damaged; {ANEW}"
     reason = {"gone bad": "its checksum is wrong", "cut short": "its checksum is wrong"}
     assert done.lines[1].strip() == f"{path}: {reason.get(damage, 'No such file or directory')}"
-    assert rclip("-n", "-t", "1", "./stars/red.jpg").lines == ["stars/red.jpg"]
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+    draw("new.jpg", "green star")  # for what is indexed there is a vector
+    assert rclip("-n", "-t", "1", "./new.jpg").code == 0
     assert path.read_bytes() == right
     assert report(rclip)["weights"] == "sound"
 
