@@ -52,8 +52,7 @@ def check_weights(model: Model) -> Finding:
 def check_index(store: Store, dimensions: int | None) -> Iterator[Finding]:
     """The database, its vectors, and the matrix. `dimensions` None is told by the vectors themselves."""
     yield _check_database(store)
-    matrix_finding = _check_matrix(store)
-    yield matrix_finding
+    yield _check_matrix(store)
     yield _check_vectors(store, dimensions)
 
 
