@@ -32,7 +32,7 @@ class Options:
     """What the command line asks for."""
 
     query: "Query | None"
-    """None for `--index`, `--stats`, `--check` and `--prune`, and where `queries` names a file."""
+    """None for `--index`, `--stats`, `--check`, `--rebuild` and `--prune`, and where `queries` names a file."""
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
@@ -47,6 +47,7 @@ class Options:
     prune: int | None
     """For how many seconds files must have been gone to be forgotten."""
     away: bool
+    rebuild: bool
     model: str
     device: str | None
     batch_size: int | None
@@ -69,7 +70,7 @@ def parse(arguments: "Sequence[str]") -> Options:
     values = vars(parser.parse_intermixed_args(arguments[:end]))
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
-    if values["index"] or values["stats"] or values["check"] or values["prune"] is not None:
+    if values["index"] or values["stats"] or values["check"] or values["rebuild"] or values["prune"] is not None:
         query, directories = None, words
     elif values["queries"]:
         if added or subtracted:
@@ -87,6 +88,8 @@ def parse(arguments: "Sequence[str]") -> Options:
         raise UsageError(f"there is no folder {missing}{hint}")
     if values["index"] and values["no_indexing"]:
         raise UsageError("--index and -n cannot go together; rclip --help lists the options")
+    if values["rebuild"] and values["no_indexing"]:
+        raise UsageError("--rebuild and -n cannot go together; rclip --help lists the options")
     if values["check"] and directories:
         raise UsageError("--check looks at the whole index and takes no folder; rclip --help lists the options")
     if values["away"] and values["prune"] is None:
@@ -128,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
     action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
     action.add_argument("--check", action="store_true", help="only look for damage in what is stored; takes no QUERY")
+    action.add_argument(
+        "--rebuild", action="store_true", help="set a damaged index aside, save what can be read of it, then --index"
+    )
     action.add_argument(
         "--prune", type=_age, metavar="AGE", help="only forget what has been gone for 30d, 12w, 1y ... or 0; no QUERY"
     )

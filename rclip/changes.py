@@ -86,7 +86,9 @@ def compare(
             row = next(rows, None)
         if row and row.path == path:
             if isinstance(item, Failure):
-                if row.gone_ns is None and row.mtime_ns:  # else it is that failure that is known of it
+                if row.gone_ns is None and (
+                    row.mtime_ns or row.size_bytes
+                ):  # else it is that failure that is known of it
                     plan.away.append(row.id)
             elif isinstance(item, File):
                 if item.mtime_ns != row.mtime_ns or item.size_bytes != row.size_bytes or path in to_retry:

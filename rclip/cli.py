@@ -2,12 +2,12 @@
 
 import gc
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rclip.arguments import Options, parse
+from rclip import interruption
 from rclip.errors import ExitCode, RclipError, plain_reason
+from rclip.interruption import Stopped
 from rclip.query import Text
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
+    from rclip.arguments import Options
     from rclip.changes import Summary
     from rclip.library import Hit, Library
     from rclip.query import Query
@@ -39,10 +40,23 @@ def run() -> NoReturn:
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Runs the command and returns its exit status."""
     _open_missing_streams()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
     try:
-        return _run(parse(sys.argv[1:] if arguments is None else arguments))
+        interruption.listen()
+        code = _guarded(sys.argv[1:] if arguments is None else arguments)
+        interruption.close()
+        return code
+    except Stopped as stopped:
+        if not stopped.is_told:
+            _tell("stopped")
+        return 128 + stopped.signal_number
+
+
+def _guarded(arguments: "Sequence[str]") -> int:
+    """Errors as a line on stderr and an exit status."""
+    from rclip.arguments import parse  # argparse takes long enough for a Ctrl-C to fall into it
+
+    try:
+        return _run(parse(arguments))
     except RclipError as error:
         _tell(str(error))
         return error.exit_code
@@ -53,21 +67,6 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         _tell(f"stopped: {plain_reason(error)}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would fail once more
         return ExitCode.ERROR
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except _Stopped as stopped:
-        return 128 + stopped.signal_number
-
-
-class _Stopped(BaseException):
-    """Somebody ends the program; what is half done is cleaned up on the way out."""
-
-    def __init__(self, signal_number: int):
-        self.signal_number = signal_number
-
-
-def _stop(signal_number: int, _: object) -> NoReturn:
-    raise _Stopped(signal_number)
 
 
 def _open_missing_streams() -> None:
@@ -91,7 +90,7 @@ def _import_library() -> "type[Library]":
     return Library
 
 
-def _run(options: Options) -> int:
+def _run(options: "Options") -> int:
     _quiet_decoders()
     Library = _import_library()  # noqa: N806
 
@@ -114,14 +113,18 @@ def _run(options: Options) -> int:
             return _check(library)
         if options.prune is not None:
             return _prune(library, options.prune, options.away)
+        if options.rebuild:
+            rebuilt = library.rebuild()
+            _tell(f"index made anew, with {rebuilt.kept:,} files known; what it was is kept as {rebuilt.aside}")
         if not options.no_indexing:
             _update(library)
         if options.query is None and options.queries is None:
+            library.prepare_search()
             return ExitCode.FOUND
         return _answer(library, options)
 
 
-def _answer(library: "Library", options: Options) -> int:
+def _answer(library: "Library", options: "Options") -> int:
     """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
     statuses = set()
     asked: list[Query] = []
@@ -138,7 +141,7 @@ def _answer(library: "Library", options: Options) -> int:
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
 
 
-def _blocks(options: Options) -> "Iterator[list[Query]]":
+def _blocks(options: "Options") -> "Iterator[list[Query]]":
     if options.query:
         _say_what_is_a_file(options.query)
         yield [options.query]
@@ -161,7 +164,7 @@ def _say_what_is_a_file(query: "Query") -> None:
             _tell(f"searching for these words; for what is like the picture, say ./{term.what.text}")
 
 
-def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
+def _print_hits(hits: "list[Hit]", options: "Options", query: str | None) -> None:
     """`query` is printed with each hit where there are several queries."""
     from rclip import output
 
@@ -245,10 +248,13 @@ def _update(library: "Library") -> None:
     summary, bar = Summary(), _Bar()
     try:
         library.update(bar, summary)
-    except (KeyboardInterrupt, _Stopped):
+    except Stopped as stopped:
         bar.close()
         if bar.total:
             _tell(f"stopped after {bar.done:,} of {bar.total:,} files; what was done is kept")
+        else:
+            _tell("stopped before any file was read; what is indexed is kept")
+        stopped.is_told = True
         raise
     finally:
         bar.close()

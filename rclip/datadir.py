@@ -1,8 +1,18 @@
-"""The folder in which rclip keeps indexes and weights, for the user alone, and how files get into it safely."""
+"""The folder in which rclip keeps indexes and weights, for the user alone, and how files get into it safely.
 
+Whatever is not finished lies under a name that starts with `TEMPORARY`. A run that is killed leaves it behind, and a
+later one sweeps it up.
+"""
+
+import fcntl
 import os
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+
+TEMPORARY = ".rclip-"
+_STALE_AFTER_S = 3600  # without a byte written; a download gives up after half a minute
 
 
 def default() -> str:
@@ -29,7 +39,7 @@ def replace_file(path: str, parts: Iterable[Any]) -> None:
     """Puts a file of these bytes in place of `path`, whole or not at all. Raises OSError and leaves nothing behind."""
     import tempfile  # slow to import, and a query writes nothing
 
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with open(descriptor, "wb") as file:
             for part in parts:
@@ -40,6 +50,64 @@ def replace_file(path: str, parts: Iterable[Any]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def sweep(folder: str) -> None:
+    """Deletes what killed runs have left in the folder. Never fails: what cannot be deleted stays.
+
+    By age and not by process number, because the folder may be shared with other machines.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY):
+                _delete_if_stale(entry)
+
+
+def delete_folder(folder: str) -> None:
+    """Deletes what can be made again; what cannot be deleted stays."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_if_stale(entry: os.DirEntry[str]) -> None:
+    with suppress(OSError):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime < _STALE_AFTER_S:
+            return
+        if entry.is_dir(follow_symlinks=False):
+            import shutil
+
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
+# --- who is at work --------------------------------------------------------------------------------------------------
+
+
+def share(folder: str) -> int | None:
+    """Says that a run is at work with indexes in the folder, until the descriptor that is returned is closed.
+
+    Waits while another has claimed the folder. None where it cannot be read, or its file system has no locks.
+    """
+    with suppress(OSError):
+        return _locked(folder, fcntl.LOCK_SH)
+    return None
+
+
+def claim(folder: str) -> int:
+    """The same for a run that must be the only one. Raises BlockingIOError when it is not, or OSError."""
+    return _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _locked(folder: str, how: int) -> int:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def identity(stat: os.stat_result) -> list[int]:

@@ -35,6 +35,10 @@ class StoreError(RclipError):
     """The index cannot be opened, read or written."""
 
 
+class DamagedIndex(StoreError):
+    """The index holds what was never written to it."""
+
+
 class Failure(NamedTuple):
     """A photo or folder that could not be read, and why, in a few words without a full stop."""
 

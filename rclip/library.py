@@ -18,8 +18,8 @@ import numpy as np
 
 from rclip import datadir, search
 from rclip import query as queries
-from rclip.errors import RclipError, StoreError, UsageError, plain_reason
-from rclip.matrix import Matrix, folder_of
+from rclip.errors import DamagedIndex, RclipError, StoreError, UsageError, plain_reason
+from rclip.matrix import APPEND_FROM_ROWS, Matrix, folder_of
 from rclip.meaning import Meaning, Meanings
 from rclip.models import DEFAULT, Model
 from rclip.store import Record, Store
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rclip.index import Progress
     from rclip.prune import Pruned
     from rclip.query import Query
+    from rclip.salvage import Rebuilt
 
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
@@ -140,6 +141,18 @@ class Library:
         around = {real: next(outer for outer in ranges if real.startswith(outer)) for real in inside}
         return ranges + [real for real in inside if self._skip.path(real[len(around[real]) :] + b"photo")]
 
+    def rebuild(self) -> "Rebuilt":
+        """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
+
+        Raises `StoreError` where there is no index, or another run is at work.
+        """
+        from rclip.salvage import rebuild
+
+        self.close()
+        rebuilt = rebuild(self._index_path, self._model.key, PREPROCESSING)
+        datadir.delete_folder(folder_of(self._index_path))
+        return rebuilt
+
     # --- update ------------------------------------------------------------------------------------------------------
 
     def update(self, progress: "Progress | None" = None, summary: "Summary | None" = None) -> "Summary":
@@ -152,11 +165,20 @@ class Library:
         from rclip.changes import Summary
 
         summary = Summary() if summary is None else summary
+        for kept in (self._data_dir, folder_of(self._index_path), self._model.folder):
+            datadir.sweep(kept)
         options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
         for folder in self._walked:
             index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))
-        self._caught_up_matrix()
         return summary
+
+    def prepare_search(self) -> None:
+        """Writes what makes a search quick, where that is behind the index; a search else does so itself, if it can.
+
+        Raises `StoreError` where it cannot be written.
+        """
+        if os.path.exists(self._index_path):
+            Matrix(self._store).catch_up()
 
     # --- search ------------------------------------------------------------------------------------------------------
 
@@ -179,45 +201,74 @@ class Library:
         """
         if top < 1:
             raise UsageError(f"top must be 1 or more, not {top}")
-        if not os.path.exists(self._index_path) or not self._has_photos():
+        if not os.path.exists(self._index_path) or self._is_empty():
             for block in blocks:
                 yield from ([] for _ in block)
             return
         meanings = Meanings(self._model, self._store, self._device, self._max_pixels, self._notify)
         matrix = self._caught_up_matrix()
-        only = self._store.ids(self._ranges, _MOST_IDS)
+        only: np.ndarray | None = None
+        is_first = True
         for block in blocks:
             for meaning in meanings.of(block):
                 if isinstance(meaning, RclipError):
                     yield meaning
-                else:
+                    continue
+                with self._store.snapshot():
+                    if is_first:
+                        only = self._store.ids(self._ranges, _MOST_IDS)
                     ids, scores = matrix.scores(meaning.vector, only)
-                    yield self._best(ids, scores, meaning, top)
+                    if is_first and only is not None:
+                        self._check_scored(len(ids), len(only))
+                    hits = self._best(ids, scores, meaning, top, must_be_asked=is_first and only is not None)
+                is_first = False
+                yield hits
 
-    def _has_photos(self) -> bool:
-        return self._store.ids(self._ranges, most=0) is None
+    def _is_empty(self) -> bool:
+        """Whether nothing has been indexed below the folders."""
+        is_empty = self._store.ids(self._ranges, most=0) is not None
+        if is_empty:
+            self._check_counts()
+        return is_empty
+
+    def _check_counts(self) -> None:
+        self._store.check_counts(self._ranges, with_table=self._store.last_id() < APPEND_FROM_ROWS)
+
+    def _check_scored(self, scored: int, asked: int) -> None:
+        """Raises `DamagedIndex` where a photo has silently dropped out of a part of the index.
+
+        Where there are very many, that would take longer than the query.
+        """
+        self._check_counts()
+        unreadable = sum(len(self._store.failures(folder)) for folder in self._ranges)
+        if scored + unreadable != asked:
+            raise self._store.damage()
 
     def _caught_up_matrix(self) -> Matrix:
         """What cannot be written is said, and done without."""
         matrix = Matrix(self._store)
         try:
             matrix.catch_up()
+        except DamagedIndex:
+            raise
         except StoreError as error:
             self._notify(str(error))
         return matrix
 
-    def _best(self, ids: np.ndarray, scores: np.ndarray, meaning: Meaning, top: int) -> list[Hit]:
+    def _best(self, ids: np.ndarray, scores: np.ndarray, meaning: Meaning, top: int, must_be_asked: bool) -> list[Hit]:
         """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
 
-        Ids may belong to photos that are gone, elsewhere, or skipped; nearly always one round is enough.
+        Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
+        elsewhere; nearly always one round is enough.
         """
         count = top + _MARGIN
         while True:
             rows = search.top_k(scores, count)
+            found = self._store.records(ids[rows].tolist())
+            if must_be_asked and not all(record and any(self._containing(record.path)) for record in found):
+                raise self._store.damage()
             records = [
-                record
-                for record in self._store.records(ids[rows].tolist())
-                if record and self._is_asked(record) and record.path not in meaning.pictures
+                record for record in found if record and self._is_asked(record) and record.path not in meaning.pictures
             ]
             hits = [self._hit(record, search.exact_cosine(record.vector, meaning.vector)) for record in records]
             hits.sort(key=lambda hit: -hit.score)

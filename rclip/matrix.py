@@ -34,6 +34,9 @@ _SCANNED_ROWS = 16384
 """Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
 
 
+_MOST = 1.01  # for a cosine, and half precision's error
+
+
 class _Seal(NamedTuple):
     """What the files hold. Bytes behind the sealed ones are of an append that did not end, and are not read."""
 
@@ -68,15 +71,24 @@ class Matrix:
 
         `only` holds ids in ascending order. Photos that are gone are among the scored ones: the table tells.
         """
-        parts = [self._stored_scores(query, only)] if self._seal else []
+        parts = []
+        if self._seal:
+            try:
+                parts.append(self._stored_scores(query, only))
+            except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
+                self._seal = None
         last_id = self._seal.last_id if self._seal else 0
         for ids, vectors in self._store.vectors_above(last_id):
+            if vectors.shape[1] != len(query):
+                raise self._store.damage()
             chosen = slice(None) if only is None else np.isin(ids, only)
             parts.append((ids[chosen], cosines(vectors[chosen], query)))
         if not parts:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        ids, scores = zip(*parts, strict=True)
-        return np.concatenate(ids), np.concatenate(scores)
+        ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if len(scores) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
+            raise self._store.damage()
+        return ids, scores
 
     def _stored_scores(self, query: np.ndarray, only: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         assert self._seal
@@ -217,6 +229,22 @@ class Matrix:
         seal = self._seal
         if seal is None or self._is_mostly_waste(seal):
             seal = self._start_anew()
+        try:
+            self._append_to(seal)
+        except BaseException:
+            self._cut_back(seal)
+            raise
+
+    def _cut_back(self, seal: _Seal) -> None:
+        """Gives the room back that an append has taken that did not end."""
+        for kind in _KINDS:
+            with suppress(OSError):
+                if seal.rows:
+                    os.truncate(self._path(kind, seal), _sealed_bytes(kind, seal))
+                else:
+                    os.unlink(self._path(kind, seal))
+
+    def _append_to(self, seal: _Seal) -> None:
         paths = [self._path(kind, seal) for kind in _KINDS]
         with open(paths[0], "r+b") as vectors_file, open(paths[1], "r+b") as ids_file:
             for kind, file in zip(_KINDS, (vectors_file, ids_file), strict=True):

@@ -12,19 +12,24 @@ the table can so tell by the highest id what it has not seen.
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from rclip import datadir
-from rclip.errors import StoreError, plain_reason
+from rclip.errors import DamagedIndex, StoreError, plain_reason
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
 _READERS_TIMEOUT_MS = 3000  # for those who read what has been rewritten; whoever is last shortens the file anyway
 _CHUNK_ROWS = 8192
+_OFF_UNIT = 0.01  # half precision is off by a twentieth of it
+SUFFIXES = ("", "-wal", "-shm")  # of the files that SQLite keeps for one
+_REBUILD = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
+_DAMAGED = f"it is damaged; {_REBUILD}"
 
 AWAY = 0
 """`gone_ns` up to this is that of a photo whose whole folder was empty: its drive may only be unplugged.
@@ -104,48 +109,76 @@ class Store:
         Where nothing can be written it is opened for reading alone.
         """
         self.path = path
+        self._lock: int | None = None
+        self._connection: sqlite3.Connection
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
-        with self._errors():
-            if not os.path.exists(path):
-                self._create(identity)
-            self._connection = self._connect()
-            self._migrate(identity)
+        try:
+            with self._errors():
+                self._share_folder()
+                if not os.path.exists(path):
+                    self._create(identity)
+                self._connection = self._connect()
+                self._migrate(identity)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self._connection.close()
+        self._close_connection()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_connection(self) -> None:
+        if "_connection" in self.__dict__:
+            self._connection.close()
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
-    def _create(self, identity: dict[str, str]) -> None:
-        """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late."""
+    def _share_folder(self) -> None:
         try:
             datadir.make_private(os.path.dirname(self.path))
-            temporary = f"{self.path}.{os.getpid()}.new"
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._lock = datadir.share(os.path.dirname(self.path))
         except OSError as error:
-            raise StoreError(
-                f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR"
-            ) from error
+            raise self._not_made(error) from error
+
+    def _not_made(self, error: OSError) -> StoreError:
+        return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR")
+
+    def _create(self, identity: dict[str, str]) -> None:
+        """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late.
+
+        Where a deleted index has left its log behind, SQLite would play that into the new one. Only for an empty file
+        does it know better.
+        """
+        folder, name = os.path.split(self.path)
+        temporary = os.path.join(folder, f"{datadir.TEMPORARY}{os.urandom(4).hex()}-{name}.new")
+        is_log_left = os.path.exists(self.path + "-wal")
+        try:
+            os.close(os.open(self.path if is_log_left else temporary, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise self._not_made(error) from error
+        if is_log_left:
+            return
         try:
             self._connection = self._try_connect(temporary)
             self._upgrade(identity)
-            self._connection.close()
+            self._close_connection()
             _place_unless_there(temporary, self.path)
         finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+            self._close_connection()
+            for suffix in SUFFIXES:
+                with suppress(OSError):
+                    os.unlink(temporary + suffix)
 
     def _connect(self) -> sqlite3.Connection:
         """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
-        if os.access(self.path, os.W_OK):
+        if os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK):
             return self._try_connect(self.path)
-        from urllib.parse import quote
-
-        uri = f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro"
         try:
-            return self._try_connect(uri)
+            return self._try_connect(_uri(self.path, "mode=ro"))
         except sqlite3.OperationalError:
-            return self._try_connect(uri + "&immutable=1")
+            return connect_untouched(self.path)
 
     def _try_connect(self, database: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -157,7 +190,7 @@ class Store:
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        except sqlite3.Error:
+        except BaseException:
             connection.close()
             raise
         return connection
@@ -200,7 +233,22 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise DamagedIndex(f"{self.path}: {error}: {_DAMAGED}") from error
             raise StoreError(f"{self.path}: {error}: {_advice(error)}") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The same for what is read: values that are none of their column's tell of damage that SQLite does not see."""
+        with self._errors():
+            try:
+                yield
+            except (TypeError, ValueError, OverflowError) as error:
+                raise self.damage() from error
+
+    def damage(self) -> DamagedIndex:
+        """The error for content that cannot have been stored so."""
+        return DamagedIndex(f"{self.path}: {_DAMAGED}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -215,6 +263,17 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        with self._errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def rows(self, folder: bytes) -> Iterator[Row]:
@@ -223,8 +282,11 @@ class Store:
             SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ? ORDER BY path
         """
-        with self._errors():
-            yield from map(Row._make, self._connection.execute(sql, folder_range(folder)))
+        with self._reading():
+            cursor = self._connection.execute(sql, folder_range(folder))
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                _check(set(map(type, map(itemgetter(1), rows))) == {bytes})
+                yield from map(Row._make, rows)
 
     def failures(self, folder: bytes) -> dict[bytes, str]:
         """The files below `folder` that are there and could not be read, with the reasons, in path order."""
@@ -232,8 +294,10 @@ class Store:
             SELECT path, failure FROM images INDEXED BY images_failure
             WHERE path >= ? AND path < ? AND failure IS NOT NULL AND gone_ns IS NULL ORDER BY path
         """
-        with self._errors():
-            return dict(self._connection.execute(sql, folder_range(folder)).fetchall())
+        with self._reading():
+            found = dict(self._connection.execute(sql, folder_range(folder)).fetchall())
+            _check(all(type(path) is bytes and type(reason) is str for path, reason in found.items()))
+            return found
 
     def find_content(self, digest: bytes, path: bytes) -> Match | None:
         """A photo with these bytes: the one at `path`, else one that is gone from its place, else any."""
@@ -277,12 +341,15 @@ class Store:
         Gone photos are among them.
         """
         sql = "SELECT id, vector FROM images WHERE id > ? AND vector IS NOT NULL ORDER BY id"
-        with self._errors():
+        with self._reading():
             cursor = self._connection.execute(sql, (last_id,))
             while rows := cursor.fetchmany(_CHUNK_ROWS):
-                ids, blobs = zip(*rows, strict=True)
-                matrix = np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
-                yield np.array(ids, np.int64), matrix
+                found, blobs = zip(*rows, strict=True)
+                _check(len(set(map(len, blobs))) == 1)
+                ids = np.array(found, np.int64)
+                _check(last_id < ids[0] and bool((np.diff(ids) > 0).all()))
+                last_id = int(ids[-1])
+                yield ids, np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
 
     def last_id(self) -> int:
         """The highest id in use."""
@@ -311,11 +378,45 @@ class Store:
             WHERE path >= ? AND path < ? AND gone_ns IS NULL LIMIT ?
         """
         found: list[int] = []
-        with self._errors():
+        with self._reading():
             for folder in folders:
                 rows = self._connection.execute(sql, (*folder_range(folder), most + 1 - len(found)))
                 found += (id_ for (id_,) in rows)
-        return None if len(found) > most else np.sort(np.array(found, np.int64))
+            return None if len(found) > most else np.sort(np.array(found, np.int64))
+
+    def columns(self) -> dict[str, list[str]]:
+        """The tables that hold what has been indexed, and their columns."""
+        sql = """
+            SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+            WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'meta' ORDER BY t.name, c.cid
+        """
+        found: dict[str, list[str]] = {}
+        with self._errors():
+            for table, column in self._connection.execute(sql):
+                found.setdefault(table, []).append(column)
+        return found
+
+    def check_counts(self, folders: Iterable[bytes], with_table: bool) -> None:
+        """Raises `DamagedIndex` when the table's indexes do not agree on how many files there are in the folders.
+
+        A page that has lost a row shows nothing of it, and no other query would. `with_table` also counts all of the
+        table's own rows, which lie on ten times as many pages.
+        """
+        in_folder = """
+            SELECT (SELECT count(*) FROM images INDEXED BY images_listing WHERE path >= ?1 AND path < ?2),
+                   (SELECT count(*) FROM images INDEXED BY sqlite_autoindex_images_1 WHERE path >= ?1 AND path < ?2)
+        """
+        in_table = """
+            SELECT (SELECT count(*) FROM images NOT INDEXED),
+                   (SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL)
+                 + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
+        """
+        with self._errors():
+            counts = [self._connection.execute(in_folder, folder_range(folder)).fetchone() for folder in folders]
+            if with_table:
+                counts.append(self._connection.execute(in_table).fetchone())
+        if any(one != other for one, other in counts):
+            raise self.damage()
 
     def matrix_note(self) -> str | None:
         """Which state of `matrix` is one of this very table."""
@@ -326,9 +427,9 @@ class Store:
     def records(self, ids: Iterable[int]) -> list[Record | None]:
         """One for each id, None where the photo has gone since."""
         sql = "SELECT path, size, mtime_ns, vector FROM images WHERE id = ? AND gone_ns IS NULL"
-        with self._errors():
+        with self._reading():
             found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
-        return [Record(*row) if row else None for row in found]
+            return [_record(row) if row else None for row in found]
 
     def count(self, folder: bytes) -> tuple[int, int]:
         """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
@@ -355,17 +456,6 @@ class Store:
         return [Row(*row) for row in found]
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment, whatever others write meanwhile."""
-        with self._errors():
-            self._connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
 
     def faults(self) -> list[str]:
         """What is wrong with the file, its table and indexes, in SQLite's words; nothing when they are sound.
@@ -419,6 +509,24 @@ class Store:
                 raise
 
     # --- writing -----------------------------------------------------------------------------------------------------
+
+    def restore(self, table: str, row: Mapping[str, object]) -> bool:
+        """Puts a row back that was read out of another file, unless it breaks the table's rules.
+
+        It replaces those that it cannot stand beside.
+        """
+        columns, places = ", ".join(row), ", ".join("?" * len(row))
+        sql = f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})"  # noqa: S608 - names of this very schema
+        try:
+            self._connection.execute(sql, tuple(row.values()))
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def reserve_ids(self, last_id: int) -> None:
+        """No id up to this one will be given to a new photo: something may still stand under it."""
+        self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'images'")
+        self._connection.execute("INSERT INTO sqlite_sequence VALUES ('images', ?)", (last_id,))
 
     def set_matrix_note(self, note: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('matrix', ?)", (note,))
@@ -508,6 +616,47 @@ def folder_range(folder: bytes) -> tuple[bytes, bytes]:
     return folder, folder[:-1] + bytes([folder[-1] + 1])
 
 
+def connect_untouched(path: str) -> sqlite3.Connection:
+    """For reading a file that cannot or must not be written to, nor anything beside it, and that nobody else writes to.
+
+    Its log, if a killed run has left one, is read, too; SQLite's own `immutable` would pass over it. The index of the
+    log is kept in memory, as it is under exclusive locking, and no lock is asked for.
+    """
+    has_log = os.path.exists(path + "-wal")
+    connection = sqlite3.connect(
+        _uri(path, "mode=ro&vfs=unix-none" if has_log else "mode=ro&immutable=1"),
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def _uri(path: str, parameters: str) -> str:
+    from urllib.parse import quote
+
+    return f"file:{quote(os.fsencode(os.path.abspath(path)))}?{parameters}"
+
+
+def is_unit(vector: bytes) -> bool:
+    """Whether these are float16 of length 1, as all that are stored."""
+    numbers = np.frombuffer(vector, np.float16).astype(np.float32)
+    return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)
+
+
+def _record(row: tuple[bytes, int, int, bytes]) -> Record:
+    """Raises ValueError for what was never stored so."""
+    record = Record(*row)
+    _check(tuple(map(type, row)) == (bytes, int, int, bytes) and is_unit(record.vector))
+    return record
+
+
+def _check(is_sound: bool) -> None:
+    if not is_sound:
+        raise ValueError("damaged")
+
+
 def _place_unless_there(temporary: str, path: str) -> None:
     try:
         os.link(temporary, path)
@@ -529,8 +678,6 @@ def _advice(error: sqlite3.Error) -> str:
         return "make room on that disk and run again; what was stored is kept"
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another program keeps it locked; wait for it, or end it"
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return "it is damaged; move it away, and the next run makes it anew"
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         return "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search what is indexed with -n"
-    return "run again; if it stays, move the file away, and it is made anew"
+    return f"run again; if it stays, {_REBUILD}"

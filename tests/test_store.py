@@ -107,7 +107,7 @@ def test_four_processes_may_make_an_index_at_once(tmp_path: Path) -> None:
     makers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [maker.wait() for maker in makers] == [0] * 4
     assert len(list(tmp_path.glob("*.db"))) == 40
-    assert not list(tmp_path.glob("*.new"))
+    assert not list(tmp_path.glob(".rclip-*"))
 
 
 def test_two_stores_write_in_turn(store: Store) -> None:
@@ -151,7 +151,7 @@ def test_a_database_of_another_program_is_left_alone(rclip: Command, gallery: Pa
 def test_a_file_that_is_no_database(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     index_of(rclip).write_bytes(b"something else entirely" * 100)
-    assert "it is damaged; move it away, and the next run makes it anew" in refused(rclip)
+    assert "it is damaged; rclip --rebuild" in refused(rclip)
 
 
 def test_an_index_of_a_newer_rclip(rclip: Command, gallery: Path) -> None:

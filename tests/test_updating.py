@@ -565,7 +565,10 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(
     assert code == status, err
     done = table.count()
     assert 16 <= done < 900
-    assert err == f"rclip: stopped after {done} of 900 files; what was done is kept\n"
+    assert err in (
+        f"rclip: stopped after {done} of 900 files; what was done is kept\n",
+        "rclip: stopped in the middle of a long step; what was stored is kept\n",  # a slow disk, and torch on its way
+    )
     assert update(rclip) == f"{900 - done} new"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import BinaryIO
 
+from rclip import datadir
 from rclip.errors import ModelError, plain_reason
 from rclip.models.checkpoints import Checkpoint
 
@@ -46,8 +47,9 @@ def download(url: str, path: str, sha256: str) -> None:
     temporary = None
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        datadir.sweep(os.path.dirname(path))
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as source:  # noqa: S310 - ours, or the mirror's
-            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".part")
+            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=datadir.TEMPORARY)
             with open(descriptor, "wb") as target:
                 digest = _copy(source, target, int(source.headers.get("Content-Length") or 0), os.path.basename(path))
         if digest != sha256:

@@ -33,7 +33,8 @@ while torch starts. Waiting for the first keeps torch away from photos that prov
 class ImageEncoder:
     """Pixels (B, S, S, 3) uint8 to vectors (B, D) float32, rows of length 1.
 
-    As a context manager it owns its threads: leaving it waits for batches that have been submitted.
+    As a context manager it owns its threads: leaving it waits for batches that have been submitted, unless an
+    exception is the reason.
     """
 
     def __init__(self, name: str, image_weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
@@ -54,8 +55,8 @@ class ImageEncoder:
         self._one_blas_thread = ThreadpoolController().limit(limits=1, user_api="blas")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, reason: object, *_: object) -> None:
+        self._pool.shutdown(wait=reason is None, cancel_futures=True)  # a large model's batch takes many seconds
         self._one_blas_thread.restore_original_limits()
 
     @property

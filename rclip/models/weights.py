@@ -18,6 +18,7 @@ from rclip.models.checkpoints import Checkpoint
 from rclip.models.tensors import Doubtful, Tensors
 
 _LAYOUT = "1"  # of the two files; raised when their contents change meaning
+_TRIES = 3  # somebody may be deleting them at this moment
 TEXT = "text.safetensors"
 IMAGE = "image.safetensors"
 _KEYS, _RANKS = "tokenizer.pair_keys", "tokenizer.pair_ranks"
@@ -34,10 +35,11 @@ def folder(checkpoint: Checkpoint, data_dir: str) -> str:
 def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callable[[str], None]) -> Tensors:
     """The arrays of `tower` (`TEXT` or `IMAGE`), made from the checkpoint first if need be. Raises `ModelError`."""
     path = os.path.join(folder(checkpoint, data_dir), tower)
-    try:
-        return _open_if_current(path, checkpoint)
-    except Doubtful:
-        _make(checkpoint, data_dir, notify)
+    for _ in range(_TRIES):
+        try:
+            return _open_if_current(path, checkpoint)
+        except Doubtful:
+            _make(checkpoint, data_dir, notify)
     try:
         return _open_if_current(path, checkpoint)
     except Doubtful as error:

@@ -1,0 +1,57 @@
+"""Being stopped: Ctrl-C, SIGTERM and SIGHUP end the program in order, and within two seconds in any case.
+
+The first signal raises `Stopped` in the main thread, so that what is half done is cleaned up; later ones change
+nothing. Python raises it between two steps of its own, and one call into SQLite or to a tired disk may take a minute.
+So a thread waits for the same signals and ends the process when the way out takes too long: what is stored survives
+even that.
+"""
+
+import _thread
+import os
+import signal
+import time
+from typing import NoReturn
+
+_GRACE_S = 1.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_is_ending = False
+
+
+class Stopped(BaseException):
+    """Somebody ends the program."""
+
+    def __init__(self, signal_number: int):
+        self.signal_number = signal_number
+        self.is_told = False
+        """Whether the user has been told how far it got."""
+
+
+def listen() -> None:
+    """From here on the signals raise `Stopped`, but for those that the parent wants ignored, as `nohup` does."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _thread.start_new_thread(_enforce, (reading,))
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def close() -> None:
+    """The program ends by itself; a signal that comes now changes nothing, unless the end takes too long."""
+    global _is_ending
+    _is_ending = True
+
+
+def _stop(signal_number: int, _: object) -> None:
+    if not _is_ending:
+        close()
+        raise Stopped(signal_number)
+
+
+def _enforce(descriptor: int) -> NoReturn:
+    while (number := os.read(descriptor, 1)[0]) not in _SIGNALS:
+        pass
+    time.sleep(_GRACE_S)
+    os.write(2, b"rclip: stopped in the middle of a long step; what was stored is kept\n")
+    os._exit(128 + number)

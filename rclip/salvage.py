@@ -1,0 +1,182 @@
+"""Makes a damaged index anew from what can still be read of it.
+
+The damaged file is renamed, never written to and never deleted. Every row that can be read and may be true is taken
+over, so that its photo need not go through the model again; the run that follows finds the others.
+"""
+
+import os
+import sqlite3
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from rclip import datadir
+from rclip.errors import StoreError, plain_reason
+from rclip.store import SUFFIXES, Store, connect_untouched, is_unit
+
+_STORED_TOGETHER = 8192
+_LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their number
+
+_MOST_ROWS = 1 << 48  # no index will ever have so many, but a damaged number may
+_MOST_FAILURES = 100_000
+"""So many times reading is tried next to a damage: some seconds."""
+
+_Row = dict[str, object]
+
+_TYPES = {
+    "id": (int,),
+    "path": (bytes,),
+    "mtime_ns": (int,),
+    "size": (int,),
+    "device": (int,),
+    "inode": (int,),
+    "digest": (bytes, type(None)),
+    "vector": (bytes, type(None)),
+    "failure": (str, type(None)),
+    "gone_ns": (int, type(None)),
+}
+
+
+class Rebuilt(NamedTuple):
+    """What became of a damaged index."""
+
+    kept: int
+    """Files of which everything is still known."""
+    aside: str
+    """Where the damaged file lies now."""
+
+
+def rebuild(path: str, model_key: str, preprocessing: int) -> Rebuilt:
+    """Puts a sound index in the place of the one at `path`, and that aside.
+
+    Raises `StoreError`, having changed nothing.
+    No other run may be at work in the folder; those that start now wait until this is done.
+    """
+    if not os.path.exists(path):
+        raise StoreError(f"there is no index at {path} to rebuild; rclip --index makes one")
+    folder, name = os.path.split(path)
+    try:
+        claim = datadir.claim(folder)
+        try:
+            with tempfile.TemporaryDirectory(prefix=datadir.TEMPORARY, dir=folder) as beside:
+                fresh = os.path.join(beside, name)
+                kept = _copy_sound_rows(path, Store(fresh, model_key, preprocessing))
+                aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+                _put_aside(path, aside)
+                os.replace(fresh, path)
+        finally:
+            os.close(claim)
+    except BlockingIOError as error:
+        raise StoreError(f"another run is at work with {path}: wait for it, or end it") from error
+    except OSError as error:
+        raise StoreError(f"cannot rebuild {path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR") from error
+    return Rebuilt(kept, aside)
+
+
+def _put_aside(path: str, aside: str) -> None:
+    """Under its new name the file is complete before the old one goes; a file system without links has but renaming."""
+    if os.path.exists(aside):
+        raise FileExistsError(0, f"{aside} is there already")
+    for suffix in reversed(SUFFIXES):
+        try:
+            os.link(path + suffix, aside + suffix)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            os.rename(path + suffix, aside + suffix)
+    for suffix in SUFFIXES[1:]:
+        with suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def _copy_sound_rows(path: str, store: Store) -> int:
+    """Returns the number of files taken over, and closes the store."""
+    kept = 0
+    try:
+        connection = connect_untouched(path)
+        try:
+            tables = store.columns()
+            with store.transaction():
+                store.reserve_ids(max(_last_rowid(connection, path, table) for table in tables))
+            for table, columns in tables.items():
+                rows = _readable_rows(connection, path, table, columns)
+                copied = _copy(store, table, rows)
+                kept += copied if table == "images" else 0
+        finally:
+            connection.close()
+    finally:
+        store.close()
+    return kept
+
+
+def _copy(store: Store, table: str, rows: Iterator[_Row]) -> int:
+    kept, is_more = 0, True
+    while is_more:
+        is_more = False
+        with store.transaction():
+            for row in rows:
+                if (table != "images" or _may_be_true(row)) and store.restore(table, row):
+                    kept += 1
+                    if kept % _STORED_TOGETHER == 0:
+                        is_more = True
+                        break
+    return kept
+
+
+def _may_be_true(row: _Row) -> bool:
+    if not all(isinstance(row[name], types) for name, types in _TYPES.items() if name in row):
+        return False
+    vector = row["vector"]
+    if isinstance(vector, bytes):
+        return row["failure"] is None and row["digest"] is not None and len(vector) % 2 == 0 and is_unit(vector)
+    return row["failure"] is not None
+
+
+def _readable_rows(connection: sqlite3.Connection, path: str, table: str, columns: list[str]) -> Iterator[_Row]:
+    """All rows that can be read of those columns that the file has; none where it has no such table any more."""
+    try:
+        there = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+        columns = [name for name in columns if name in there]
+        sql = f"SELECT {', '.join(['rowid', *columns])} FROM {table} NOT INDEXED "  # noqa: S608 - of our own schema
+        connection.execute(sql + "LIMIT 0")
+    except sqlite3.DatabaseError:
+        return
+    ranges = sql + "WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
+    for _, *row in _rows_between(connection, ranges, 1, _last_rowid(connection, path, table)):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _last_rowid(connection: sqlite3.Connection, path: str, table: str) -> int:
+    """As the table or SQLite's own list of numbers given has it, else one that is not below it in all likelihood."""
+    for sql, parameters in (
+        (f"SELECT max(rowid) FROM {table}", ()),  # noqa: S608 - of our own schema
+        ("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)),
+    ):
+        with suppress(sqlite3.DatabaseError):
+            found = connection.execute(sql, parameters).fetchone()
+            if found and isinstance(found[0], int) and found[0] < _MOST_ROWS:
+                return found[0]
+    return os.stat(path).st_size // _LEAST_ROW_BYTES
+
+
+def _rows_between(connection: sqlite3.Connection, sql: str, first: int, last: int) -> Iterator[tuple[int, ...]]:
+    """Halves the range wherever reading stops: a page that is gone takes its own rows along and no others.
+
+    Wide ranges come first, so that giving up costs what is next to the damage.
+    """
+    failures = 0
+    ranges = deque([(first, last)])
+    while ranges and failures < _MOST_FAILURES:
+        first, last = ranges.popleft()
+        try:
+            for row in connection.execute(sql, (first, last)):
+                yield row
+                first = row[0] + 1
+        except sqlite3.DatabaseError:
+            failures += 1
+            if first < last:
+                middle = (first + last) // 2
+                ranges += [(first, middle), (middle + 1, last)]
