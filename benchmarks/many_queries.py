@@ -29,7 +29,29 @@ from common import (
     timed_run,
 )
 
-WORDS = "a red blue old small dog cat child kite boat beach snow night street window on in under with two many".split()
+WORDS = [
+    "a",
+    "red",
+    "blue",
+    "old",
+    "small",
+    "dog",
+    "cat",
+    "child",
+    "kite",
+    "boat",
+    "beach",
+    "snow",
+    "night",
+    "street",
+    "window",
+    "on",
+    "in",
+    "under",
+    "with",
+    "two",
+    "many",
+]
 
 
 def written_queries(count: int) -> Iterator[str]:
