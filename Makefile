@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test soak check format bench clean
 
 # The stamp is newer than what it was made from, so a second run costs nothing.
 .venv/installed: pyproject.toml
@@ -17,6 +17,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto
+
+soak: .venv/installed
+	$(BIN)/python -m pytest -m soak
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
