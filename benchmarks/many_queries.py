@@ -29,35 +29,13 @@ from common import (
     timed_run,
 )
 
-WORDS = [
-    "a",
-    "red",
-    "blue",
-    "old",
-    "small",
-    "dog",
-    "cat",
-    "child",
-    "kite",
-    "boat",
-    "beach",
-    "snow",
-    "night",
-    "street",
-    "window",
-    "on",
-    "in",
-    "under",
-    "with",
-    "two",
-    "many",
-]
+WORDS = "a red blue old small dog cat child kite boat beach snow night street window on in under with two many"
 
 
 def written_queries(count: int) -> Iterator[str]:
     rng = random.Random(1)
     for number in range(count):
-        yield f"{' '.join(rng.choices(WORDS, k=rng.randint(2, 11)))} {number}"
+        yield f"{' '.join(rng.choices(WORDS.split(), k=rng.randint(2, 11)))} {number}"
 
 
 def main() -> None:

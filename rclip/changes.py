@@ -14,6 +14,11 @@ from rclip.walk import Empty, File, Skip, Unlisted, suffix
 CANNOT_OPEN = "cannot open it: "
 """Failures that start so are the file system's, not the file's, and are tried again by each run."""
 
+TOO_SLOW = "it takes longer than "
+"""Those that start so are tried again when a time limit is given."""
+
+TIME_LIMIT_VARIABLE = "RCLIP_PHOTO_TIMEOUT_S"
+
 
 @dataclass
 class Summary:

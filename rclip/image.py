@@ -16,13 +16,10 @@ A change here that gives other pixels for the same file must raise `library.PREP
 """
 
 import io
-import os
-import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -43,6 +40,7 @@ from rclip.errors import plain_reason
 from rclip.formats import HEIF, JXL, RAW, Extra
 
 if TYPE_CHECKING:
+    import numpy as np  # most pictures do without, and a decoding process starts in half the time
     import rawpy
 
 # Named one by one: opening an unknown file must neither load every plugin nor start Ghostscript.
@@ -88,24 +86,40 @@ class NotNow(Unreadable):
     """This file cannot be read now, for a reason that is not its own; another time it may."""
 
 
-def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> np.ndarray:
+def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> "np.ndarray":
     """The middle square of the upright picture. -> (resolution, resolution, 3) uint8
+
+    Takes and raises what `square` does.
+    """
+    import numpy as np
+
+    return np.asarray(square(stream, suffix, resolution, max_pixels))
+
+
+def square(
+    stream: BinaryIO,
+    suffix: str,
+    resolution: int,
+    max_pixels: int,
+    wait_for_turn: Callable[[], None] = lambda: None,
+) -> Image.Image:
+    """The middle square of the upright picture, in RGB, `resolution` pixels wide and high.
 
     `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
     Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
+    `wait_for_turn` is called, once at most, before a large picture is decoded.
     """
     try:
-        image, orientation, size = _open(stream, suffix, resolution, max_pixels)
-        with _memory_for(image):
-            image = _resizable(image)
-            if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
-                image = image.transpose(_TURNS[orientation])
-                size = size[::-1] if orientation >= _FIRST_ON_ITS_SIDE else size
-            return np.asarray(_on_white(_middle_square(image, size, resolution)))
+        image, orientation, size = _open(stream, suffix, resolution, _Room(max_pixels, wait_for_turn))
+        image = _resizable(image)
+        if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
+            image = image.transpose(_TURNS[orientation])
+            size = size[::-1] if orientation >= _FIRST_ON_ITS_SIDE else size
+        return _on_white(_middle_square(image, size, resolution))
     except Unreadable:
         raise
     except MemoryError:
-        raise NotNow("not enough memory to decode it") from None
+        raise Unreadable("it takes too much memory to decode (--max-image-megapixels)") from None
     except ImportError as error:
         raise NotNow(f"a decoder does not work here: {plain_reason(error)}") from error
     except Exception as error:  # decoders raise anything at all on damaged files; this is the per-photo guard
@@ -113,13 +127,26 @@ def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> n
         raise (NotNow if is_the_systems else Unreadable)(_reason(error)) from error
 
 
+class _Room:
+    """The memory that a picture may take, to be asked for before it is decoded."""
+
+    def __init__(self, max_pixels: int, wait_for_turn: Callable[[], None]):
+        self._max_pixels = max_pixels
+        self._wait_for_turn = wait_for_turn
+        self._has_waited = False
+
+    def claim(self, width: int, height: int) -> None:
+        """Raises `Unreadable` for a picture above the limit."""
+        if width * height > self._max_pixels:
+            limit = f"{self._max_pixels / 1e6:.3g} megapixels"
+            raise Unreadable(f"{width}×{height} is more than {limit} (--max-image-megapixels)")
+        if width * height > _LARGE_PIXELS and not self._has_waited:
+            self._has_waited = True
+            self._wait_for_turn()
+
+
 _LARGE_PIXELS = 32_000_000
-_one_large_picture = threading.Lock()
-
-
-def _memory_for(image: Image.Image) -> AbstractContextManager[object]:
-    """Large pictures are decoded one at a time, so that memory does not grow with the number of threads."""
-    return _one_large_picture if image.width * image.height > _LARGE_PIXELS else nullcontext()
+"""Beyond so many, memory would grow with the number of those who decode at the same time."""
 
 
 def _reason(error: Exception) -> str:
@@ -127,21 +154,11 @@ def _reason(error: Exception) -> str:
         return "damaged, or not a picture in a format known here"
     if str(error).startswith("Generic Error"):  # pillow_jxl's word for everything, with advice for developers
         return "damaged JPEG XL"
-    if error.args and isinstance(error.args[0], bytes):  # rawpy's
-        return f"LibRaw: {error.args[0].decode(errors='replace')}"
-    return plain_reason(error)
-
-
-def default_max_pixels() -> int:
-    """A picture may take an eighth of the machine's memory while it is decoded.
-
-    That is 4 bytes a pixel as Pillow keeps colours, and twice that while it is turned, expanded or converted.
-    """
-    try:
-        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        memory_bytes = 8 << 30
-    return memory_bytes // 64
+    if error.args and isinstance(error.args[0], bytes):  # rawpy's, and some of Pillow's with what it met in the file
+        return plain_reason(Exception(error.args[0].decode(errors="replace")))
+    if isinstance(error, OSError | SyntaxError | RuntimeError) or type(error).__module__ != "builtins":
+        return plain_reason(error)
+    return f"damaged ({plain_reason(error)})"  # an error of a decoder's own, like "division by zero"
 
 
 class NeedsExtra(Unreadable):
@@ -165,39 +182,68 @@ class _Opened(NamedTuple):
     """Width and height as stored, which scaled decoding rounds up to a whole fraction."""
 
 
-def _open(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> _Opened:
+def _open(stream: BinaryIO, suffix: str, resolution: int, room: _Room) -> _Opened:
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise Unreadable("the file is empty")
     if suffix in RAW.suffixes and not _is_plain_picture(head):
-        opened = _open_raw(stream, resolution, max_pixels)
+        opened = _open_raw(stream, resolution, room)
         if opened:
-            _refuse_above(max_pixels, *opened.image.size)
             return opened
     extra = _extra_for(head)
     formats = [_teach_pillow(extra)] if extra else _FORMATS
-    if extra == JXL:  # it is decoded when it is opened
-        _refuse_above(max_pixels, *_jxl_size(stream))
-        stream.seek(0)
+    size = _size_before_opening(head, stream, extra)
+    if size:
+        room.claim(*size)
+    stream.seek(0)
     image = Image.open(stream, formats=formats)
     size = image.size
     if image.format in ("JPEG", "MPO"):
+        has_many_scans = _has_many_scans(image, stream)
         _draft(image, resolution)
-    _refuse_above(max_pixels, *image.size)
+        if has_many_scans:
+            room.claim(*size)
+    room.claim(*image.size)
     return _Opened(image, _orientation(image), size)
+
+
+def _size_before_opening(head: bytes, stream: BinaryIO, extra: Extra | None) -> tuple[int, int] | None:
+    """Of the formats for which opening a file takes the memory of decoding it."""
+    if extra == JXL:
+        return _jxl_size(stream)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _webp_size(head)
+    return None
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height as a WebP's header has them (RFC 9649)."""
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+    return None
+
+
+def _has_many_scans(jpeg: Image.Image, stream: BinaryIO) -> bool:
+    """Whether libjpeg has to keep the coefficients of the whole picture until the last scan, also for a draft of it."""
+    if "progressive" in jpeg.info:
+        return True
+    at = stream.tell()
+    _, _, components_in_scan = stream.read(3).ljust(3, b"\0")  # Pillow has stopped behind the scan's marker
+    stream.seek(at)
+    return components_in_scan < len(jpeg.getbands())
 
 
 def _draft(jpeg: Image.Image, resolution: int) -> None:
     """Has the decoder compute no more of each block than is wanted, which takes a fraction of the time."""
     side = resolution * 3 // 2
     jpeg.draft(None, (side, side))
-
-
-def _refuse_above(max_pixels: int, width: int, height: int) -> None:
-    if width * height > max_pixels:
-        limit = f"{max_pixels / 1e6:.3g} megapixels"
-        raise Unreadable(f"{width}×{height} is more than {limit} (--max-image-megapixels)")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -259,7 +305,7 @@ def _jxl_codestream_start(stream: BinaryIO) -> bytes:
     return b""
 
 
-def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> _Opened | None:
+def _open_raw(stream: BinaryIO, resolution: int, room: _Room) -> _Opened | None:
     """The camera's own preview where it is large enough, else the sensor's data developed at half size.
 
     None for what LibRaw does not know: it may be an ordinary TIFF under a camera's suffix.
@@ -273,16 +319,16 @@ def _open_raw(stream: BinaryIO, resolution: int, max_pixels: int) -> _Opened | N
         stream.seek(0)
         return None
     with raw:
-        preview = _raw_preview(raw, contents, resolution)
+        preview = _raw_preview(raw, contents, resolution, room)
         if preview:
             return preview
-        _refuse_above(max_pixels, raw.sizes.raw_width, raw.sizes.raw_height)
+        room.claim(raw.sizes.raw_width, raw.sizes.raw_height)
         developed = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)  # turned upright by LibRaw
     image = Image.fromarray(developed)
     return _Opened(image, 1, image.size)
 
 
-def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int) -> _Opened | None:
+def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int, room: _Room) -> _Opened | None:
     import rawpy
 
     try:
@@ -300,9 +346,14 @@ def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int) -> _Opene
         size = image.size
         _draft(image, resolution)
     else:
+        if data.nbytes > len(contents) or data.tobytes() not in contents:
+            return None  # not all of it, or nothing like it, is in the file: LibRaw would hand out what is in memory
         image = Image.fromarray(data)
         size = image.size
-    return _Opened(image, orientation, size) if min(size) >= resolution else None
+    if min(size) < resolution:
+        return None
+    room.claim(*image.size)
+    return _Opened(image, orientation, size)
 
 
 # --- to a square of RGB ----------------------------------------------------------------------------------------------
@@ -337,10 +388,7 @@ def _resizable(image: Image.Image) -> Image.Image:
         image.load()
         return image
     if mode.startswith("I") or mode == "F":
-        samples = np.asarray(image)
-        if "transparency" in image.info:
-            samples = np.where(samples == image.info["transparency"], 0xFFFF, samples)
-        return Image.fromarray(_to_8_bits(samples))
+        return _in_8_bits(image)
     if mode in ("P", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     if mode == "1":
@@ -350,13 +398,46 @@ def _resizable(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """Integers are taken for 16-bit ones, floats for 0…1 or, when some are larger, for 0…their maximum."""
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Integers are taken for 16-bit ones, floats for 0…1 or, when some are larger, for 0…their maximum.
+
+    Bit by bit, because numpy makes several copies on the way.
+    """
+    import numpy as np
+
+    image.load()
+    strips = [
+        (0, top, image.width, min(top + _STRIP_ROWS, image.height)) for top in range(0, image.height, _STRIP_ROWS)
+    ]
+    white = 65535.0
+    if image.mode == "F":
+        white = max(1.0, *(float(_finite(np.asarray(image.crop(strip))).max()) for strip in strips))
+    transparent = image.info.get("transparency")
+    result = Image.new("L", image.size)
+    for strip in strips:
+        samples = _finite(np.asarray(image.crop(strip)))
+        if transparent is not None:
+            samples = np.where(samples == transparent, white, samples)
+        result.paste(Image.fromarray(_to_8_bits(samples, white)), strip)
+    return result
+
+
+_STRIP_ROWS = 256
+
+
+def _finite(samples: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
+    return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0) if samples.dtype.kind == "f" else samples
+
+
+def _to_8_bits(samples: "np.ndarray", white: float) -> "np.ndarray":
+    """Samples of 0…`white`; what lies outside is cut off."""
+    import numpy as np
+
     if samples.dtype.kind in "iu":
         return (np.clip(samples, 0, 0xFFFF) // 257).astype(np.uint8)
-    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    white = max(1.0, float(finite.max(initial=0.0)))
-    return (np.clip(finite / white, 0.0, 1.0) * 255).round().astype(np.uint8)
+    return (np.clip(samples / white, 0.0, 1.0) * 255).round().astype(np.uint8)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

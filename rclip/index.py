@@ -4,11 +4,12 @@ First `changes` merges the walk with the table: an unchanged file costs its stat
 or changed is read, in threads (`reading`), encoded in batches and stored, one transaction a batch (`writing`).
 """
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
 from rclip import formats
-from rclip.changes import CANNOT_OPEN, Plan, Summary, compare
+from rclip.changes import CANNOT_OPEN, TIME_LIMIT_VARIABLE, TOO_SLOW, Plan, Summary, compare
 from rclip.models import Model
 from rclip.store import Stamp, Store
 from rclip.walk import USUAL, Skip, walk
@@ -48,7 +49,10 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
 
 def _to_retry(failures: dict[bytes, str], options: Options) -> set[bytes]:
     """The unreadable files that are tried again although they are unchanged."""
-    return {path for path, reason in failures.items() if options.max_pixels or reason.startswith(CANNOT_OPEN)}
+    if options.max_pixels:
+        return set(failures)
+    hopeful = (CANNOT_OPEN, TOO_SLOW) if os.environ.get(TIME_LIMIT_VARIABLE) else CANNOT_OPEN
+    return {path for path, reason in failures.items() if reason.startswith(hopeful)}
 
 
 def _store_plan(store: Store, plan: Plan) -> Summary:

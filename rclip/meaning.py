@@ -101,9 +101,9 @@ class Meanings:
         return vector / np.linalg.norm(vector)
 
     def _picture_vector(self, stream: BinaryIO, name: str, suffix: str) -> np.ndarray:
-        from rclip import image
+        from rclip import decoding, image
 
-        max_pixels = self._max_pixels or image.default_max_pixels()
+        max_pixels = self._max_pixels or decoding.default_max_pixels()
         try:
             pixels = image.pixels(stream, suffix, self._model.resolution, max_pixels)
         except image.Unreadable as error:

@@ -48,7 +48,14 @@ def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
     import json
 
     asked = {} if query is None else {"query": query}
-    _write(json.dumps(asked | _as_json(hit), ensure_ascii=False).encode() + b"\n" for hit in hits)
+    _write(_harmless(json.dumps(asked | _as_json(hit), ensure_ascii=False)).encode() + b"\n" for hit in hits)
+
+
+def _harmless(line: str) -> str:
+    """The same JSON with what would steer a terminal, of which JSON itself escapes only some, as escapes."""
+    if line.isprintable():
+        return line
+    return "".join(f"\\u{ord(character):04x}" if _steers(character) else character for character in line)
 
 
 def _as_json(hit: "Hit") -> dict[str, object]:
@@ -77,9 +84,9 @@ def write_stats(stats: "Stats") -> None:
     lines = [
         ("photos", f"{stats.photos:,}"),
         ("unreadable", f"{len(stats.unreadable):,}"),
-        *(("", f"{printable(path)}: {reason}") for path, reason in stats.unreadable.items()),
+        *(("", printable(f"{path}: {reason}")) for path, reason in stats.unreadable.items()),
         ("gone", f"{stats.gone:,}, kept for when they return" if stats.gone else "0"),
-        ("model", stats.model),
+        ("model", printable(stats.model)),
         ("index", f"{size(stats.index_bytes)}  {printable(stats.index_path)}"),
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
@@ -105,13 +112,14 @@ def printable(text: str) -> str:
     """The text with what would steer a terminal, or is no UTF-8, written as escapes; odd spaces and emoji stay."""
     if text.isprintable():
         return text
+    return "".join(_escape(character) if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    """Whether a terminal would not just show it."""
     from unicodedata import category
 
-    unsafe = ("Cc", "Cs", "Zl", "Zp")
-    return "".join(
-        _escape(character) if category(character) in unsafe or character in _TURNS_TEXT else character
-        for character in text
-    )
+    return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_TEXT
 
 
 _TURNS_TEXT = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode's bidi controls

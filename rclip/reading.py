@@ -1,4 +1,4 @@
-"""Reads pending files in threads: their digest and, if their bytes are new, their pixels.
+"""Reads pending files in threads: their digest and, if their bytes are new, their pixels (`decoding`).
 
 Bytes that are known, because a photo was moved or copied, are never decoded; where the file system itself says that a
 file is one we know under another name, they are not even read.
@@ -6,24 +6,22 @@ file is one we know under another name, they are not even read.
 
 import io
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import formats, image
+from rclip import formats, walk
 from rclip.changes import CANNOT_OPEN, Pending
+from rclip.decoding import Decoders, Refusal
 from rclip.errors import plain_reason
 from rclip.store import Stamp, Store, digest_of
-from rclip.walk import stamp, suffix
 
 WORKERS = os.cpu_count() or 1
-
-_IN_MEMORY_BYTES = 64 << 20
-"""Files up to this size are read once, for digest and decoder both; larger ones twice, and but for RAW never whole."""
 
 
 class Decoded(NamedTuple):
@@ -88,6 +86,8 @@ class Reader:
 
     def read(self, pending: Iterable[Pending], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
         """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
+        self._decoders = Decoders(self._resolution, self._max_pixels)
+        self._is_stopped = False
         futures: deque[Future[Outcome]] = deque()
         with ThreadPoolExecutor(WORKERS, "rclip-decode") as pool:
             try:
@@ -98,7 +98,9 @@ class Reader:
                 while futures:
                     yield futures.popleft().result()
             finally:
+                self._is_stopped = True  # or leaving the pool would wait for what the threads are at
                 pool.shutdown(wait=False, cancel_futures=True)
+                self._decoders.close()
 
     def release(self, digests: Iterable[bytes | None]) -> None:
         """These are stored, or will not be: the next file with such bytes is looked up, or decoded, again."""
@@ -109,7 +111,7 @@ class Reader:
         if self._is_known_file(stamp):
             return SameFile(pending, stamp)
         try:
-            with open(self._folder + pending.file.path, "rb") as file:
+            with open(self._folder + pending.file.path, "rb", opener=_open_without_waiting) as file:
                 return self._read_open(pending, file)
         except FileNotFoundError:
             return Failed(pending, stamp, None, "it vanished before it could be read", is_lasting=False)
@@ -127,14 +129,15 @@ class Reader:
             return self._store.find_identity(stamp) is not None
 
     def _read_open(self, pending: Pending, file: BinaryIO) -> Outcome:
-        stamp = _stamp(file)
-        stream: BinaryIO = io.BytesIO(file.read()) if stamp.size_bytes <= _IN_MEMORY_BYTES else file
-        digest = digest_of(stream)
-        stream.seek(0)
+        status = os.fstat(file.fileno())
+        stamp = Stamp(*walk.stamp(status))
+        if not stat.S_ISREG(status.st_mode):
+            return Failed(pending, stamp, None, "it is no regular file any more", is_lasting=False)
+        digest = digest_of(_UntilStopped(file, lambda: self._is_stopped))
         if not self._claim(digest):
             return Copy(pending, stamp, digest)
-        outcome = self._decode(pending, stamp, digest, stream)
-        if _stamp(file) != stamp:
+        outcome = self._decode(pending, stamp, digest, file)
+        if Stamp(*walk.stamp(os.fstat(file.fileno()))) != stamp:
             return Failed(pending, stamp, digest, "it changed while it was read", is_lasting=False)
         return outcome
 
@@ -146,15 +149,31 @@ class Reader:
             self._claimed.add(digest)
             return True
 
-    def _decode(self, pending: Pending, stamp: Stamp, digest: bytes, stream: BinaryIO) -> Outcome:
-        try:
-            pixels = image.pixels(stream, suffix(pending.file.path), self._resolution, self._max_pixels)
-        except image.NeedsExtra as error:
-            return Lacking(pending, stamp, digest, error.extra)
-        except image.Unreadable as error:
-            return Failed(pending, stamp, digest, str(error), is_lasting=not isinstance(error, image.NotNow))
-        return Decoded(pending, stamp, digest, pixels)
+    def _decode(self, pending: Pending, stamp: Stamp, digest: bytes, file: BinaryIO) -> Outcome:
+        answer = self._decoders.decode(file, walk.suffix(pending.file.path))
+        if not isinstance(answer, Refusal):
+            return Decoded(pending, stamp, digest, answer)
+        if answer.extra:
+            return Lacking(pending, stamp, digest, answer.extra)
+        return Failed(pending, stamp, digest, answer.reason, answer.is_lasting)
 
 
-def _stamp(file: BinaryIO) -> Stamp:
-    return Stamp(*stamp(os.fstat(file.fileno())))
+class _UntilStopped(io.RawIOBase):
+    """A file that ends with an OSError when the run does: it may be large, and its disk slow."""
+
+    def __init__(self, file: BinaryIO, is_stopped: Callable[[], bool]):
+        self._file = file
+        self._is_stopped = is_stopped
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._is_stopped():
+            raise OSError("the run has ended")
+        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """What was a file when the folder was listed may be a pipe by now, which would wait for someone to write to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

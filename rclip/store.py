@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
@@ -604,7 +605,7 @@ class Store:
         return self._connection.executemany(sql, ((row.id, row.path, row.gone_ns) for row in rows)).rowcount
 
 
-def digest_of(stream: BinaryIO) -> bytes:
+def digest_of(stream: BinaryIO | RawIOBase) -> bytes:
     """What tells a photo's bytes from all others, from where the stream stands to its end: BLAKE2b of 16 bytes."""
     from hashlib import blake2b, file_digest  # OpenSSL behind them takes a while to load
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip import image
+from rclip import decoding
 from rclip.changes import Pending, Plan, Summary
 from rclip.errors import Failure
 from rclip.models.encoding import ImageEncoder
@@ -29,7 +29,7 @@ def write_pending(
     progress: Callable[[int, int], None],
 ) -> None:
     """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
-    reader = Reader(store, folder, encoder.resolution, max_pixels or image.default_max_pixels())
+    reader = Reader(store, folder, encoder.resolution, max_pixels or decoding.default_max_pixels())
     writer = _Writer(store, reader, folder, plan.gone)
     pending = plan.pending
     while pending:

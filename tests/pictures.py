@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
 from rclip import formats
 
@@ -138,6 +138,14 @@ def first_of_two(picture: Image.Image, format_name: str, **options: object) -> b
     """An animation, or whatever the format calls it, that starts with `picture` and goes on with a grey frame."""
     other = Image.new(picture.mode, picture.size, "gray")
     return saved(picture, format_name, save_all=True, append_images=[other], **options)
+
+
+def lab(picture: Image.Image) -> Image.Image:
+    """The same colours as lightness and two axes."""
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    converted = ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    assert converted is not None
+    return converted
 
 
 # --- files put together here -----------------------------------------------------------------------------------------

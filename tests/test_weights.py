@@ -123,7 +123,7 @@ def test_a_file_that_is_no_checkpoint_is_one_line(
     if content == "other arrays":
         torch.save({"weight": torch.zeros(3)}, path)
     elif content == "a pickle":
-        torch.save(RunsCode(), path)
+        torch.save(RunsCode(tmp_path / "was run"), path)
     else:
         path.write_bytes(content)  # type: ignore[arg-type]
     done = rclip("a cat", model=path)
@@ -135,10 +135,13 @@ def test_a_file_that_is_no_checkpoint_is_one_line(
 
 
 class RunsCode:
-    """Unpickling it would leave a file behind."""
+    """Unpickling it would leave a folder behind."""
+
+    def __init__(self, mark: Path):
+        self.mark = str(mark)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (os.mkdir, ("was run",))
+        return (os.mkdir, (self.mark,))
 
 
 def test_no_room_for_the_weights_is_one_line_and_leaves_nothing(rclip: Command, gallery: Path, tmp_path: Path) -> None:

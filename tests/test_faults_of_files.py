@@ -1,0 +1,351 @@
+"""Files that hurt: whatever lies in a folder, the run ends well, says what it could not read, and finds the rest."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rclip import formats
+from tests import bombs, damage, pictures
+from tests.conftest import Command, Draw
+from tests.test_updating import start, update
+
+PEAK = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)
+sys.exit(status)
+"""
+"""Runs a command and says, behind its last line on stderr, how many MB the largest of its processes took."""
+
+UNREADABLE = "unreadable (rclip --stats lists them)"
+
+
+def listed(rclip: Command) -> dict[str, str]:
+    """What `--stats` says of files that cannot be read: names and reasons."""
+    lines = (line.strip() for line in rclip("--stats").lines)
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+def vectors(rclip: Command) -> dict[str, np.ndarray]:
+    """Of the photos that are there, by their paths from where the command runs."""
+    (path,) = rclip.data_dir.glob("*.db")
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT path, vector FROM images WHERE vector IS NOT NULL AND gone_ns IS NULL").fetchall()
+    connection.close()
+    return {os.path.relpath(os.fsdecode(path), rclip.cwd): np.frombuffer(vector, np.float16) for path, vector in rows}
+
+
+def peak_and_lines(rclip: Command, *arguments: str) -> tuple[int, list[str]]:
+    done = rclip("--index", *arguments, prefix=(sys.executable, "-S", "-c", PEAK))
+    assert done.code == 0, done.err
+    *lines, peak = done.err.splitlines()
+    return int(peak), lines
+
+
+# --- what is no picture, or only half of one --------------------------------------------------------------------------
+
+
+def cut(suffix: str, share: float) -> Callable[[], bytes]:
+    return lambda: (data := pictures.encode(pictures.drawn(), suffix))[: int(share * len(data))]
+
+
+NO_PICTURES: dict[str, Callable[[], bytes]] = {
+    "zero bytes.jpg": lambda: b"",
+    "one byte.jpg": lambda: b"\xff",
+    "random.jpg": lambda: random.Random(1).randbytes(5000),
+    "text.jpg": lambda: b"Dear diary,\n" * 99,
+    "web page.png": lambda: b"<!DOCTYPE html><html></html>",
+    "zeros.heic": lambda: bytes(5000),
+    "only a header.gif": lambda: b"GIF89a",
+    **{f"cut off.{suffix}": cut(suffix, 0.5) for suffix in sorted(formats.SUFFIXES)},
+}
+"""All of these are refused, each for a reason in words."""
+
+
+def test_what_is_no_picture_is_listed_and_poisons_no_vector(rclip: Command, gallery: Path) -> None:
+    assert update(rclip) == "12 new"
+    alone = vectors(rclip)
+    next(rclip.data_dir.glob("*.db")).unlink()
+    for number, (name, make) in enumerate(NO_PICTURES.items()):
+        folder = gallery / ("circles", "squares", "stars")[number % 3]  # among the good ones, in their batches
+        (folder / name).write_bytes(make())
+    assert update(rclip) == f"12 new, {len(NO_PICTURES)} {UNREADABLE}"
+    beside_them = vectors(rclip)
+    assert beside_them.keys() == alone.keys()
+    for name, vector in alone.items():
+        np.testing.assert_array_equal(beside_them[name], vector)
+    reasons = {name.rpartition("/")[2]: reason for name, reason in listed(rclip).items()}
+    assert reasons.keys() == NO_PICTURES.keys()
+    assert not [reason for reason in reasons.values() if "\ufffd" in reason or "Errno" in reason or reason[:2] == "b'"]
+    assert update(rclip) == ""
+
+
+ODD_PICTURES: dict[str, Callable[[Image.Image], bytes]] = {
+    "jpeg.png": lambda picture: pictures.encode(picture, "jpg"),
+    "png.jpg": lambda picture: pictures.saved(picture, "PNG", compress_level=1),
+    "cmyk.jpg": lambda picture: pictures.saved(picture.convert("CMYK"), "JPEG"),
+    "sixteen bits.png": lambda picture: pictures.png(np.asarray(picture).astype(np.uint16) * 257),
+    "sixteen bits.tif": lambda picture: pictures.tiff_of_16_bits(np.asarray(picture).astype(np.uint16) * 257),
+    "lab.tif": lambda picture: pictures.saved(pictures.lab(picture), "TIFF"),
+    "one bit.tif": lambda picture: pictures.saved(picture.convert("1"), "TIFF"),
+    "float.tif": lambda picture: pictures.saved(picture.convert("F"), "TIFF"),
+    "animated.gif": lambda picture: pictures.first_of_two(picture, "GIF"),
+    "animated.webp": lambda picture: pictures.first_of_two(picture, "WEBP"),
+    "broken exif.jpg": lambda picture: pictures.saved(picture, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"),
+    "endless exif.jpg": lambda picture: bombs.with_endless_exif(picture),
+    "panorama.jpg": lambda picture: pictures.saved(picture.resize((20_000, 5_000), Image.Resampling.NEAREST), "JPEG"),
+    "panorama.png": lambda picture: pictures.saved(
+        picture.resize((20_000, 5_000), Image.Resampling.NEAREST), "PNG", compress_level=1
+    ),
+    "strip.png": lambda picture: pictures.saved(picture.resize((1, 10_000)), "PNG"),
+    "strip.jpg": lambda picture: pictures.saved(picture.resize((10_000, 1)), "JPEG"),
+    "one pixel.gif": lambda picture: pictures.saved(picture.resize((1, 1)), "GIF"),
+}
+
+
+def test_odd_pictures_are_photos_like_others(rclip: Command, photos: Path, draw: Draw) -> None:
+    star = Image.open(draw("a star.png", "green star")).convert("RGB")
+    for name, make in ODD_PICTURES.items():
+        (photos / name).write_bytes(make(star))
+    assert update(rclip) == f"{1 + len(ODD_PICTURES)} new"
+    found = vectors(rclip)
+    for name in ("jpeg.png", "png.jpg", "cmyk.jpg", "sixteen bits.tif", "lab.tif", "animated.gif", "broken exif.jpg"):
+        assert found[name].astype(float) @ found["a star.png"].astype(float) > 0.98, name
+
+
+def test_a_name_may_be_anything_also_of_what_cannot_be_read(rclip: Command, photos: Path) -> None:
+    names = [b"evil\x1b[2J.jpg", b"new\nline.jpg", b"no utf-8 \xff.jpg", b"\xc2\x9b31m.jpg", b"x" * 251 + b".jpg"]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(photos), name))).write_bytes(b"no picture")
+    assert update(rclip) == f"5 {UNREADABLE}"
+    shown = rclip.raw("--stats").stdout
+    assert b"evil\\x1b[2J.jpg: damaged" in shown
+    assert b"new\\nline.jpg: damaged" in shown
+    assert b"no utf-8 \\xff.jpg: damaged" in shown
+    assert b"\\x9b31m.jpg: damaged" in shown
+    assert b"\x1b" not in shown
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(rclip: Command, photos: Path) -> None:
+    (photos / "a.ppm").write_bytes(b"P6\n\x1b[2J\xc2\x9b31mverylongtokens 4\n255\n")
+    assert update(rclip) == f"1 {UNREADABLE}"
+    assert listed(rclip)["a.ppm"]
+    assert not {"\x1b", "\x9b"} & set(rclip("--stats").out)
+
+
+def test_decoders_do_not_speak_to_the_user(rclip: Command, photos: Path) -> None:
+    """libtiff, LibRaw and libjpeg write to stderr themselves."""
+    (photos / "a.tif").write_bytes(pictures.encode(pictures.drawn(), "tif").replace(b"\0\1", b"\1\0"))
+    (photos / "b.nef").write_bytes(cut("nef", 0.5)())
+    (photos / "c.jpg").write_bytes(pictures.encode(pictures.drawn(), "jpg")[:3000] + bytes(50))
+    assert update(rclip) == f"3 {UNREADABLE}"
+
+
+# --- what asks for too much -------------------------------------------------------------------------------------------
+
+
+def test_no_bomb_takes_more_memory_than_a_photo_may_have(rclip: Command, photos: Path, draw: Draw) -> None:
+    """Refused by their size where they tell it, else stopped by the kernel: 80 MB for pixels, and what lies beside."""
+    for name, make in (bombs.HUGE | bombs.GREEDY).items():
+        (photos / name).write_bytes(make())
+    draw("good.jpg", "green star")
+    peak_mb, lines = peak_and_lines(rclip, "--max-image-megapixels", "4")
+    assert lines == [f"rclip: index updated: 1 new, {len(bombs.HUGE | bombs.GREEDY)} {UNREADABLE}"]
+    assert peak_mb < 500
+    told_their_size = [name for name, reason in listed(rclip).items() if "is more than 4 megapixels" in reason]
+    assert set(told_their_size) >= bombs.HUGE.keys() - {"huge.avif", "huge.nef"}  # those their decoders refuse
+
+
+def test_a_photo_that_takes_too_long_is_given_up_and_the_run_goes_on(rclip: Command, photos: Path, draw: Draw) -> None:
+    """One is decoded in C without a pause, one in Python. A longer limit has them tried again."""
+    (photos / "b.jpg").write_bytes(bombs.jpeg_of_many_scans())
+    (photos / "c.qoi").write_bytes(bombs.slow_qoi())
+    draw("a.jpg", "green star")
+    draw("d.jpg", "red circle")
+    done = rclip("--index", env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"})
+    assert done.err == f"rclip: index updated: 2 new, 2 {UNREADABLE}\n"
+    too_slow = "it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S)"
+    assert listed(rclip) == {"b.jpg": too_slow, "c.qoi": too_slow}
+    assert update(rclip) == ""
+    (photos / "b.jpg").unlink()
+    assert rclip("--index", env={"RCLIP_PHOTO_TIMEOUT_S": "100"}).err == "rclip: index updated: 1 changed, 1 gone\n"
+
+
+def test_a_preview_that_is_not_all_in_the_file_is_not_shown(rclip: Command, photos: Path) -> None:
+    """LibRaw gave out the memory behind it: pixels of other photos, or a crash of the whole run."""
+    small = pictures.drawn(80, 64)
+    whole = pictures.dng(small, preview=small)
+    height = b"\x01\x01\x03\x00\x01\x00\x00\x00" + (64).to_bytes(4, "little")
+    assert whole.count(height) == 2
+    at = whole.rindex(height) + 8
+    for rows in (65, 1000, 30_000):
+        (photos / f"{rows}.nef").write_bytes(whole[:at] + rows.to_bytes(2, "little") + whole[at + 2 :])
+    (photos / "none.nef").write_bytes(pictures.dng(small))
+    rclip("--index")
+    assert not listed(rclip)
+    found = vectors(rclip)
+    for rows in (65, 1000, 30_000):
+        assert found[f"{rows}.nef"].astype(float) @ found["none.nef"].astype(float) > 0.99
+
+
+# --- what changes under our hands -------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text(encoding="ascii").split()
+    ]
+
+
+def decodes(pid: int, path: Path) -> bool:
+    """Whether it is a decoder that has the file open; just forked, it still has all that its parent has."""
+    try:
+        is_decoder = b"rclip.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return is_decoder and any(os.readlink(link) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended, or has just closed something
+        return False
+
+
+@pytest.fixture
+def slow(photos: Path) -> list[Path]:
+    """As many files as there are threads, each of which takes a decoder a good part of a second."""
+    if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists():
+        pytest.skip("only Linux says who reads a file")
+    paths = [photos / f"slow {number}.qoi" for number in range(os.cpu_count() or 1)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bombs.slow_qoi(number))
+    return paths
+
+
+def decoder_of(path: Path, run: subprocess.Popen[bytes]) -> int:
+    """Waits until a process that the run has started decodes the file."""
+    while run.poll() is None:
+        found = [pid for pid in children(run.pid) if decodes(pid, path)]
+        if found:
+            return found[0]
+        time.sleep(0.002)
+    raise AssertionError(f"ended before it read {path}")
+
+
+def said(run: subprocess.Popen[bytes]) -> str:
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    return err.decode().removeprefix("rclip: index updated: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"),
+    [(signal.SIGSEGV, UNREADABLE), (signal.SIGABRT, UNREADABLE), (signal.SIGKILL, "left for the next run")],
+)
+def test_a_crash_of_a_decoder_costs_its_file_only(
+    rclip: Command, draw: Draw, slow: list[Path], number: signal.Signals, outcome: str
+) -> None:
+    """Killed from outside, as by a system without memory, it says nothing about the file."""
+    draw("z.jpg")
+    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    os.kill(decoder_of(slow[0], run), number)
+    assert said(run) == f"{len(slow)} new, 1 {outcome}"
+    if outcome == UNREADABLE:
+        assert listed(rclip) == {slow[0].name: f"damaged: its decoder crashes ({number.name})"}
+    else:
+        assert update(rclip) == "1 new"
+
+
+def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip: Command, slow: list[Path]) -> None:
+    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    decoder_of(slow[0], run)
+    with slow[0].open("ab") as file:
+        file.write(b"more")
+    assert said(run) in (f"{len(slow) - 1} new, 1 left for the next run", "1 left for the next run")
+    assert update(rclip) == "1 new"
+
+
+@pytest.mark.parametrize("becomes", ["a pipe", "a device", "a folder", "nothing"])
+def test_a_file_that_becomes_something_else_before_it_is_read(
+    rclip: Command, slow: list[Path], draw: Draw, becomes: str
+) -> None:
+    """The folder is listed first; the threads come to the last file when the slow ones are done."""
+    victim = draw("z.jpg")
+    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    decoder_of(slow[-1], run)
+    victim.unlink()
+    if becomes == "a pipe":
+        os.mkfifo(victim)
+    elif becomes == "a device":
+        victim.symlink_to("/dev/zero")
+    elif becomes == "a folder":
+        victim.mkdir()
+    assert said(run).startswith(f"{len(slow)} new, 1 ")
+    assert update(rclip) in ("", "1 gone")
+
+
+def test_pipes_devices_and_links_to_them_are_no_photos(
+    rclip: Command, photos: Path, draw: Draw, tmp_path: Path
+) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    os.mkfifo(tmp_path / "elsewhere")
+    (photos / "link to a pipe.jpg").symlink_to(tmp_path / "elsewhere")
+    for name in ("zero", "null", "random", "tty"):
+        (photos / f"{name}.jpg").symlink_to(f"/dev/{name}")
+    draw("a.jpg")
+    assert update(rclip) == "1 new"
+    assert rclip("-n", "red").lines == ["a.jpg"]
+
+
+def test_a_photo_replaced_within_its_second_by_one_of_the_same_size_is_seen(rclip: Command, draw: Draw) -> None:
+    photo = draw("a.bmp", "red circle")
+    os.utime(photo, ns=(10**18 + 1, 10**18 + 1))
+    draw("b.bmp", "blue star")
+    assert update(rclip) == "2 new"
+    size = photo.stat().st_size
+    draw("a.bmp", "green square")
+    os.utime(photo, ns=(10**18 + 2, 10**18 + 2))
+    assert photo.stat().st_size == size
+    assert update(rclip) == "1 changed"
+    assert rclip("-n", "-t", "1", "a green square").lines == ["a.bmp"]
+
+
+# --- damage by the thousand -------------------------------------------------------------------------------------------
+
+DISTINCT_FORMATS = sorted(
+    formats.PILLOW_SUFFIXES - {"jpeg", "jpe", "jfif", "tiff", "jpf", "jpx", "pnm"} | {"heic", "jxl", "nef", "cr3"}
+)
+"""One suffix for each format."""
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(12), pytest.param(range(12, 252), marks=pytest.mark.soak)], ids=["some", "thousands"]
+)
+def test_damaged_files_give_a_vector_or_a_reason_within_memory(
+    rclip: Command, gallery: Path, photos: Path, seeds: range
+) -> None:
+    update(rclip)
+    before = vectors(rclip)
+    next(rclip.data_dir.glob("*.db")).unlink()
+    count = len(DISTINCT_FORMATS) * len(seeds)
+    for suffix in DISTINCT_FORMATS:
+        for seed in seeds:
+            (photos / f"{seed:04} damaged.{suffix}").write_bytes(damage.damaged(suffix, seed))
+    peak_mb, lines = peak_and_lines(rclip, "--max-image-megapixels", "20")
+    assert peak_mb < 1000
+    (line,) = lines
+    assert "left for the next run" not in line
+    found, unreadable = vectors(rclip), listed(rclip)
+    assert len(found) + len(unreadable) == 12 + count
+    assert all(np.isfinite(vector).all() for vector in found.values())
+    assert min(before[name].astype(float) @ found[name].astype(float) for name in before) > 0.999
+    assert not [reason for reason in unreadable.values() if "crashes" in reason or "longer" in reason]
+    assert len(found) > count / 5  # else nothing is tested but the doors
+    assert update(rclip) == ""
