@@ -70,7 +70,7 @@ OWNED = {
     "urllib": {"models/downloads", "store", "web"},
     "mmap": {"matrix", "models/tensors"},
     "numkong": {"search"},
-    "signal": {"interruption", "decoding"},
+    "signal": {"decoder", "decoding", "interruption"},
     "_thread": {"interruption"},
     "subprocess": {"decoding"},
     "socket": {"decoding", "decoder"},
