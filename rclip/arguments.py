@@ -10,9 +10,10 @@ from rclip import query as queries
 from rclip.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rclip.query import Query
+    from rclip.template import Template
 
 _EXAMPLES = """\
 examples:
@@ -25,6 +26,9 @@ examples:
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 """
+
+
+PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class Options:
     filepath_only: bool
     null: bool
     json: bool
+    format: "Template | None"
+    preview: str | None
+    """A kind of `PREVIEWS`; None for no thumbnails."""
+    preview_height: int
+    """Rows of the terminal."""
+    color: str
+    """`auto`, `always` or `never`."""
+    open: bool
     index: bool
     stats: bool
     check: bool
@@ -67,7 +79,9 @@ def parse(arguments: "Sequence[str]") -> Options:
     """Raises `UsageError`."""
     parser = _parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
-    values = vars(parser.parse_intermixed_args(arguments[:end]))
+    preview, left = _preview(arguments[:end])
+    values = vars(parser.parse_intermixed_args(left))
+    values["preview"] = preview if values["preview"] else None
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
     if values["index"] or values["stats"] or values["check"] or values["rebuild"] or values["prune"] is not None:
@@ -100,6 +114,20 @@ def parse(arguments: "Sequence[str]") -> Options:
     return Options(query=query, directories=tuple(directories), **values)
 
 
+def _preview(arguments: "Sequence[str]") -> tuple[str, list[str]]:
+    """The kind that `--preview=KIND` asks for, and the arguments with its name only.
+
+    argparse knows options that may have a value, but they take the next word, which is the query.
+    """
+    prefix = "--preview="
+    kinds = [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
+    unknown = next((kind for kind in kinds if kind not in PREVIEWS), None)
+    if unknown is not None:
+        raise UsageError(f"argument --preview: takes {_alternatives(PREVIEWS)}, not {unknown!r}")
+    left = [prefix[:-1] if argument.startswith(prefix) else argument for argument in arguments]
+    return kinds[-1] if kinds else "auto", left
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
@@ -126,6 +154,22 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
     form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
     form.add_argument("--json", action="store_true", help="one JSON object a line: path, score, size, modified")
+    form.add_argument(
+        "--format",
+        type=_template,
+        metavar="TEMPLATE",
+        help="such as '{score:.3f}\\t{path}'; also size, modified, query",
+    )
+    form.add_argument(
+        "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"
+    )
+    shown.add_argument(
+        "--preview-height", type=_count, default=10, metavar="ROWS", help="rows of the terminal for a thumbnail (10)"
+    )
+    shown.add_argument(
+        "--color", type=_one_of("auto", "always", "never"), default="auto", metavar="WHEN", help="auto, always or never"
+    )
+    shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
     indexing = parser.add_argument_group("index")
     action = indexing.add_mutually_exclusive_group()
     action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
@@ -178,6 +222,29 @@ def _age(text: str) -> int:
     if unit not in _UNITS_S or not number.isascii() or not number.isdigit() or len(number) > 6:
         raise argparse.ArgumentTypeError(f"takes a time such as 30d, 12w or 1y, or 0, not {text!r}")
     return int(number) * _UNITS_S[unit]
+
+
+def _one_of(*words: str) -> "Callable[[str], str]":
+    def known(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"takes {_alternatives(words)}, not {text!r}")
+        return text
+
+    return known
+
+
+def _alternatives(words: "Sequence[str]") -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
+
+
+def _template(text: str) -> "Template":
+    from rclip.template import Template
+
+    try:
+        return Template(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> float:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import interruption
-from rclip.errors import ExitCode, RclipError, plain_reason
+from rclip.errors import ExitCode, RclipError, UsageError, plain_reason
 from rclip.interruption import Stopped
 from rclip.query import Text
 
@@ -92,6 +92,8 @@ def _import_library() -> "type[Library]":
 
 def _run(options: "Options") -> int:
     _quiet_decoders()
+    if options.preview and not sys.stdout.isatty():
+        raise UsageError("--preview draws on a terminal, and stdout is none; leave it out, or give rclip a terminal")
     Library = _import_library()  # noqa: N806
 
     with Library(
@@ -166,16 +168,29 @@ def _say_what_is_a_file(query: "Query") -> None:
 
 def _print_hits(hits: "list[Hit]", options: "Options", query: str | None) -> None:
     """`query` is printed with each hit where there are several queries."""
-    from rclip import output
+    from rclip import output, terminal
 
+    style = terminal.style(options.color, sys.stdout.isatty())
     if options.json:
         output.write_json_lines(hits, query)
     elif options.null:
         output.write_null_ended(hits, query)
+    elif options.format:
+        output.write_formatted(hits, options.format, query or (options.query.written if options.query else ""))
+    elif options.preview:
+        from rclip import preview
+
+        output.write_heading(query)
+        preview.write(hits, options.preview, options.preview_height, style, options.max_image_megapixels)
     elif options.filepath_only or not sys.stdout.isatty():
-        output.write_paths(hits, query)
+        output.write_paths(hits, style, query)
     else:
-        output.write_table(hits, query)
+        output.write_heading(query)
+        output.write_table(hits, style, terminal.size().columns)
+    if options.open:
+        from rclip import viewer
+
+        viewer.show([output.absolute(hit.path) for hit in hits])
 
 
 def _tell(line: str) -> None:

@@ -16,7 +16,8 @@ A change here that gives other pixels for the same file must raise `library.PREP
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -109,13 +110,65 @@ def square(
     Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
     `wait_for_turn` is called, once at most, before a large picture is decoded.
     """
+    with _upright(stream, suffix, resolution, max_pixels, wait_for_turn) as (image, size):
+        return _on_white(_middle_square(image, size, resolution))
+
+
+def thumbnail(
+    stream: BinaryIO, suffix: str, box: tuple[int, int], max_pixels: int, step: tuple[int, int] = (1, 1)
+) -> "np.ndarray":
+    """The whole upright picture, as large as `box` (width, height in pixels) takes it. -> (h, w, 3) uint8
+
+    Only one pixel of each `step` (width, height) is made, for a screen that shows no more. `suffix`, `max_pixels` and
+    what is raised are as in `square`.
+    """
+    import numpy as np
+
+    with _upright(stream, suffix, min(box), max_pixels) as (image, (width, height)):
+        scale = min(box[0] / width, box[1] / height)
+        made = max(1, round(width * scale / step[0])), max(1, round(height * scale / step[1]))
+        return np.asarray(_on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)))
+
+
+def as_jpeg(pixels: "np.ndarray") -> bytes:
+    """A JPEG file with these pixels. (h, w, 3) uint8"""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def in_few_colors(pixels: "np.ndarray", colors: int) -> "tuple[np.ndarray, np.ndarray]":
+    """The pixels dithered to colours chosen for them, 2 to 256. (h, w, 3) uint8 -> (h, w) uint8, (colors, 3) uint8"""
+    import numpy as np
+
+    image = Image.fromarray(pixels)
+    chosen = image.quantize(colors)
+    dithered = image.quantize(palette=chosen, dither=Image.Dither.FLOYDSTEINBERG)
+    palette = np.zeros((256, 3), np.uint8)
+    stored = np.array(dithered.getpalette(), np.uint8).reshape(-1, 3)
+    palette[: len(stored)] = stored
+    return np.asarray(dithered), palette[:colors]
+
+
+@contextmanager
+def _upright(
+    stream: BinaryIO,
+    suffix: str,
+    resolution: int,
+    max_pixels: int,
+    wait_for_turn: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """The picture, ready to be resized, and its width and height in full. Raises `Unreadable` for all that goes wrong.
+
+    Its shorter side has `resolution` pixels or more, unless the picture itself has fewer.
+    """
     try:
         image, orientation, size = _open(stream, suffix, resolution, _Room(max_pixels, wait_for_turn))
         image = _resizable(image)
         if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
             image = image.transpose(_TURNS[orientation])
             size = size[::-1] if orientation >= _FIRST_ON_ITS_SIDE else size
-        return _on_white(_middle_square(image, size, resolution))
+        yield image, size
     except Unreadable:
         raise
     except MemoryError:

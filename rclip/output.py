@@ -6,28 +6,56 @@ Everything is written as bytes, because a file's name need not be text.
 import math
 import os
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rclip.terminal import PLAIN, Style
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rclip.check import Finding
     from rclip.library import Hit, Stats
+    from rclip.template import Template
+
+_SCORE_COLUMNS = 6
+_DATE_COLUMNS = len("2019-02-03")
+_GAP = "  "
+_LEAST_PATH_COLUMNS = 24  # a table without room for more has no dates
 
 
-def write_table(hits: "Iterable[Hit]", query: str | None = None) -> None:
-    """Score and path, for a terminal; the query above them where there are several."""
+def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
+    """Score, path and date, in lines of at most so many columns, for a terminal."""
+    room = columns - _SCORE_COLUMNS - len(_GAP)
+    room_beside_date = room - _DATE_COLUMNS - len(_GAP)
+    has_dates = room_beside_date >= _LEAST_PATH_COLUMNS
+    paths = [shortened(printable(hit.path), max(1, room_beside_date if has_dates else room)) for hit in hits]
+    path_columns = max(map(width, paths), default=0)
+
+    def line(hit: "Hit", path: str) -> str:
+        padding = " " * (path_columns - width(path))
+        last = f"{padding}{_GAP}{dated(hit, style)}" if has_dates else ""
+        return f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}{dressed(path, hit, style)}{last}\n"
+
+    _write(line(hit, path).encode() for hit, path in zip(hits, paths, strict=True))
+
+
+def write_heading(query: str | None) -> None:
+    """Above what is found for it on a terminal, where there are several queries."""
     if query is not None:
         _write([f"{printable(query)}\n".encode()])
-    _write(f"{hit.score:6.3f}  {printable(hit.path)}\n".encode() for hit in hits)
 
 
-def write_paths(hits: "Iterable[Hit]", query: str | None = None) -> None:
+def write_paths(hits: "Iterable[Hit]", style: Style = PLAIN, query: str | None = None) -> None:
     """One a line; raw in a pipe, on a terminal without what would steer it."""
-    lines = (_marked(hit.path, query) for hit in hits)
-    if sys.stdout.isatty():
-        _write(f"{printable(line)}\n".encode() for line in lines)
+    is_terminal = sys.stdout.isatty()
+    if style == PLAIN and not is_terminal:
+        _write(os.fsencode(_marked(hit.path, query)) + b"\n" for hit in hits)
     else:
-        _write(os.fsencode(line) + b"\n" for line in lines)
+        shown = printable if is_terminal else str
+        mark = shown(_marked("", query))
+        _write(os.fsencode(mark + dressed(shown(hit.path), hit, style)) + b"\n" for hit in hits)
 
 
 def write_null_ended(hits: "Iterable[Hit]", query: str | None = None) -> None:
@@ -60,19 +88,41 @@ def _harmless(line: str) -> str:
 
 def _as_json(hit: "Hit") -> dict[str, object]:
     from base64 import b64encode
-    from datetime import UTC, datetime, timedelta
 
-    path = _absolute(hit.path)
+    path = absolute(hit.path)
     try:
         path.encode()
         named = {"path": path}
     except UnicodeEncodeError:
         named = {"path_b64": b64encode(os.fsencode(path)).decode()}
-    modified = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
-    return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": modified.isoformat()}
+    return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": _modified(hit).isoformat()}
 
 
-def _absolute(path: str) -> str:
+def _modified(hit: "Hit") -> "datetime":
+    """In UTC, to the microsecond."""
+    from datetime import UTC, datetime, timedelta
+
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
+
+
+def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:
+    """What `--format` asks for. As in bare paths, names are raw in a pipe and made harmless on a terminal."""
+    shown = printable if sys.stdout.isatty() else str
+    _write(os.fsencode(template(_fields(hit, query) | {"path": shown(hit.path)})) for hit in hits)
+
+
+def _fields(hit: "Hit", query: str) -> dict[str, object]:
+    """All of `template.FIELDS`; times are local."""
+    return {
+        "query": query,
+        "path": hit.path,
+        "score": round(hit.score, 6),
+        "size": hit.size_bytes,
+        "modified": _modified(hit).astimezone(),
+    }
+
+
+def absolute(path: str) -> str:
     """`abspath` takes `link/..` for the folder that the link lies in; it is that which the link's target lies in."""
     if os.pardir in path.split(os.sep):
         folder, name = os.path.split(path)
@@ -97,6 +147,72 @@ def write_finding(finding: "Finding") -> None:
     """The part and what is said of it, then its faults, a line each."""
     lines = [(finding.part, finding.summary), *(("", fault) for fault in finding.faults)]
     _write(f"{label:12}{printable(text)}\n".encode() for label, text in lines)
+
+
+# --- for a person's eyes ---------------------------------------------------------------------------------------------
+
+
+def scored(hit: "Hit", style: Style, columns: int = 0) -> str:
+    return _colored(f"{hit.score:.3f}".rjust(columns), _GREEN, style)
+
+
+def dated(hit: "Hit", style: Style) -> str:
+    """The day that the photo stands for, in local time."""
+    return _colored(time.strftime("%Y-%m-%d", time.localtime(hit.mtime_ns // 10**9)), _CYAN, style)
+
+
+def dressed(text: str, hit: "Hit", style: Style) -> str:
+    """The path as it is to be shown, its file's name in bold, all of it a link to the file."""
+    folder, slash, name = text.rpartition(os.sep)
+    shown = f"{folder}{slash}{_colored(name, _BOLD, style)}"
+    return _link(shown, hit.path) if style.links else shown
+
+
+_BOLD, _GREEN, _CYAN = "1", "32", "36"  # SGR (ECMA-48); the terminal's own green and cyan, which suit its background
+
+
+def _colored(text: str, sgr: str, style: Style) -> str:
+    return f"\x1b[{sgr}m{text}\x1b[m" if style.colors else text
+
+
+def _link(text: str, path: str) -> str:
+    """OSC 8. The host is named, so that a terminal does not open its own machine's files for those of another."""
+    from urllib.parse import quote_from_bytes
+
+    uri = f"file://{quote_from_bytes(os.fsencode(os.uname().nodename))}{quote_from_bytes(os.fsencode(absolute(path)))}"
+    return f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
+
+
+def width(text: str) -> int:
+    """Columns that a terminal gives a printable text."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(0, wcswidth(text))
+
+
+def shortened(text: str, columns: int) -> str:
+    """The text, its middle cut out where it takes more columns; a third stays in front, where the folders are."""
+    if width(text) <= columns:
+        return text
+    clusters: Sequence[str] = text
+    if not text.isascii():
+        from wcwidth import iter_graphemes
+
+        clusters = list(iter_graphemes(text))
+    head = _first(clusters, (columns - 1) // 3)
+    tail = _first(clusters[::-1], columns - 1 - sum(map(width, head)))
+    return f"{''.join(head)}…{''.join(tail[::-1])}"
+
+
+def _first(clusters: Sequence[str], columns: int) -> Sequence[str]:
+    """As many as the columns hold."""
+    for count, cluster in enumerate(clusters):
+        columns -= width(cluster)
+        if columns < 0:
+            return clusters[:count]
+    return clusters
 
 
 def size(size_bytes: float) -> str:

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,11 @@ def test_paths_alone_are_what_a_pipe_gets(rclip_on_gallery: Command) -> None:
 
 
 def on_terminal(rclip: Command, *arguments: str) -> str:
-    """What the command writes to stdout when that is a terminal."""
+    """What the command writes to stdout when that is a terminal, but for colours."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
-    done = subprocess.run(command, cwd=rclip.cwd, env=rclip.env, stdout=slave, stderr=subprocess.PIPE, check=False)
+    env = rclip.env | {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}
+    done = subprocess.run(command, cwd=rclip.cwd, env=env, stdout=slave, stderr=subprocess.PIPE, check=False)
     os.close(slave)
     with open(master, "rb", buffering=0) as terminal:
         shown = b""
@@ -164,7 +166,7 @@ def on_terminal(rclip: Command, *arguments: str) -> str:
 def test_a_terminal_gets_scores_and_paths(rclip_on_gallery: Command) -> None:
     shown = on_terminal(rclip_on_gallery, "-n", "-t", "2", "a yellow circle").splitlines()
     score, path = shown[0].split("  ", 1)
-    assert path == "circles/yellow.jpg"
+    assert path.split() == ["circles/yellow.jpg", date.today().isoformat()]
     assert float(score) > float(shown[1].split("  ")[0])
     assert on_terminal(rclip_on_gallery, "-n", "-t", "1", "-f", "a yellow circle") == "circles/yellow.jpg\n"
 

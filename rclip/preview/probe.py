@@ -1,0 +1,251 @@
+"""Which pictures a terminal can show and how large its cells are: asked of itself, or of tmux where that is between."""
+
+import fcntl
+import os
+import re
+import select
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from rclip import terminal
+from rclip.errors import UsageError
+
+ANSWER_TIME_S = 0.15
+"""A terminal that has not answered by then is taken for one that knows no pictures."""
+
+_ST = b"\x1b\\"
+_KITTY_QUERY = b"\x1b_Gi=1,s=1,v=1,a=q,t=d,f=24;AAAA" + _ST  # could you show this pixel?
+_QUERY = (
+    b"\x1b[>0q"  # XTVERSION: who are you?
+    + b"\x1b[16t"  # XTWINOPS: how many pixels has a cell?
+    + b"\x1b[?1;1;0S"  # XTSMGRAPHICS: how many colours has a Sixel picture?
+    + b"\x1b[c"  # DA1, which all answer, and in order: nothing comes after it
+)  # fmt: skip
+_FENCE = re.compile(rb"\x1b\[\?([\d;]*)c")
+
+
+class Screen(NamedTuple):
+    """What there is to draw on."""
+
+    kind: str
+    """`kitty`, `iterm`, `sixel` or `blocks`."""
+    columns: int
+    lines: int
+    cell: tuple[int, int]
+    """Width and height in pixels."""
+    sixel_colors: int
+    has_true_color: bool
+    passthrough: bool
+    """Whether pictures go through tmux to the terminal behind it."""
+
+
+class Answer(NamedTuple):
+    """What a terminal, or tmux, says of itself."""
+
+    kitty: bool = False
+    sixel: bool = False
+    name: str = ""
+    """With its version."""
+    cell: tuple[int, int] | None = None
+    sixel_colors: int | None = None
+
+
+class Tmux(NamedTuple):
+    """What tmux knows of the terminal that it runs in."""
+
+    name: str = ""
+    """With its version, as that says itself."""
+    features: frozenset[str] = frozenset()
+    cell: tuple[int, int] | None = None
+    passthrough: bool = False
+    is_alone: bool = False
+    """Whether nothing stands beside our pane: what tmux cannot scroll in one go it draws anew, without our pictures."""
+
+
+def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Screen:
+    """`wished` is `auto`, or a kind, which is not doubted. Raises `UsageError` where there is nothing to draw on."""
+    if wished == "auto" and environ.get("TERM") == "dumb":
+        raise UsageError("--preview cannot draw on a terminal of which TERM says that it is dumb; leave it out")
+    answer = _answer(environ)
+    tmux = _ask_tmux(environ) if "TMUX" in environ and wished != "blocks" else Tmux()
+    kind, passthrough = choose(answer, tmux, environ) if wished == "auto" else (wished, False)
+    if wished in ("kitty", "iterm") or (wished == "sixel" and not answer.sixel):
+        passthrough = "TMUX" in environ
+    if passthrough and not tmux.passthrough:
+        raise UsageError(
+            f"--preview={wished}: tmux hands on no pictures; this allows it: tmux set -g allow-passthrough on"
+        )
+    columns, lines = terminal.size()
+    return Screen(
+        kind,
+        columns,
+        lines,
+        tmux.cell or answer.cell or _cell_by_window() or (8, 16),
+        max(2, min(answer.sixel_colors or 256, 256)),
+        has_true_color(answer, environ),
+        passthrough,
+    )
+
+
+def choose(answer: Answer, tmux: Tmux, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The best kind that can be had, and whether it goes through tmux to the terminal behind it."""
+    if tmux.passthrough and _takes_placeholders(tmux.name) and "RGB" in tmux.features:
+        return "kitty", True
+    if "TMUX" in environ:
+        if answer.sixel:  # tmux draws itself
+            return "sixel", False
+        if tmux.passthrough and tmux.is_alone and tmux.name.startswith(_ITERM_NAMES):
+            return "iterm", True
+        return ("sixel", True) if tmux.passthrough and tmux.is_alone and "sixel" in tmux.features else ("blocks", False)
+    if answer.kitty:
+        return "kitty", False
+    if answer.name.startswith(_ITERM_NAMES):
+        return "iterm", False
+    return ("sixel", False) if answer.sixel else ("blocks", False)
+
+
+_ITERM_NAMES = ("iTerm2", "WezTerm")
+
+
+def _takes_placeholders(name: str) -> bool:
+    version = tuple(map(int, re.findall(r"\d+", name)))
+    return name.startswith("ghostty") or (name.startswith("kitty") and version >= (0, 28))
+
+
+def has_true_color(answer: Answer, environ: Mapping[str, str]) -> bool:
+    """All that name themselves have it; of others not even those that `COLORTERM` forgot would mind 256 colours."""
+    return bool(answer.name) or environ.get("COLORTERM") in ("truecolor", "24bit")
+
+
+# --- asking the terminal ---------------------------------------------------------------------------------------------
+
+
+def _answer(environ: Mapping[str, str]) -> Answer:
+    """What cannot be asked is known by name, or not at all."""
+    query = _QUERY if "TMUX" in environ else _KITTY_QUERY + _QUERY  # tmux would take Kitty's for the title of its pane
+    answers = _ask(query) if _may_ask(environ) else None
+    return by_name(environ) if answers is None else understood(answers)
+
+
+def by_name(environ: Mapping[str, str]) -> Answer:
+    """For a terminal that cannot be asked."""
+    if "TMUX" in environ or "STY" in environ:
+        return Answer()
+    term, program = environ.get("TERM", ""), environ.get("TERM_PROGRAM", "")
+    if term in ("xterm-kitty", "xterm-ghostty"):
+        return Answer(kitty=True, name=term)
+    if program in ("iTerm.app", "WezTerm"):
+        return Answer(name="iTerm2")
+    return Answer(sixel=True, name=term) if term.startswith("foot") else Answer()
+
+
+def understood(answers: bytes) -> Answer:
+    """What a terminal's answers to the query mean; whatever else stands among them is passed over."""
+    attributes = _FENCE.search(answers)
+    name = re.search(rb"\x1bP>\|([^\x1b]*)", answers)
+    cell = re.search(rb"\x1b\[6;(\d{1,4});(\d{1,4})t", answers)
+    colors = re.search(rb"\x1b\[\?1;0;(\d{1,9})S", answers)
+    return Answer(
+        kitty=re.search(rb"\x1b_Gi=1;OK\x1b", answers) is not None,
+        sixel=attributes is not None and b"4" in attributes[1].split(b";")[1:],
+        name=name[1].decode(errors="replace") if name else "",
+        cell=(int(cell[2]), int(cell[1])) if cell and int(cell[1]) and int(cell[2]) else None,
+        sixel_colors=int(colors[1]) if colors else None,
+    )
+
+
+def _may_ask(environ: Mapping[str, str]) -> bool:
+    """Not in the background, where that would stop us, nor one that prints the question (or may, as a multiplexer)."""
+    if environ.get("TERM", "") in ("", "dumb", "linux") or environ.get("TERM_PROGRAM") == "Apple_Terminal":
+        return False
+    if "STY" in environ:
+        return False
+    try:
+        keyboard, display = sys.stdin.fileno(), sys.stdout.fileno()
+        return os.isatty(keyboard) and os.isatty(display) and os.tcgetpgrp(keyboard) == os.getpgrp()
+    except (OSError, AttributeError, ValueError):  # no stdin, or none that is the terminal we run in
+        return False
+
+
+def _ask(query: bytes) -> bytes | None:
+    """The answers. None if somebody is typing, whose keys would be taken for answers."""
+    keyboard = sys.stdin.fileno()
+    with _keys_unread(keyboard):
+        if select.select([keyboard], [], [], 0)[0]:
+            return None
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), query)
+        answers = b""
+        until = time.monotonic() + ANSWER_TIME_S
+        try:
+            while not _FENCE.search(answers) and (left := until - time.monotonic()) > 0:
+                if select.select([keyboard], [], [], left)[0]:
+                    answers += os.read(keyboard, 4096)
+        finally:
+            if not _FENCE.search(answers):
+                termios.tcflush(keyboard, termios.TCIFLUSH)
+        return answers
+
+
+@contextmanager
+def _keys_unread(keyboard: int) -> Iterator[None]:
+    """Has keys come at once, and not be shown; Ctrl-C works as ever."""
+    before = termios.tcgetattr(keyboard)
+    changed = termios.tcgetattr(keyboard)
+    changed[3] &= ~(termios.ICANON | termios.ECHO)
+    changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
+    try:
+        termios.tcsetattr(keyboard, termios.TCSANOW, changed)
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSANOW, before)
+
+
+def _cell_by_window() -> tuple[int, int] | None:
+    try:
+        window = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+    except OSError:
+        return None
+    lines, columns, width, height = struct.unpack("HHHH", window)
+    return (width // columns, height // lines) if columns and lines and width >= columns and height >= lines else None
+
+
+# --- asking tmux -----------------------------------------------------------------------------------------------------
+
+# Through tmux a terminal can be told things but not asked: tmux keeps the answers, and tells what they were.
+_TMUX_FACTS = (
+    "allow-passthrough",
+    "client_termtype",
+    "client_termfeatures",
+    "client_cell_width",
+    "client_cell_height",
+    "pane_width",
+    "window_width",
+)
+
+
+def _ask_tmux(environ: Mapping[str, str]) -> Tmux:
+    """Nothing is known of a tmux that does not tell."""
+    import subprocess
+
+    pane = environ.get("TMUX_PANE", "")
+    wanted = "\n".join(f"#{{{fact}}}" for fact in _TMUX_FACTS)
+    command = ["tmux", "display-message", "-p", *(["-t", pane] if pane else []), wanted]
+    try:
+        told = subprocess.run(command, capture_output=True, timeout=1, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return Tmux()
+    lines = told.decode(errors="replace").split("\n")
+    passthrough, name, features, width, height, pane_width, window_width = lines[: len(_TMUX_FACTS)]
+    return Tmux(
+        name,
+        frozenset(features.split(",")),
+        (int(width), int(height)) if width.isdecimal() and height.isdecimal() and int(width) and int(height) else None,
+        passthrough not in ("off", "0"),  # tmux older than 3.3 has no such option, and always hands on
+        pane_width == window_width,
+    )

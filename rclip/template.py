@@ -1,0 +1,78 @@
+"""`--format`: a template like `str.format`'s, that can name a result's facts and nothing else."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from string import Formatter
+from typing import NamedTuple
+
+FIELDS: dict[str, object] = {
+    "path": "cats/IMG_1.jpg",
+    "score": 0.314159,
+    "size": 3518862,
+    "modified": datetime(2019, 2, 3, 10, 20, 30).astimezone(),
+    "query": "a red kite",
+}
+"""The fields there are, each with a value to try a template on."""
+
+_ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
+
+
+class _Part(NamedTuple):
+    """Some text, and the field behind it, if any."""
+
+    literal: str
+    field: str | None
+    spec: str
+
+
+class Template:
+    """`{score:.3f}\\t{path}`, checked. A newline ends each result, unless the template itself ends in one or in NUL."""
+
+    def __init__(self, text: str):
+        """Raises `ValueError` that says what the template cannot have."""
+        unescaped = _unescaped(text)
+        try:
+            parsed = list(Formatter().parse(unescaped))
+        except ValueError as error:
+            raise ValueError(f"{str(error).lower()}; {{{{ and }}}} stand for braces") from None
+        self._parts = [_part(*parts) for parts in parsed]
+        if not any(part.field for part in self._parts):
+            raise ValueError(f"takes a template with fields such as {{path}}, not {text!r}; {_KNOWN}")
+        self(FIELDS)
+
+    def __call__(self, values: Mapping[str, object]) -> str:
+        """The text for one result, of which `values` has every field."""
+        text = "".join(part.literal + _formatted(part, values) for part in self._parts)
+        return text if text.endswith(("\n", "\0")) and not self._parts[-1].field else text + "\n"
+
+
+_KNOWN = "there are " + ", ".join(FIELDS)
+
+
+def _unescaped(text: str) -> str:
+    """With `\\t`, `\\n`, `\\0` and `\\\\`, which a shell leaves alone, turned into what they stand for."""
+    return re.sub(r"\\(.?)", _meant, text, flags=re.DOTALL)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    if escape[1] not in _ESCAPES:
+        raise ValueError(f"knows no {escape[0]}; there are \\t, \\n, \\0 and \\\\")
+    return _ESCAPES[escape[1]]
+
+
+def _part(literal: str, field: str | None, spec: str | None, conversion: str | None) -> _Part:
+    if field is not None and field not in FIELDS:
+        raise ValueError(f"has no field {{{field}}}; {_KNOWN}")
+    if conversion or "{" in (spec or ""):
+        raise ValueError(f"takes nothing but a format behind {{{field}:, such as {{score:.3f}}")
+    return _Part(literal, field, spec or "")
+
+
+def _formatted(part: _Part, values: Mapping[str, object]) -> str:
+    if part.field is None:
+        return ""
+    try:
+        return format(values[part.field], part.spec)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(f"cannot have {{{part.field}:{part.spec}}}: {str(error).lower() or 'too long'}") from None
