@@ -67,7 +67,7 @@ class Shown(NamedTuple):
 
 
 # The one whose end takes the terminal down must outlive the command, so that one can look at what that left.
-_LEADER = 'trap "" INT; "$@"; echo "exit $?" >&2; exec sleep 60'
+_LEADER = 'trap : INT; "$@"; echo "exit $?" >&2; exec sleep 60'
 IN_BACKGROUND = 'set -m; "$@" & wait $!; echo "exit $?" >&2; exec sleep 60'
 
 

@@ -563,3 +563,72 @@ def test_a_large_jpeg_is_judged_by_its_scaled_decoding() -> None:
     data = pictures.saved(Image.new("RGB", (4000, 3000), "teal"), "JPEG")
     decode(data, resolution=56, max_pixels=500 * 375)
     assert unreadable(data, resolution=56, max_pixels=500 * 375 - 1).startswith("500×375 is more than")
+
+
+# --- thumbnails ------------------------------------------------------------------------------------------------------
+
+
+def thumbnail(data: bytes, box: tuple[int, int], suffix: str = "jpg", max_pixels: int = NO_LIMIT) -> np.ndarray:
+    got = image.thumbnail(io.BytesIO(data), suffix, box, max_pixels)
+    assert got.dtype == np.uint8
+    return got
+
+
+def resized(upright: Image.Image, width: int, height: int) -> np.ndarray:
+    return np.asarray(upright.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("suffix", ["jpg", "heic", "dng", "png"])
+def test_a_thumbnail_is_the_whole_upright_picture(suffix: str, orientation: int) -> None:
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    if suffix == "dng":
+        data = pictures.dng(stored, orientation, pictures.saved(stored, "JPEG", quality=95))
+    else:
+        name = {"jpg": "JPEG", "heic": "HEIF", "png": "PNG"}[suffix]
+        data = pictures.saved(stored, name, exif=pictures.exif(orientation))
+    got = thumbnail(data, (100, 90), suffix)
+    assert got.shape == (75, 100, 3)
+    assert difference(got, resized(pictures.drawn(), 100, 75)) <= LOSSY
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "expected"),
+    [
+        ((320, 240), (160, 120), (160, 120)),
+        ((320, 240), (1000, 120), (160, 120)),
+        ((320, 240), (80, 1000), (80, 60)),
+        ((20, 10), (200, 200), (200, 100)),
+        ((1, 4000), (200, 200), (1, 200)),
+        ((4000, 1), (200, 200), (200, 1)),
+    ],
+)
+def test_a_thumbnail_fills_its_box_one_way(
+    size: tuple[int, int], box: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert thumbnail(pictures.saved(Image.new("RGB", size), "PNG"), box, "png").shape[1::-1] == expected
+
+
+def test_a_thumbnail_of_half_blocks_has_a_pixel_for_each() -> None:
+    data = pictures.saved(pictures.drawn(), "PNG")
+    got = image.thumbnail(io.BytesIO(data), "png", (160, 120), NO_LIMIT, step=(10, 20))
+    assert got.shape == (6, 16, 3)
+    assert difference(got, resized(pictures.drawn(), 16, 6)) <= 2
+
+
+def test_a_thumbnail_of_a_large_jpeg_is_decoded_small() -> None:
+    data = pictures.saved(pictures.drawn(4000, 3000), "JPEG", quality=95)
+    got = thumbnail(data, (200, 150), max_pixels=500 * 375)
+    assert difference(got, resized(pictures.drawn(4000, 3000), 200, 150)) <= 1
+    with pytest.raises(image.Unreadable, match="500×375 is more than"):
+        thumbnail(data, (200, 150), max_pixels=500 * 375 - 1)
+
+
+def test_a_thumbnail_shows_what_shines_through_as_white() -> None:
+    hidden = Image.new("RGBA", (40, 30), (200, 30, 40, 0))
+    assert (thumbnail(pictures.saved(hidden, "PNG"), (20, 20), "png") == 255).all()
+
+
+def test_what_is_no_picture_has_no_thumbnail() -> None:
+    with pytest.raises(image.Unreadable, match="not a picture in a format known here"):
+        thumbnail(b"no picture", (20, 20))

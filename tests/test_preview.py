@@ -176,6 +176,27 @@ def test_what_was_typed_ahead_is_left_for_the_shell(rclip_on_pictures: Command) 
     assert len(Display(named.out).pictures) == len(NAMES)
 
 
+def test_answers_that_come_late_are_thrown_away_unseen(rclip_on_pictures: Command) -> None:
+    """What is drawn is more than waits unread on its way: the answers are there before the last picture is."""
+    late = b"".join(KITTY.values())
+    shown = previewed(rclip_on_pictures, "--preview=kitty", answers={b"\x1b7": late})
+    assert len(shown.out) > 70_000
+    assert len(Display(shown.out).pictures) == len(NAMES)
+    assert b"^[" not in shown.out  # as a terminal echoes ESC
+
+
+def test_stopped_while_it_waits_for_an_answer(rclip_on_pictures: Command) -> None:
+    shown = on_terminal(rclip_on_pictures, "-n", "-p", "a red circle", answers={ATTRIBUTES_QUERY: b"\x03"})
+    assert (shown.code, shown.err, shown.left, shown.modes_kept) == (130, "", b"", True)
+
+
+def test_stopped_while_it_draws(rclip_on_pictures: Command) -> None:
+    """The next prompt stands below, and is text."""
+    shown = on_terminal(rclip_on_pictures, "-n", "--preview=kitty", "a red circle", answers={b"\x1b7": b"\x03"})
+    assert (shown.code, shown.err, shown.modes_kept) == (130, "", True)
+    assert shown.out.endswith(b"\x1b\\\x1b[m\x1b[10B\r")
+
+
 def test_in_the_background_it_does_not_ask_and_is_not_stopped(rclip_on_pictures: Command) -> None:
     shown = on_terminal(rclip_on_pictures, "-n", "-p", "a red circle", answers=KITTY, leader=IN_BACKGROUND)
     assert shown.code == 0

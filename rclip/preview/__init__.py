@@ -45,15 +45,14 @@ def write(hits: "Sequence[Hit]", kind: str, height: int, style: Style, max_megap
     """
     if not hits:
         return
-    screen = probe.screen(kind)
-    layout = _Layout(screen, height)
     max_pixels = round(max_megapixels * 1e6) if max_megapixels else decoding.default_max_pixels()
-    for start in range(0, len(hits), layout.in_a_row):
-        row = hits[start : start + layout.in_a_row]
-        _write_pictures(row, screen, layout, max_pixels)
-        _write_captions(row, layout, style)
-        if start + layout.in_a_row < len(hits):
-            _write(b"\n")
+    with probe.screen(kind) as screen:
+        layout = _Layout(screen, height)
+        for start in range(0, len(hits), layout.in_a_row):
+            _write(b"\n" if start else b"")
+            row = hits[start : start + layout.in_a_row]
+            _write_pictures(row, screen, layout, max_pixels)
+            _write_captions(row, layout, style)
 
 
 def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, max_pixels: int) -> None:

@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from rclip import terminal
@@ -67,11 +67,28 @@ class Tmux(NamedTuple):
     """Whether nothing stands beside our pane: what tmux cannot scroll in one go it draws anew, without our pictures."""
 
 
-def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Screen:
-    """`wished` is `auto`, or a kind, which is not doubted. Raises `UsageError` where there is nothing to draw on."""
+@contextmanager
+def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Iterator[Screen]:
+    """`wished` is `auto`, or a kind, which is not doubted. Raises `UsageError` where there is nothing to draw on.
+
+    Answers that come too late are not shown, and those that come before it is left are thrown away.
+    """
     if wished == "auto" and environ.get("TERM") == "dumb":
         raise UsageError("--preview cannot draw on a terminal of which TERM says that it is dumb; leave it out")
-    answer = _answer(environ)
+    if not _may_ask(environ):
+        yield _screen(wished, by_name(environ), environ)
+        return
+    with ExitStack() as quiet:
+        quiet.enter_context(_keys_unread())
+        answers = _ask(_QUERY if "TMUX" in environ else _KITTY_QUERY + _QUERY)  # tmux would take Kitty's for a title
+        if answers is None or _FENCE.search(answers):
+            quiet.close()
+        else:
+            quiet.callback(termios.tcflush, sys.stdin.fileno(), termios.TCIFLUSH)
+        yield _screen(wished, by_name(environ) if answers is None else understood(answers), environ)
+
+
+def _screen(wished: str, answer: Answer, environ: Mapping[str, str]) -> Screen:
     tmux = _ask_tmux(environ) if "TMUX" in environ and wished != "blocks" else Tmux()
     kind, passthrough = choose(answer, tmux, environ) if wished == "auto" else (wished, False)
     if wished in ("kitty", "iterm") or (wished == "sixel" and not answer.sixel):
@@ -125,13 +142,6 @@ def has_true_color(answer: Answer, environ: Mapping[str, str]) -> bool:
 # --- asking the terminal ---------------------------------------------------------------------------------------------
 
 
-def _answer(environ: Mapping[str, str]) -> Answer:
-    """What cannot be asked is known by name, or not at all."""
-    query = _QUERY if "TMUX" in environ else _KITTY_QUERY + _QUERY  # tmux would take Kitty's for the title of its pane
-    answers = _ask(query) if _may_ask(environ) else None
-    return by_name(environ) if answers is None else understood(answers)
-
-
 def by_name(environ: Mapping[str, str]) -> Answer:
     """For a terminal that cannot be asked."""
     if "TMUX" in environ or "STY" in environ:
@@ -175,26 +185,22 @@ def _may_ask(environ: Mapping[str, str]) -> bool:
 def _ask(query: bytes) -> bytes | None:
     """The answers. None if somebody is typing, whose keys would be taken for answers."""
     keyboard = sys.stdin.fileno()
-    with _keys_unread(keyboard):
-        if select.select([keyboard], [], [], 0)[0]:
-            return None
-        sys.stdout.flush()
-        os.write(sys.stdout.fileno(), query)
-        answers = b""
-        until = time.monotonic() + ANSWER_TIME_S
-        try:
-            while not _FENCE.search(answers) and (left := until - time.monotonic()) > 0:
-                if select.select([keyboard], [], [], left)[0]:
-                    answers += os.read(keyboard, 4096)
-        finally:
-            if not _FENCE.search(answers):
-                termios.tcflush(keyboard, termios.TCIFLUSH)
-        return answers
+    if select.select([keyboard], [], [], 0)[0]:
+        return None
+    sys.stdout.flush()
+    os.write(sys.stdout.fileno(), query)
+    answers = b""
+    until = time.monotonic() + ANSWER_TIME_S
+    while not _FENCE.search(answers) and (left := until - time.monotonic()) > 0:
+        if select.select([keyboard], [], [], left)[0]:
+            answers += os.read(keyboard, 4096)
+    return answers
 
 
 @contextmanager
-def _keys_unread(keyboard: int) -> Iterator[None]:
+def _keys_unread() -> Iterator[None]:
     """Has keys come at once, and not be shown; Ctrl-C works as ever."""
+    keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
     changed = termios.tcgetattr(keyboard)
     changed[3] &= ~(termios.ICANON | termios.ECHO)

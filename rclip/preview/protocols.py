@@ -95,14 +95,13 @@ def sixel(pixels: np.ndarray, colors: int) -> bytes:
 
 def _sixels(band: np.ndarray) -> bytes:
     """One colour over the other: a character for each column, in which of the (up to) six rows it has the colour."""
+    width = band.shape[1]
+    sixels = np.full((256, width), ord("?"), np.uint8)
+    for number, row in enumerate(band):
+        sixels[row, np.arange(width)] += 1 << number
     used = np.unique(band)
-    bits = np.left_shift(1, np.arange(len(band)))
-    columns = np.tensordot(band[np.newaxis] == used[:, np.newaxis, np.newaxis], bits, axes=(1, 0)) + ord("?")
-    rows = columns.astype(np.uint8)
-    return b"$".join(
-        b"#%d%s" % (color, _RUN.sub(_shorter, row.tobytes().rstrip(b"?")))
-        for color, row in zip(used, rows, strict=True)
-    )
+    lines = (_RUN.sub(_shorter, sixels[color].tobytes().rstrip(b"?")) for color in used)
+    return b"$".join(b"#%d%s" % (color, line) for color, line in zip(used, lines, strict=True))
 
 
 _RUN = re.compile(rb"(.)\1{3,}")
