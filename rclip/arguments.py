@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         type=_template,
         metavar="TEMPLATE",
-        help="such as '{score:.3f}\\t{path}'; also size, modified, query",
+        help="'{score:.3f}\\t{path}'; also size, modified, query",
     )
     form.add_argument(
         "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"

@@ -245,6 +245,21 @@ def test_formatted_results(rclip: Command, photos: Path, draw: Draw) -> None:
     assert shown == rb"r\xff\x1b.jpg" + b"\r\n"
 
 
+def test_the_forms_for_people_tell_which_query_was_answered(rclip: Command, draw: Draw, tmp_path: Path) -> None:
+    draw("red.jpg")
+    rclip("--index")
+    (tmp_path / "asked").write_text("a red circle\na blue star\n")
+    asked = ("-n", "--queries", str(tmp_path / "asked"))
+    assert rclip(*asked, "--format", "{query}: {path}").lines == ["a red circle: red.jpg", "a blue star: red.jpg"]
+    assert rclip("-n", "--format", "{query}: {path}", "red", "+", "circle").lines == ["red + circle: red.jpg"]
+    assert Display(on_terminal(rclip, *asked).out).lines[::2] == ["a red circle", "a blue star"]
+    preview = Display(on_terminal(rclip, *asked, "--preview=kitty", "--preview-height", "3").out)
+    assert [(picture.line, preview.lines[picture.line - 1]) for picture in preview.pictures] == [
+        (1, "a red circle"),
+        (7, "a blue star"),
+    ]
+
+
 # --- --open ----------------------------------------------------------------------------------------------------------
 
 
@@ -310,11 +325,14 @@ def test_nothing_found_opens_nothing(rclip: Command, tmp_path: Path) -> None:
 )
 def test_preview_does_not_take_the_query_for_its_kind(words: list[str], kind: str | None) -> None:
     options = parse(words)
-    assert (options.preview, options.query, options.directories) == (kind, "a cat", ())
+    assert options.query is not None
+    assert (options.preview, options.query.written, options.directories) == (kind, "a cat", ())
 
 
 def test_behind_two_dashes_nothing_is_an_option() -> None:
-    assert parse(["--", "--preview=x"]).query == "--preview=x"
+    options = parse(["--", "--preview=x"])
+    assert options.query is not None
+    assert (options.query.written, options.preview) == ("--preview=x", None)
 
 
 @pytest.mark.parametrize(
