@@ -135,7 +135,7 @@ def _takes_placeholders(name: str) -> bool:
 
 
 def has_true_color(answer: Answer, environ: Mapping[str, str]) -> bool:
-    """All that name themselves have it; of others not even those that `COLORTERM` forgot would mind 256 colours."""
+    """All that can tell their names have it. Others are believed when they say so; 256 colours never look broken."""
     return bool(answer.name) or environ.get("COLORTERM") in ("truecolor", "24bit")
 
 
