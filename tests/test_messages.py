@@ -20,7 +20,15 @@ from tests.test_structure import modules
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 KINDS = {
-    "2": {"UsageError", "ModelError", "StoreError", "DamagedIndex", "argparse.ArgumentTypeError", "parser.error"},
+    "2": {
+        "RclipError",
+        "UsageError",
+        "ModelError",
+        "StoreError",
+        "DamagedIndex",
+        "argparse.ArgumentTypeError",
+        "parser.error",
+    },
     "–": {"_tell", "notify", "self._notify"},
     "file": {"Unreadable", "NotNow", "Failure", "Failed"},
 }

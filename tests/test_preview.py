@@ -187,13 +187,13 @@ def test_answers_that_come_late_are_thrown_away_unseen(rclip_on_pictures: Comman
 
 def test_stopped_while_it_waits_for_an_answer(rclip_on_pictures: Command) -> None:
     shown = on_terminal(rclip_on_pictures, "-n", "-p", "a red circle", answers={ATTRIBUTES_QUERY: b"\x03"})
-    assert (shown.code, shown.err, shown.left, shown.modes_kept) == (130, "", b"", True)
+    assert (shown.code, shown.err, shown.left, shown.modes_kept) == (130, "rclip: stopped", b"", True)
 
 
 def test_stopped_while_it_draws(rclip_on_pictures: Command) -> None:
     """The next prompt stands below, and is text."""
     shown = on_terminal(rclip_on_pictures, "-n", "--preview=kitty", "a red circle", answers={b"\x1b7": b"\x03"})
-    assert (shown.code, shown.err, shown.modes_kept) == (130, "", True)
+    assert (shown.code, shown.err, shown.modes_kept) == (130, "rclip: stopped", True)
     assert shown.out.endswith(b"\x1b\\\x1b[m\x1b[10B\r")
 
 
