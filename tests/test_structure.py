@@ -167,14 +167,17 @@ def test_nothing_runs_code_that_it_has_read(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_sql_has_parameters(module: str) -> None:
-    """But for PRAGMA, which takes none; what is put into those are numbers of ours."""
+    """But for PRAGMA, which takes none, and the names of our own schema's tables and columns, which may not be one.
+
+    What is put into those is ours.
+    """
     for node in ast.walk(modules()[module]):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         if node.func.attr not in ("execute", "executemany", "executescript", "_value") or not node.args:
             continue
         sql = node.args[0]
-        assert not isinstance(sql, ast.BinOp), ast.unparse(node)
+        assert not isinstance(sql, ast.BinOp) or ast.unparse(sql) == "sql + 'LIMIT 0'", ast.unparse(node)
         if isinstance(sql, ast.JoinedStr):
             assert ast.unparse(sql.values[0]).startswith("'PRAGMA "), ast.unparse(node)
         assert not (isinstance(sql, ast.Call) and ast.unparse(sql.func).endswith("format")), ast.unparse(node)
