@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 def write_table(hits: "Iterable[Hit]", query: str | None = None) -> None:
-    """Score and path, for a terminal; the query above them where there are several."""
+    """Score and path, for a terminal; the time in place of the score where there was nothing to be like.
+
+    The query stands above them where there are several.
+    """
     if query is not None:
         _write([f"{printable(query)}\n".encode()])
-    _write(f"{hit.score:6.3f}  {printable(hit.path)}\n".encode() for hit in hits)
+    _write(f"{_rank(hit)}  {printable(hit.path)}\n".encode() for hit in hits)
+
+
+def _rank(hit: "Hit") -> str:
+    return f"{hit.captured:%Y-%m-%d %H:%M}" if hit.score is None else f"{hit.score:6.3f}"
 
 
 def write_paths(hits: "Iterable[Hit]", query: str | None = None) -> None:
@@ -41,9 +48,10 @@ def _marked(path: str, query: str | None) -> str:
 
 
 def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
-    """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8.
+    """One object a line: path (absolute), score, size, modified, captured, and what else is known of the photo.
 
-    Where there are several queries it begins with the query.
+    `path_b64` stands for a name that is no UTF-8. Where there are several queries it begins with the query; without one
+    there is no score.
     """
     import json
 
@@ -69,7 +77,25 @@ def _as_json(hit: "Hit") -> dict[str, object]:
     except UnicodeEncodeError:
         named = {"path_b64": b64encode(os.fsencode(path)).decode()}
     modified = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
-    return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": modified.isoformat()}
+    scored = {} if hit.score is None else {"score": round(hit.score, 6)}
+    return named | scored | {"size": hit.size_bytes, "modified": modified.isoformat()} | _facts_as_json(hit)
+
+
+def _facts_as_json(hit: "Hit") -> dict[str, object]:
+    """Only what is known; `captured` has an offset when that is known, too."""
+    facts = hit.facts
+    known = {
+        "captured": hit.captured.isoformat(),
+        "captured_from": "file" if facts.captured_s is None else "metadata",
+        "latitude": facts.latitude,
+        "longitude": facts.longitude,
+        "camera": facts.camera or None,
+        "width": facts.width,
+        "height": facts.height,
+        "keywords": list(facts.keywords) or None,
+        "rating": facts.rating,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _absolute(path: str) -> str:
