@@ -172,7 +172,15 @@ class Ours(Tool):
 
         return Library(library, model=self.model, data_dir=data_dir)
 
-    def fill(self, data_dir: Path, library: Path, known: Iterable[Known]) -> None:
+    def fill(
+        self,
+        data_dir: Path,
+        library: Path,
+        known: Iterable[Known],
+        facts: Callable[[int], Any] | None = None,
+    ) -> None:
+        """`facts` gives those of the photo of that number."""
+        from rclip.facts import NONE
         from rclip.store import Stamp
 
         with self.open(data_dir, library) as opened:
@@ -181,7 +189,8 @@ class Ours(Tool):
             with store.transaction():
                 for number, row, vector in with_vectors(known, dimensions):
                     stamp = Stamp(row.size_bytes, row.mtime_ns, row.device, row.inode)
-                    store.add(os.fsencode(row.path), stamp, row.digest or number.to_bytes(16), vector)
+                    digest = row.digest or number.to_bytes(16)
+                    store.add(os.fsencode(row.path), stamp, digest, vector, facts(number) if facts else NONE)
 
     def count(self, data_dir: Path, library: Path) -> int:
         with self.open(data_dir, library) as opened:

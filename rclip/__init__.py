@@ -7,12 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rclip.errors import ModelError, RclipError, StoreError, UsageError
+    from rclip.facts import Facts
+    from rclip.filters import Filters, Near
     from rclip.library import Hit, Library
 
 __version__ = "0.1.0"
-__all__ = ["Hit", "Library", "ModelError", "RclipError", "StoreError", "UsageError", "__version__"]
+__all__ = [
+    "Facts",
+    "Filters",
+    "Hit",
+    "Library",
+    "ModelError",
+    "Near",
+    "RclipError",
+    "StoreError",
+    "UsageError",
+    "__version__",
+]
 
-_HOMES = {"Hit": "rclip.library", "Library": "rclip.library"}
+_HOMES = {
+    "Facts": "rclip.facts",
+    "Filters": "rclip.filters",
+    "Hit": "rclip.library",
+    "Library": "rclip.library",
+    "Near": "rclip.filters",
+}
 
 
 def __getattr__(name: str) -> Any:

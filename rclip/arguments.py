@@ -3,7 +3,7 @@
 import argparse
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rclip import __version__
 from rclip import query as queries
@@ -11,7 +11,9 @@ from rclip.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
+    from rclip.filters import Filters, Near
     from rclip.query import Query
     from rclip.template import Template
 
@@ -22,6 +24,7 @@ examples:
   rclip -n "a cat"                         search only, without looking for new photos
   rclip ./cat.jpg                          photos like this one
   rclip horse + 0.5:stripes - people       a bit of this, and none of that
+  rclip --after 2023-06 "a lake"           taken since June 2023
   rclip -0 "a cat" | xargs -0r feh         look at them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
@@ -36,11 +39,13 @@ class Options:
     """What the command line asks for."""
 
     query: "Query | None"
-    """None for `--index`, `--stats`, `--check`, `--rebuild` and `--prune`, and where `queries` names a file."""
+    """None for `--index`, `--stats`, `--check`, `--rebuild`, `--prune`, a file of `queries`, and filters alone."""
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
     top: int
+    filters: "Filters | None"
+    """None when none is given."""
     no_indexing: bool
     filepath_only: bool
     null: bool
@@ -79,16 +84,24 @@ def parse(arguments: "Sequence[str]") -> Options:
     """Raises `UsageError`."""
     parser = _parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
-    preview, left = _preview(arguments[:end])
+    preview, left = _preview(_with_negative_values(arguments[:end]))
     values = vars(parser.parse_intermixed_args(left))
     values["preview"] = preview if values["preview"] else None
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
-    if values["index"] or values["stats"] or values["check"] or values["rebuild"] or values["prune"] is not None:
+    values["filters"] = _filters(values)
+    is_upkeep = any(values[name] for name in ("index", "stats", "check", "rebuild")) or values["prune"] is not None
+    if values["filters"] and is_upkeep:
+        raise UsageError(
+            "filters go with a search: leave them out with --index, --stats, --check, --rebuild and --prune"
+        )
+    if is_upkeep:
         query, directories = None, words
     elif values["queries"]:
         if added or subtracted:
             raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
+        query, directories = None, words
+    elif values["filters"] and not (added or subtracted) and all(map(_is_plainly_a_folder, words)):
         query, directories = None, words
     elif words or added or subtracted:
         asked, directories = queries.split(words)
@@ -128,6 +141,41 @@ def _preview(arguments: "Sequence[str]") -> tuple[str, list[str]]:
     return kinds[-1] if kinds else "auto", left
 
 
+def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
+    """`--near -33.9,151.2` as `--near=-33.9,151.2`, or it would be taken for an option's name."""
+    joined: list[str] = []
+    for argument in arguments:
+        if (
+            joined
+            and joined[-1] in ("--near", "--min-score")
+            and argument[:1] == "-"
+            and argument[1:2] in set("0123456789.")
+        ):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _is_plainly_a_folder(word: str) -> bool:
+    """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
+    is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
+    return is_path and os.path.isdir(os.path.expanduser(word))
+
+
+_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score"}
+
+
+def _filters(values: dict[str, Any]) -> "Filters | None":
+    """Takes them out of the parsed values."""
+    given = {name: value for name in _FILTERS if (value := values.pop(name)) is not None}
+    if not given:
+        return None
+    from rclip.filters import Filters
+
+    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
@@ -149,16 +197,39 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--queries", metavar="FILE", help="a query a line, - for the standard input; takes no QUERY")
     search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
+    filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
+    filters.add_argument(
+        "--after", type=_time, metavar="TIME", help="taken then or later: 2023, 2023-07, 2023-07-14T18:30"
+    )
+    filters.add_argument("--before", type=_time, metavar="TIME", help="taken earlier than that")
+    filters.add_argument(
+        "--near", type=_near, metavar="LAT,LON[,KM]", help="taken so near (10 km) to a place, in degrees"
+    )
+    filters.add_argument(
+        "--camera", type=_words, metavar="TEXT", help="words that the camera's maker and model contain"
+    )
+    filters.add_argument(
+        "--path",
+        action="append",
+        dest="paths",
+        type=_glob,
+        metavar="GLOB",
+        help="as in .gitignore: '2019/**', 'IMG_*'; repeatable",
+    )
+    filters.add_argument("--type", dest="types", type=_types, metavar="TYPES", help="endings, or raw: jpg,raw")
+    filters.add_argument("--min-score", type=_score, metavar="S", help="score at least so high, from -1 to 1")
     shown = parser.add_argument_group("output")
     form = shown.add_mutually_exclusive_group()
     form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
     form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
-    form.add_argument("--json", action="store_true", help="one JSON object a line: path, score, size, modified")
+    form.add_argument(
+        "--json", action="store_true", help="one JSON object a line: path, score, size, times, camera ..."
+    )
     form.add_argument(
         "--format",
         type=_template,
         metavar="TEMPLATE",
-        help="'{score:.3f}\\t{path}'; also size, modified, query",
+        help="'{score:.3f}\\t{path}'; also size, captured, modified, query",
     )
     form.add_argument(
         "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"
@@ -254,6 +325,55 @@ def _positive(text: str) -> float:
         number = 0.0
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"takes a number above 0, not {text!r}")
+    return number
+
+
+def _time(text: str) -> "datetime":
+    from rclip.filters import TAKES_TIME, parse_time
+
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{TAKES_TIME}, not {text!r}") from None
+
+
+def _near(text: str) -> "Near":
+    from rclip.filters import TAKES_PLACE, parse_near
+
+    try:
+        return parse_near(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{TAKES_PLACE}, not {text!r}") from None
+
+
+def _types(text: str) -> frozenset[str]:
+    from rclip.filters import TAKES_TYPES, parse_types
+
+    try:
+        return parse_types(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{TAKES_TYPES}, not {text!r}") from None
+
+
+def _glob(text: str) -> str:
+    if not text.strip("/"):
+        raise argparse.ArgumentTypeError(f"takes a pattern like '2019/**' or 'IMG_*', not {text!r}")
+    return text
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"takes words of a camera's name, not {text!r}")
+    return text
+
+
+def _score(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 2.0
+    if not -1 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"takes a number from -1 to 1, not {text!r}")
     return number
 
 

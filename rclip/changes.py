@@ -30,6 +30,8 @@ class Summary:
     copied: int = 0
     returned: int = 0
     gone: int = 0
+    described: int = 0
+    """Photos indexed by an older rclip that were looked through for what they say of themselves."""
     failures: list[Failure] = field(default_factory=list)
     """Files that could not be read, those found unreadable by earlier runs not among them."""
     postponed: list[Failure] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Summary:
 
     @property
     def has_changes(self) -> bool:
-        counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.gone)
+        counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.gone, self.described)
         return any(counts) or bool(self.failures or self.postponed)
 
 

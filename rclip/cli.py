@@ -120,7 +120,7 @@ def _run(options: "Options") -> int:
             _tell(f"index made anew, with {rebuilt.kept:,} files known; what it was is kept as {rebuilt.aside}")
         if not options.no_indexing:
             _update(library)
-        if options.query is None and options.queries is None:
+        if options.index or options.rebuild:
             library.prepare_search()
             return ExitCode.FOUND
         return _answer(library, options)
@@ -128,9 +128,11 @@ def _run(options: "Options") -> int:
 
 def _answer(library: "Library", options: "Options") -> int:
     """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
+    if options.query is None and options.queries is None:
+        return _show_newest(library, options)
     statuses = set()
     asked: list[Query] = []
-    for found in library.search_all(_noting(_blocks(options), asked), options.top):
+    for found in library.search_all(_noting(_blocks(options), asked), options.top, options.filters):
         query = asked.pop(0)
         if isinstance(found, RclipError):
             _tell(str(found))
@@ -139,8 +141,23 @@ def _answer(library: "Library", options: "Options") -> int:
             _print_hits(found, options, query.written if options.queries else None)
             statuses.add(ExitCode.FOUND if found else ExitCode.NOTHING_FOUND)
     if statuses == {ExitCode.NOTHING_FOUND}:
-        _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
+        _say_why_nothing_was_found(library, options)
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
+
+
+def _show_newest(library: "Library", options: "Options") -> int:
+    hits = library.search(None, options.top, options.filters)
+    _print_hits(hits, options, None)
+    if not hits:
+        _say_why_nothing_was_found(library, options)
+    return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
+
+
+def _say_why_nothing_was_found(library: "Library", options: "Options") -> None:
+    if options.filters and library.has_photos():
+        _tell("no photo here passes the filters")
+    else:
+        _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
 
 
 def _blocks(options: "Options") -> "Iterator[list[Query]]":
@@ -307,6 +324,7 @@ def _closing_line(summary: "Summary") -> str:
         "copied": summary.copied,
         "back": summary.returned,
         "gone": summary.gone,
+        "looked through for dates and places": summary.described,
         "unreadable (rclip --stats lists them)": len(summary.failures),
         "left for the next run": len(summary.postponed),
     }

@@ -32,12 +32,9 @@ def main(descriptor: str, resolution: str, max_pixels: str, time_limit_s: str) -
         if not descriptors:
             return
         with open(descriptors[0], "rb") as file, _time_limit(float(time_limit_s)):
-            answer = _decode(connection, file, suffix.decode(), int(resolution), int(max_pixels))
-        if isinstance(answer, dict):
-            _say(connection, answer)
-        else:
-            _say(connection, {})
-            connection.sendall(answer)
+            answer, pixels = _answer(connection, file, suffix.decode(), int(resolution), int(max_pixels))
+        _say(connection, answer)
+        connection.sendall(pixels)
 
 
 def _limit_memory(size_bytes: int) -> None:
@@ -62,9 +59,11 @@ def _time_limit(seconds: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _decode(
+def _answer(
     connection: socket.socket, file: BinaryIO, suffix: str, resolution: int, max_pixels: int
-) -> bytes | dict[str, object]:
+) -> tuple[dict[str, object], bytes]:
+    """The answer's line, and the pixels behind it."""
+
     def wait_for_turn() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         _say(connection, {"wants": "turn"})
@@ -72,13 +71,16 @@ def _decode(
         signal.setitimer(signal.ITIMER_REAL, _WAITS_AT_MOST_S)
 
     try:
-        return image.square(_in_memory(file), suffix, resolution, max_pixels, wait_for_turn).tobytes()
+        if not resolution:
+            return {"facts": image.describe(_in_memory(file), suffix, max_pixels, wait_for_turn)}, b""
+        picture = image.look(_in_memory(file), suffix, resolution, max_pixels, wait_for_turn)
+        return {"facts": picture.facts}, picture.square.tobytes()
     except image.NeedsExtra as error:
-        return {"reason": str(error), "is_lasting": True, "extra": error.extra.name}
+        return {"reason": str(error), "is_lasting": True, "extra": error.extra.name}, b""
     except image.Unreadable as error:
-        return {"reason": str(error), "is_lasting": not isinstance(error, image.NotNow), "extra": None}
+        return {"reason": str(error), "is_lasting": not isinstance(error, image.NotNow), "extra": None}, b""
     except OSError as error:
-        return {"reason": plain_reason(error), "is_lasting": False, "extra": None}
+        return {"reason": plain_reason(error), "is_lasting": False, "extra": None}, b""
 
 
 def _in_memory(file: BinaryIO) -> BinaryIO:

@@ -5,8 +5,8 @@ A process can: the kernel ends one that computes for too long or wants too much 
 other, and the next file gets a new process. `decoder` is what runs in them.
 
 A conversation goes over a pair of sockets. We send a file's suffix and, beside it, its descriptor. The process answers
-with a line of JSON: `{"reason": …}`, or `{}` and behind it the pixels. Before that it may once say `{"wants": "turn"}`
-and wait for a byte, because large pictures are decoded one at a time.
+with a line of JSON: `{"reason": …}`, or `{"facts": […]}` and behind it the pixels. Before that it may once say
+`{"wants": "turn"}` and wait for a byte, because large pictures are decoded one at a time.
 """
 
 import json
@@ -25,6 +25,7 @@ import numpy as np
 from rclip import formats
 from rclip.changes import TIME_LIMIT_VARIABLE, TOO_SLOW
 from rclip.errors import plain_reason
+from rclip.facts import Facts
 
 _TIME_LIMIT_S = 60.0
 
@@ -60,11 +61,22 @@ def time_limit_s() -> float:
     return _TIME_LIMIT_S
 
 
+class Answer(NamedTuple):
+    """What a file shows, and what it says of itself."""
+
+    pixels: np.ndarray
+    """(S, S, 3) uint8"""
+    facts: Facts
+
+
 class Decoders:
     """Processes that decode, as many as threads ask at a time; each of those waits for the answer to its own file."""
 
     def __init__(self, resolution: int, max_pixels: int):
-        """`resolution` is the side of the squares wanted. Nothing is started before it is needed."""
+        """`resolution` is the side of the squares wanted; 0 asks for the facts alone.
+
+        Nothing is started before it is needed.
+        """
         self._shape = (resolution, resolution, 3)
         self._arguments = [str(resolution), str(max_pixels), str(time_limit_s())]
         self._one_large_picture = threading.Lock()
@@ -74,8 +86,8 @@ class Decoders:
         self._busy: set[_Process] = set()
         self._is_closed = False
 
-    def decode(self, file: BinaryIO, suffix: str) -> np.ndarray | Refusal:
-        """The middle square of the picture in an open file, whose position is lost. -> (S, S, 3) uint8"""
+    def decode(self, file: BinaryIO, suffix: str) -> Answer | Refusal:
+        """The middle square of the picture in an open file, whose position is lost, and what that file tells."""
         try:
             process = self._take()
         except OSError as error:
@@ -90,7 +102,8 @@ class Decoders:
         assert answer
         if isinstance(answer, Refusal):
             return answer
-        return np.frombuffer(answer, np.uint8).reshape(self._shape)
+        pixels, facts = answer
+        return Answer(np.frombuffer(pixels, np.uint8).reshape(self._shape), facts)
 
     def close(self) -> None:
         """Ends all processes at once; to threads that wait for one it looks as if it had died."""
@@ -156,8 +169,11 @@ class _Process:
         self._answers = ours.makefile("rb")
         self.was_ready = False
 
-    def ask(self, descriptor: int, suffix: str, size_bytes: int, turn: threading.Lock) -> bytes | Refusal:
-        """So many bytes of pixels, or why there are none. Raises OSError or EOFError when the process dies over it."""
+    def ask(self, descriptor: int, suffix: str, size_bytes: int, turn: threading.Lock) -> tuple[bytes, Facts] | Refusal:
+        """So many bytes of pixels and the facts, or why there are none.
+
+        Raises OSError or EOFError when the process dies over it.
+        """
         if not self.was_ready:
             self._receive(1)
             self.was_ready = True
@@ -170,7 +186,8 @@ class _Process:
         if "reason" in answer:
             extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
             return Refusal(answer["reason"], answer["is_lasting"], extra)
-        return self._receive(size_bytes)
+        facts = Facts(*answer["facts"])
+        return self._receive(size_bytes), facts._replace(keywords=tuple(facts.keywords))
 
     def _receive_json(self) -> dict[str, Any]:
         line = self._answers.readline()

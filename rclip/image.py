@@ -19,7 +19,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from PIL import (
     AvifImagePlugin,
@@ -37,7 +37,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from rclip import metadata
 from rclip.errors import plain_reason
+from rclip.facts import Facts
 from rclip.formats import HEIF, JXL, RAW, Extra
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_FIRST_ON_ITS_SIDE = 5
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 _ORIENTATION_OF_RAW_FLIP = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}  # LibRaw's `flip` in EXIF's terms
 
 
@@ -85,6 +87,14 @@ class Unreadable(Exception):
 
 class NotNow(Unreadable):
     """This file cannot be read now, for a reason that is not its own; another time it may."""
+
+
+class Picture(NamedTuple):
+    """What a file shows, and what it says of itself."""
+
+    square: Image.Image
+    """RGB"""
+    facts: Facts
 
 
 def pixels(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> "np.ndarray":
@@ -110,8 +120,39 @@ def square(
     Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
     `wait_for_turn` is called, once at most, before a large picture is decoded.
     """
-    with _upright(stream, suffix, resolution, max_pixels, wait_for_turn) as (image, size):
-        return _on_white(_middle_square(image, size, resolution))
+    return look(stream, suffix, resolution, max_pixels, wait_for_turn).square
+
+
+def look(
+    stream: BinaryIO,
+    suffix: str,
+    resolution: int,
+    max_pixels: int,
+    wait_for_turn: Callable[[], None] = lambda: None,
+) -> Picture:
+    """What `square` gives, and the facts of the whole picture. Takes and raises what that does."""
+    with _decoders_errors():
+        image, orientation, size, facts = _open(stream, suffix, resolution, _Room(max_pixels, wait_for_turn))
+        info, is_told_late = image.info, _is_told_late(image)
+        upright_size = _upright(size, orientation)
+        if facts is None and not is_told_late:
+            facts = _facts(image, upright_size)
+        square = _on_white(_middle_square(_turned(_resizable(image), orientation), upright_size, resolution))
+        return Picture(square, facts or metadata.facts(_blocks_of_info(info), *upright_size))
+
+
+def describe(stream: BinaryIO, suffix: str, max_pixels: int, wait_for_turn: Callable[[], None] = lambda: None) -> Facts:
+    """The facts of `look`, for which most formats need not be decoded. Takes and raises what that does."""
+    with _decoders_errors():
+        image, orientation, size, facts = _open(stream, suffix, _SMALLEST, _Room(max_pixels, wait_for_turn))
+        if facts is None:
+            if _is_told_late(image):
+                image.load()
+            facts = _facts(image, _upright(size, orientation))
+        return facts
+
+
+_SMALLEST = 1  # any preview will do
 
 
 def thumbnail(
@@ -124,7 +165,10 @@ def thumbnail(
     """
     import numpy as np
 
-    with _upright(stream, suffix, min(box), max_pixels) as (image, (width, height)):
+    with _decoders_errors():
+        image, orientation, size, _ = _open(stream, suffix, min(box), _Room(max_pixels, lambda: None))
+        image = _turned(_resizable(image), orientation)
+        width, height = _upright(size, orientation)
         scale = min(box[0] / width, box[1] / height)
         made = max(1, round(width * scale / step[0])), max(1, round(height * scale / step[1]))
         return np.asarray(_on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)))
@@ -150,32 +194,28 @@ def in_few_colors(pixels: "np.ndarray", colors: int) -> "tuple[np.ndarray, np.nd
     return np.asarray(dithered), palette[:colors]
 
 
-@contextmanager
-def _upright(
-    stream: BinaryIO,
-    suffix: str,
-    resolution: int,
-    max_pixels: int,
-    wait_for_turn: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """The picture, ready to be resized, and its width and height in full. Raises `Unreadable` for all that goes wrong.
+def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    width, height = size
+    return (height, width) if orientation in _ON_ITS_SIDE else (width, height)
 
-    Its shorter side has `resolution` pixels or more, unless the picture itself has fewer.
-    """
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Before the middle is cut out: where that cannot be halved, sides matter."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+@contextmanager
+def _decoders_errors() -> Iterator[None]:
+    """The per-photo guard: decoders raise anything at all on damaged files."""
     try:
-        image, orientation, size = _open(stream, suffix, resolution, _Room(max_pixels, wait_for_turn))
-        image = _resizable(image)
-        if orientation in _TURNS:  # before the middle is cut out: where that cannot be halved, sides matter
-            image = image.transpose(_TURNS[orientation])
-            size = size[::-1] if orientation >= _FIRST_ON_ITS_SIDE else size
-        yield image, size
+        yield
     except Unreadable:
         raise
     except MemoryError:
         raise Unreadable("it takes too much memory to decode (--max-image-megapixels)") from None
     except ImportError as error:
         raise NotNow(f"a decoder does not work here: {plain_reason(error)}") from error
-    except Exception as error:  # decoders raise anything at all on damaged files; this is the per-photo guard
+    except Exception as error:
         is_the_systems = isinstance(error, OSError) and error.errno is not None
         raise (NotNow if is_the_systems else Unreadable)(_reason(error)) from error
 
@@ -233,6 +273,8 @@ class _Opened(NamedTuple):
     """EXIF's; 1 when upright."""
     size: tuple[int, int]
     """Width and height as stored, which scaled decoding rounds up to a whole fraction."""
+    facts: Facts | None = None
+    """None where `_facts` finds them in the picture."""
 
 
 def _open(stream: BinaryIO, suffix: str, resolution: int, room: _Room) -> _Opened:
@@ -372,13 +414,14 @@ def _open_raw(stream: BinaryIO, resolution: int, room: _Room) -> _Opened | None:
         stream.seek(0)
         return None
     with raw:
+        facts = _facts_of_raw(raw, contents)
         preview = _raw_preview(raw, contents, resolution, room)
         if preview:
-            return preview
+            return preview._replace(facts=facts)
         room.claim(raw.sizes.raw_width, raw.sizes.raw_height)
         developed = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)  # turned upright by LibRaw
     image = Image.fromarray(developed)
-    return _Opened(image, 1, image.size)
+    return _Opened(image, 1, image.size, facts)
 
 
 def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int, room: _Room) -> _Opened | None:
@@ -407,6 +450,135 @@ def _raw_preview(raw: "rawpy.RawPy", contents: bytes, resolution: int, room: _Ro
         return None
     room.claim(*image.size)
     return _Opened(image, orientation, size)
+
+
+# --- what a file says of itself --------------------------------------------------------------------------------------
+
+_EXIF_BLOCK, _GPS_BLOCK, _XMP_TAG, _IPTC_TAG = 0x8769, 0x8825, 0x02BC, 0x83BB
+_PHOTOSHOP_IPTC, _PHOTOSHOP_EXIF, _PHOTOSHOP_XMP = 0x0404, 0x0422, 0x0424
+
+
+def _is_told_late(image: Image.Image) -> bool:
+    """Whether metadata may lie behind the pixels, where many programs put it into PNGs."""
+    return image.format == "PNG"
+
+
+def _facts(image: Image.Image, upright_size: tuple[int, int]) -> Facts:
+    if image.format == "TIFF":
+        blocks = _blocks_of_exif(image.getexif)
+    else:
+        blocks = _blocks_of_info(_photoshop_info(image) if image.format == "PSD" else image.info)
+    return metadata.facts(blocks, *upright_size)
+
+
+def _blocks_of_info(info: dict[Any, Any]) -> metadata.Blocks:
+    """Of what most of Pillow's plugins note: blocks of EXIF and XMP, and Photoshop's with IPTC's."""
+    exif = info.get("exif")
+    blocks = _blocks_of_exif(lambda: _loaded_exif(exif)) if isinstance(exif, bytes) else metadata.Blocks()
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    photoshop = info.get("photoshop")
+    iptc = photoshop.get(_PHOTOSHOP_IPTC) if isinstance(photoshop, dict) else b""
+    return blocks._replace(
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp or blocks.xmp,
+        iptc=iptc if isinstance(iptc, bytes) else b"",
+    )
+
+
+def _photoshop_info(image: Image.Image) -> dict[Any, Any]:
+    """A Photoshop document's resources, named as other plugins name them."""
+    resources = {number: content for number, _, content in getattr(image, "resources", ())}
+    return {
+        "exif": resources.get(_PHOTOSHOP_EXIF),
+        "xmp": resources.get(_PHOTOSHOP_XMP),
+        "photoshop": resources,
+    }
+
+
+def _blocks_of_exif(load: Callable[[], Image.Exif]) -> metadata.Blocks:
+    """The directories wanted of what `load` gives; broken ones must not cost the picture, nor one the others."""
+    try:
+        exif = load()
+        main = {tag: exif[tag] for tag in (*metadata.MAIN_TAGS, _XMP_TAG, _IPTC_TAG) if tag in exif}
+    except Exception:
+        return metadata.Blocks()
+    xmp, iptc = main.get(_XMP_TAG), main.get(_IPTC_TAG)
+    if isinstance(iptc, tuple) and all(isinstance(number, int) for number in iptc):  # some write them as 32-bit numbers
+        iptc = b"".join((number & 0xFFFFFFFF).to_bytes(4, "little" if exif.endian == "<" else "big") for number in iptc)
+    return metadata.Blocks(
+        main=main,
+        photo=_directory(exif, _EXIF_BLOCK, metadata.PHOTO_TAGS),
+        gps=_directory(exif, _GPS_BLOCK, metadata.GPS_TAGS),
+        xmp=xmp if isinstance(xmp, bytes) else b"",
+        iptc=iptc if isinstance(iptc, bytes) else b"",
+    )
+
+
+def _directory(exif: Image.Exif, tag: int, wanted: tuple[int, ...]) -> dict[int, Any]:
+    """What `Exif.get_ifd` gives, of these tags alone: it would make sense of all the others, too."""
+    try:
+        if tag not in exif:
+            return {}
+        directory = TiffImagePlugin.ImageFileDirectory_v2(exif.head, group=tag)
+        exif.fp.seek(exif[tag])
+        directory.load(exif.fp)
+        return {tag: _single(directory[tag]) for tag in wanted if tag in directory}
+    except Exception:
+        return {}
+
+
+def _single(value: Any) -> Any:
+    """Some tags come as a list of one."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def _loaded_exif(block: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(block)
+    return exif
+
+
+def _facts_of_raw(raw: "rawpy.RawPy", contents: bytes) -> Facts:
+    stored_size = raw.sizes.width, raw.sizes.height
+    upright_size = _upright(stored_size, _ORIENTATION_OF_RAW_FLIP.get(raw.sizes.flip, 1))
+    return metadata.facts(_blocks_of_raw(contents), *upright_size)
+
+
+_RAF_PREVIEW_AT = 84
+_CR3_BOXES_WITHIN_BYTES = 1 << 16
+
+
+def _blocks_of_raw(contents: bytes) -> metadata.Blocks:
+    """Nearly all are TIFFs, if under marks of their own; Fuji's hold a JPEG, Canon's newest the blocks in boxes."""
+    if contents[:2] in (b"II", b"MM"):
+        return _blocks_of_exif(lambda: _exif_of_tiff(contents))
+    if contents.startswith(b"FUJIFILM"):
+        at = int.from_bytes(contents[_RAF_PREVIEW_AT : _RAF_PREVIEW_AT + 4], "big")
+        try:
+            return _blocks_of_info(Image.open(io.BytesIO(contents[at:]), formats=["JPEG"]).info)
+        except Exception:  # the picture may be readable all the same
+            return metadata.Blocks()
+    main, photo, gps = (_directory_in_box(contents, name) for name in _CR3_BOXES)
+    return metadata.Blocks(main, photo, gps)
+
+
+_CR3_BOXES = (b"CMT1", b"CMT2", b"CMT4")  # main, photo, GPS
+
+
+def _directory_in_box(contents: bytes, name: bytes) -> dict[int, Any]:
+    at = contents.find(name, 0, _CR3_BOXES_WITHIN_BYTES)
+    size_bytes = int.from_bytes(contents[at - 4 : at], "big") if at >= 4 else 0
+    try:
+        return dict(_loaded_exif(contents[at + 4 : at - 4 + size_bytes]))
+    except Exception:
+        return {}
+
+
+def _exif_of_tiff(contents: bytes) -> Image.Exif:
+    """Told where the first directory is, Pillow does not ask for TIFF's own mark."""
+    exif = Image.Exif()
+    exif.endian = "<" if contents.startswith(b"II") else ">"
+    exif.load_from_fp(io.BytesIO(contents), int.from_bytes(contents[4:8], "little" if exif.endian == "<" else "big"))
+    return exif
 
 
 # --- to a square of RGB ----------------------------------------------------------------------------------------------

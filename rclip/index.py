@@ -42,9 +42,20 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
 
         with model.image_encoder(options.device, options.batch_size) as encoder:
             write_pending(store, encoder, folder, options.max_pixels, plan, summary, progress)
+    _describe(store, folder, options, summary, progress)
     if store.has_displaced():
         with store.transaction():
             store.drop_displaced()
+
+
+def _describe(store: Store, folder: bytes, options: Options, summary: Summary, progress: Progress) -> None:
+    """What an older rclip has indexed without asking it for more than its pixels."""
+    known = store.undescribed(folder)
+    photos = [photo for photo in known if not options.skip.path(photo.path[len(folder) :])]
+    if photos:
+        from rclip.describing import describe
+
+        describe(store, photos, options.max_pixels, summary, progress)
 
 
 def _to_retry(failures: dict[bytes, str], options: Options) -> set[bytes]:

@@ -19,15 +19,21 @@ import numpy as np
 from rclip import datadir, search
 from rclip import query as queries
 from rclip.errors import DamagedIndex, RclipError, StoreError, UsageError, plain_reason
-from rclip.matrix import APPEND_FROM_ROWS, Matrix, folder_of
+from rclip.facts import NONE, Facts, moment
+from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
 from rclip.meaning import Meaning, Meanings
 from rclip.models import DEFAULT, Model
 from rclip.store import Record, Store
 from rclip.walk import SEPARATOR, Skip
 
 if TYPE_CHECKING:
+    import re
+    from datetime import datetime
+
     from rclip.changes import Summary
     from rclip.check import Finding
+    from rclip.columns import Columns
+    from rclip.filters import Filters
     from rclip.index import Progress
     from rclip.prune import Pruned
     from rclip.query import Query
@@ -39,6 +45,9 @@ PREPROCESSING = 1
 _MOST_IDS = 50_000
 """Up to so many photos in the folders asked for, only they are scored; above, all are, and the best looked up."""
 
+_MOST_PATHS = 20_000
+"""Up to so many paths that match a glob are listed; of more, those of the best photos are looked at."""
+
 _MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
 _MOST_TIES = 1000  # beyond which ties are left as they fall
 
@@ -46,12 +55,29 @@ StrPath = str | os.PathLike[str]
 
 
 class Hit(NamedTuple):
-    """A photo found. `path` is spelled as reached from the directory given; `score` is a cosine."""
+    """A photo found. `path` is spelled as reached from the directory given.
+
+    `score` is a cosine, or None where there was no query.
+    """
 
     path: str
-    score: float
+    score: float | None
     size_bytes: int
     mtime_ns: int
+    facts: Facts = NONE
+
+    @property
+    def captured(self) -> "datetime":
+        """When it was taken, on the camera's clock; the file's time here where that is not known."""
+        if self.facts.captured_s is not None:
+            return moment(self.facts.captured_s, self.facts.offset_min)
+        from datetime import UTC, datetime, timedelta
+
+        in_utc = datetime.fromtimestamp(0, UTC) + timedelta(seconds=self.mtime_ns // 1_000_000_000)
+        try:
+            return in_utc.astimezone()
+        except (ValueError, OverflowError):  # beyond what the platform's clock knows
+            return in_utc
 
 
 class Stats(NamedTuple):
@@ -74,6 +100,19 @@ class _Folder(NamedTuple):
 
     real: bytes
     spelled: bytes
+
+
+class _Among(NamedTuple):
+    """Which photos may be found, if they are there."""
+
+    only: np.ndarray | None = None
+    """Ids (N,) int64, ascending; None for those of any."""
+    chosen: Chosen | None = None
+    globs: Sequence["re.Pattern[str]"] = ()
+    min_score: float = -np.inf
+
+    def allows(self, relative_path: bytes) -> bool:
+        return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
 
 
 class Library:
@@ -178,51 +217,63 @@ class Library:
         Raises `StoreError` where it cannot be written.
         """
         if os.path.exists(self._index_path):
-            Matrix(self._store).catch_up()
+            matrix = Matrix(self._store)
+            matrix.catch_up()
+            if matrix.rows:
+                self._caught_up_columns(matrix)
 
     # --- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, query: "str | Query", top: int = 10) -> list[Hit]:
+    def search(self, query: "str | Query | None", top: int = 10, filters: "Filters | None" = None) -> list[Hit]:
         """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
 
         `rclip.query` has all that a query may be. Only what has been indexed is found, and never a picture that was
-        asked with. Raises `UsageError` for an empty query and for what is no picture.
+        asked with. Without a query those that pass the `filters` are found, newest first, and no model is loaded.
+        Raises `UsageError` for an empty query and for what is no picture.
         """
+        if query is None:
+            return self._newest(top, filters)
         asked = queries.parse(query) if isinstance(query, str) else query
-        found = next(self.search_all([[asked]], top))
+        found = next(self.search_all([[asked]], top, filters))
         if isinstance(found, RclipError):
             raise found
         return found
 
-    def search_all(self, blocks: "Iterable[Sequence[Query]]", top: int = 10) -> "Iterator[list[Hit] | RclipError]":
+    def search_all(
+        self, blocks: "Iterable[Sequence[Query]]", top: int = 10, filters: "Filters | None" = None
+    ) -> "Iterator[list[Hit] | RclipError]":
         """What `search` finds, or would raise, for one query after the other.
 
         The texts of a block are encoded together; the index is looked at as it was when the first block came.
         """
-        if top < 1:
-            raise UsageError(f"top must be 1 or more, not {top}")
-        if not os.path.exists(self._index_path) or self._is_empty():
+        _check_top(top)
+        if not self.has_photos():
             for block in blocks:
                 yield from ([] for _ in block)
             return
         meanings = Meanings(self._model, self._store, self._device, self._max_pixels, self._notify)
         matrix = self._caught_up_matrix()
-        only: np.ndarray | None = None
-        is_first = True
+        among = self._among(matrix, filters) if filters else None
+        is_first = filters is None
         for block in blocks:
             for meaning in meanings.of(block):
                 if isinstance(meaning, RclipError):
                     yield meaning
                     continue
                 with self._store.snapshot():
-                    if is_first:
-                        only = self._store.ids(self._ranges, _MOST_IDS)
-                    ids, scores = matrix.scores(meaning.vector, only)
-                    if is_first and only is not None:
-                        self._check_scored(len(ids), len(only))
-                    hits = self._best(ids, scores, meaning, top, must_be_asked=is_first and only is not None)
+                    if among is None:
+                        among = _Among(self._store.ids(self._ranges, _MOST_IDS))
+                    must_be_asked = is_first and among.only is not None
+                    ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
+                    if must_be_asked and among.only is not None:
+                        self._check_scored(len(ids), len(among.only))
+                    hits = self._best(ids, scores, meaning, top, among, must_be_asked)
                 is_first = False
                 yield hits
+
+    def has_photos(self) -> bool:
+        """Whether anything is indexed in these directories, and there."""
+        return os.path.exists(self._index_path) and not self._is_empty()
 
     def _is_empty(self) -> bool:
         """Whether nothing has been indexed below the folders."""
@@ -255,7 +306,15 @@ class Library:
             self._notify(str(error))
         return matrix
 
-    def _best(self, ids: np.ndarray, scores: np.ndarray, meaning: Meaning, top: int, must_be_asked: bool) -> list[Hit]:
+    def _best(
+        self,
+        ids: np.ndarray,
+        scores: np.ndarray,
+        meaning: Meaning,
+        top: int,
+        among: _Among,
+        must_be_asked: bool,
+    ) -> list[Hit]:
         """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
 
         Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
@@ -267,26 +326,104 @@ class Library:
             found = self._store.records(ids[rows].tolist())
             if must_be_asked and not all(record and any(self._containing(record.path)) for record in found):
                 raise self._store.damage()
-            records = [
-                record for record in found if record and self._is_asked(record) and record.path not in meaning.pictures
+            exact = [
+                (search.exact_cosine(record.vector, meaning.vector), record)
+                for record in found
+                if record and self._is_asked(record.path, among) and record.path not in meaning.pictures
             ]
-            hits = [self._hit(record, search.exact_cosine(record.vector, meaning.vector)) for record in records]
-            hits.sort(key=lambda hit: -hit.score)
+            best = sorted((hit for hit in exact if hit[0] >= among.min_score), key=lambda hit: -hit[0])[:top]
             if count >= len(ids):
-                return hits[:top]
-            if len(hits) >= top and (
-                hits[top - 1].score >= scores[rows[-1]] + search.ERROR or count > top + _MOST_TIES
-            ):
-                return hits[:top]
+                return self._hits(best)
+            rest_is_below = scores[rows[-1]] + search.ERROR
+            is_settled = len(best) == top and (best[-1][0] >= rest_is_below or count > top + _MOST_TIES)
+            if is_settled or rest_is_below < among.min_score:
+                return self._hits(best)
             count *= 4
 
-    def _hit(self, record: Record, score: float) -> Hit:
-        return Hit(self._spell(record.path), score, record.size_bytes, record.mtime_ns)
+    def _newest(self, top: int, filters: "Filters | None") -> list[Hit]:
+        """Those that pass the filters, the one taken last first."""
+        from rclip.filters import Filters
 
-    def _is_asked(self, record: Record) -> bool:
-        """Whether a walk with these folders and options would come to the photo."""
-        inside = self._containing(record.path)
-        return any(not self._skip.path(record.path[len(folder.real) :]) for folder in inside)
+        filters = filters or Filters()
+        _check_top(top)
+        if filters.min_score is not None:
+            raise UsageError("--min-score needs a query: without one nothing is scored")
+        if not self.has_photos():
+            return []
+        matrix = self._caught_up_matrix()
+        among = self._among(matrix, filters)
+        columns = self._caught_up_columns(matrix)
+        ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
+        found: list[Record] = []
+        start, count = 0, top + _MARGIN
+        while len(found) < top and start < len(ids):
+            records = self._store.records(ids[start : start + count].tolist())
+            found += (record for record in records if record and self._is_asked(record.path, among))
+            start, count = start + count, 4 * count
+        return self._hits([(None, record) for record in found[:top]])
+
+    def _hits(self, found: "Sequence[tuple[float | None, Record]]") -> list[Hit]:
+        facts = self._store.facts([record.id for _, record in found])
+        return [
+            Hit(self._spell(record.path), score, record.size_bytes, record.mtime_ns, known)
+            for (score, record), known in zip(found, facts, strict=True)
+        ]
+
+    # --- filters -----------------------------------------------------------------------------------------------------
+
+    def _among(self, matrix: Matrix, filters: "Filters | None") -> _Among:
+        """What may be found in these directories."""
+        if filters is None:
+            return _Among(self._store.ids(self._ranges, _MOST_IDS))
+        from rclip.filters import glob_regex
+
+        globs = [glob_regex(glob) for glob in filters.paths]
+        only = self._ids_by_path(filters.paths, globs) if globs else self._store.ids(self._ranges, _MOST_IDS)
+        chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
+        lowest = -np.inf if filters.min_score is None else filters.min_score
+        return _Among(only, chosen, globs, lowest)
+
+    def _caught_up_columns(self, matrix: Matrix) -> "Columns":
+        """What cannot be written is said, and done without."""
+        from rclip.columns import Columns
+
+        if not self._store.has_facts:
+            raise StoreError(
+                f"{self._index_path} was made by an older rclip, which kept no dates and places, and may not be "
+                "written: mend its permissions, or search without filters"
+            )
+        columns = Columns(self._store, matrix)
+        try:
+            columns.catch_up()
+        except StoreError as error:
+            self._notify(str(error))
+        return columns
+
+    def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.
+
+        Where many match, those that are looked up will match, too, often enough.
+        """
+        from rclip.filters import literal_start, longest_literal, sqlite_glob, sqlite_literal
+
+        found: dict[int, bytes] = {}
+        for folder in {folder.real for folder in self._folders}:
+            for path in paths:
+                start = folder + os.fsencode(literal_start(path))
+                start = folder if start.endswith(b"\xff") else start
+                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(path)
+                part = os.fsencode(longest_literal(path))
+                like = self._store.paths_like(start, part, os.fsencode(glob), _MOST_PATHS)
+                if like is None:
+                    return None
+                found |= like
+        among = _Among(globs=globs)
+        return np.array(sorted(id_ for id_, path in found.items() if self._is_asked(path, among)), np.int64)
+
+    def _is_asked(self, path: bytes, among: _Among) -> bool:
+        """Whether a walk with these folders and options would come to the photo, and the globs allow it."""
+        relative = (path[len(folder.real) :] for folder in self._containing(path))
+        return any(not self._skip.path(inside) and among.allows(inside) for inside in relative)
 
     def _containing(self, path: bytes) -> Iterator[_Folder]:
         return (folder for folder in self._folders if path.startswith(folder.real))
@@ -353,6 +490,11 @@ class Library:
         blocked_by = prune.give_space_back(self._store)
         freed_bytes = max(before_bytes - self._index_bytes(), 0)
         return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise UsageError(f"top must be 1 or more, not {top}")
 
 
 def _folder_name(name: StrPath) -> bytes:

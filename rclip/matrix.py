@@ -37,6 +37,15 @@ _SCANNED_ROWS = 16384
 _MOST = 1.01  # for a cosine, and half precision's error
 
 
+class Chosen(NamedTuple):
+    """Some photos of an index."""
+
+    mask: np.ndarray | None
+    """(N,) bool: which of the matrix's rows. None where `tail_ids` holds them all."""
+    tail_ids: np.ndarray
+    """Which of those behind the matrix; ids, ascending."""
+
+
 class _Seal(NamedTuple):
     """What the files hold. Bytes behind the sealed ones are of an append that did not end, and are not read."""
 
@@ -61,28 +70,52 @@ class Matrix:
 
     def __init__(self, store: Store):
         self._store = store
-        self._folder = folder_of(store.path)
+        self.folder = folder_of(store.path)
         self._seal = self._trusted_seal()
+
+    @property
+    def token(self) -> str:
+        """Names this matrix; an appended one keeps its name."""
+        return self._seal.token if self._seal else ""
+
+    @property
+    def rows(self) -> int:
+        return self._seal.rows if self._seal else 0
+
+    @property
+    def last_id(self) -> int:
+        """All photos with vectors up to this id are among the rows, but for those that are there no more."""
+        return self._seal.last_id if self._seal else 0
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(N,) int64, ascending"""
+        return np.fromfile(self._path("ids", self._seal), np.int64, self.rows) if self._seal else np.empty(0, np.int64)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def scores(self, query: np.ndarray, only: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only`.
+    def scores(
+        self, query: np.ndarray, only: np.ndarray | None = None, chosen: Chosen | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only` and `chosen`.
 
         `only` holds ids in ascending order. Photos that are gone are among the scored ones: the table tells.
         """
         parts = []
         if self._seal:
+            everywhere = None if chosen is None else self._everywhere(chosen)
             try:
-                parts.append(self._stored_scores(query, only))
+                parts.append(self._stored_scores(query, self.rows_of(only, chosen)))
             except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
-                self._seal = None
-        last_id = self._seal.last_id if self._seal else 0
-        for ids, vectors in self._store.vectors_above(last_id):
+                self._seal, chosen = None, everywhere
+        for ids, vectors in self._store.vectors_above(self.last_id):
             if vectors.shape[1] != len(query):
                 raise self._store.damage()
-            chosen = slice(None) if only is None else np.isin(ids, only)
-            parts.append((ids[chosen], cosines(vectors[chosen], query)))
+            for wanted in (only, None if chosen is None else chosen.tail_ids):
+                if wanted is not None:
+                    is_wanted = np.isin(ids, wanted)
+                    ids, vectors = ids[is_wanted], vectors[is_wanted]
+            parts.append((ids, cosines(vectors, query)))
         if not parts:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -90,33 +123,54 @@ class Matrix:
             raise self._store.damage()
         return ids, scores
 
-    def _stored_scores(self, query: np.ndarray, only: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _everywhere(self, chosen: Chosen) -> Chosen:
+        """The same, for when there is no matrix any more."""
+        if chosen.mask is None:
+            return chosen
+        return Chosen(None, np.concatenate([self.ids[chosen.mask], chosen.tail_ids]))
+
+    def rows_of(self, only: np.ndarray | None, chosen: Chosen | None) -> np.ndarray | None:
+        """The rows (N,) of photos that are among both, ascending; None for all rows."""
+        if only is not None:
+            rows = np.searchsorted(self.ids, only).clip(max=self.rows - 1)
+            rows = rows[self.ids[rows] == only]
+            if chosen is None:
+                return rows
+            return rows[np.isin(self.ids[rows], chosen.tail_ids) if chosen.mask is None else chosen.mask[rows]]
+        if chosen is None:
+            return None
+        if chosen.mask is None:
+            return self.rows_of(chosen.tail_ids, None)
+        return np.flatnonzero(chosen.mask)
+
+    def _stored_scores(self, query: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Of these rows, ascending, or all; where most of a part are wanted, all of it is scored, which is faster."""
         assert self._seal
-        ids = np.fromfile(self._path("ids", self._seal), np.int64, self._seal.rows)
+        ids = self.ids
         with open(self._path("vectors", self._seal), "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         shape = self._seal.rows, self._seal.dimensions
         vectors = np.frombuffer(mapped, np.float16, shape[0] * shape[1]).reshape(shape)
-        if only is not None:
-            rows = np.searchsorted(ids, only).clip(max=len(ids) - 1)
-            rows = rows[ids[rows] == only]
-            return ids[rows], cosines(vectors[rows], query)
-        scores = np.empty(shape[0], np.float32)
+        parts = [np.empty(0, np.float32)]
         for start in range(0, shape[0], _SCANNED_ROWS):
             chunk = vectors[start : start + _SCANNED_ROWS]
-            scores[start : start + len(chunk)] = cosines(chunk, query)
+            if rows is None:
+                parts.append(cosines(chunk, query))
+            else:
+                first, end = np.searchsorted(rows, (start, start + len(chunk)))
+                parts.append(_picked_cosines(chunk, rows[first:end] - start, query))
             mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
-        return ids, scores
+        return ids if rows is None else ids[rows], np.concatenate(parts)
 
     def _path(self, kind: str, seal: _Seal) -> str:
-        return os.path.join(self._folder, f"{kind}-{seal.token}")
+        return os.path.join(self.folder, f"{kind}-{seal.token}")
 
     def _trusted_seal(self) -> _Seal | None:
         """The seal, if the files are what it says and of this very table."""
         try:
             with open(self._seal_path, "rb") as file:
                 seal = _Seal(**json.loads(file.read()))
-            if _note(seal) != self._store.matrix_note():
+            if _note(seal) != self._store.note(_NOTE):
                 return None
             stats = [datadir.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
             if stats == seal.stats:
@@ -132,7 +186,7 @@ class Matrix:
 
     @property
     def _seal_path(self) -> str:
-        return os.path.join(self._folder, "seal.json")
+        return os.path.join(self.folder, "seal.json")
 
     def _checksum(self, kind: str, seal: _Seal) -> int:
         """Of the sealed bytes. Raises ValueError when there are fewer."""
@@ -147,10 +201,6 @@ class Matrix:
         return checksum
 
     # --- checking ----------------------------------------------------------------------------------------------------
-
-    @property
-    def rows(self) -> int:
-        return self._seal.rows if self._seal else 0
 
     def doubt(self) -> str | None:
         """Why its files are not to be trusted; None when they are, or there are none.
@@ -176,16 +226,11 @@ class Matrix:
             return np.zeros(len(ids), bool)
         if self._seal.dimensions != vectors.shape[1]:
             return ids <= self._seal.last_id
-        rows = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
-        held = self._ids[rows] == ids
+        rows = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
+        held = self.ids[rows] == ids
         differs: np.ndarray = ~held & (ids <= self._seal.last_id)
         differs[held] = (self._vectors(rows[held]).view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
         return differs
-
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        assert self._seal
-        return np.fromfile(self._path("ids", self._seal), np.int64, self._seal.rows)
 
     def _vectors(self, rows: np.ndarray) -> np.ndarray:
         assert self._seal
@@ -203,8 +248,8 @@ class Matrix:
     def remove(self) -> None:
         """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
         self.discard()
-        for name in os.listdir(self._folder):
-            os.unlink(os.path.join(self._folder, name))
+        for name in os.listdir(self.folder):
+            os.unlink(os.path.join(self.folder, name))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -213,16 +258,16 @@ class Matrix:
 
         Raises `StoreError`, also when the disk is full; what was there before is then still good.
         """
-        last_id = self._seal.last_id if self._seal else 0
-        if self._store.last_id() - last_id < APPEND_FROM_ROWS or not self._store.vector_count():
+        if self._store.last_id() - self.last_id < APPEND_FROM_ROWS or not self._store.vector_count():
             return
         with self._store.transaction():  # keeps other writers of the matrix away, too
             self._seal = self._trusted_seal()
+            self.__dict__.pop("ids", None)
             try:
                 self._append()
             except OSError as error:
                 raise StoreError(
-                    f"cannot write {self._folder} ({plain_reason(error)}): make room, or delete it"
+                    f"cannot write {self.folder} ({plain_reason(error)}): make room, or delete it"
                 ) from error
 
     def _append(self) -> None:
@@ -261,7 +306,7 @@ class Matrix:
                 os.fsync(file.fileno())
         stats = [datadir.identity(os.stat(path)) for path in paths]
         self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
-        self._store.set_matrix_note(_note(self._seal))
+        self._store.set_note(_NOTE, _note(self._seal))
         self._write_seal(self._seal)
         self._delete_others()
 
@@ -269,7 +314,7 @@ class Matrix:
         return seal.rows > 2 * self._store.vector_count()
 
     def _start_anew(self) -> _Seal:
-        datadir.make_private(self._folder)
+        datadir.make_private(self.folder)
         seal = _Seal(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
             os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_WRONLY, 0o600))
@@ -281,13 +326,21 @@ class Matrix:
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
         assert self._seal
-        for name in os.listdir(self._folder):
+        for name in os.listdir(self.folder):
             if "-" in name and not name.endswith(self._seal.token):
                 with suppress(OSError):
-                    os.unlink(os.path.join(self._folder, name))
+                    os.unlink(os.path.join(self.folder, name))
 
 
 _KINDS = ("vectors", "ids")
+_NOTE = "matrix"
+
+
+def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Of these rows. Picking one out takes as long as scoring several."""
+    if len(rows) * 4 <= len(vectors):
+        return cosines(vectors[rows], query)
+    return cosines(vectors, query)[rows]
 
 
 def _note(seal: _Seal) -> str:

@@ -6,7 +6,6 @@ Everything is written as bytes, because a file's name need not be text.
 import math
 import os
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,17 +25,22 @@ _LEAST_PATH_COLUMNS = 24  # a table without room for more has no dates
 
 
 def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
-    """Score, path and date, in lines of at most so many columns, for a terminal."""
-    room = columns - _SCORE_COLUMNS - len(_GAP)
+    """Score, path and date, in lines of at most so many columns, for a terminal.
+
+    Without a query there is no score, and the date is never left out.
+    """
+    has_scores = any(hit.score is not None for hit in hits)
+    room = columns - (_SCORE_COLUMNS + len(_GAP)) * has_scores
     room_beside_date = room - _DATE_COLUMNS - len(_GAP)
-    has_dates = room_beside_date >= _LEAST_PATH_COLUMNS
+    has_dates = room_beside_date >= _LEAST_PATH_COLUMNS or not has_scores
     paths = [shortened(printable(hit.path), max(1, room_beside_date if has_dates else room)) for hit in hits]
     path_columns = max(map(width, paths), default=0)
 
     def line(hit: "Hit", path: str) -> str:
         padding = " " * (path_columns - width(path))
+        first = f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}" if has_scores else ""
         last = f"{padding}{_GAP}{dated(hit, style)}" if has_dates else ""
-        return f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}{dressed(path, hit, style)}{last}\n"
+        return f"{first}{dressed(path, hit, style)}{last}\n"
 
     _write(line(hit, path).encode() for hit, path in zip(hits, paths, strict=True))
 
@@ -69,9 +73,10 @@ def _marked(path: str, query: str | None) -> str:
 
 
 def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
-    """One object a line: path (absolute), score, size, modified; `path_b64` for a name that is no UTF-8.
+    """One object a line: path (absolute), score, size, modified, captured, and what else is known of the photo.
 
-    Where there are several queries it begins with the query.
+    `path_b64` stands for a name that is no UTF-8. Where there are several queries it begins with the query; without one
+    there is no score.
     """
     import json
 
@@ -95,7 +100,25 @@ def _as_json(hit: "Hit") -> dict[str, object]:
         named = {"path": path}
     except UnicodeEncodeError:
         named = {"path_b64": b64encode(os.fsencode(path)).decode()}
-    return named | {"score": round(hit.score, 6), "size": hit.size_bytes, "modified": _modified(hit).isoformat()}
+    ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
+    return named | ranked | {"size": hit.size_bytes, "modified": _modified(hit).isoformat()} | _facts_as_json(hit)
+
+
+def _facts_as_json(hit: "Hit") -> dict[str, object]:
+    """Only what is known; `captured` has an offset when that is known, too."""
+    facts = hit.facts
+    known = {
+        "captured": hit.captured.isoformat(),
+        "captured_from": "file" if facts.captured_s is None else "metadata",
+        "latitude": facts.latitude,
+        "longitude": facts.longitude,
+        "camera": facts.camera or None,
+        "width": facts.width,
+        "height": facts.height,
+        "keywords": list(facts.keywords) or None,
+        "rating": facts.rating,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _modified(hit: "Hit") -> "datetime":
@@ -116,9 +139,10 @@ def _fields(hit: "Hit", query: str) -> dict[str, object]:
     return {
         "query": query,
         "path": hit.path,
-        "score": round(hit.score, 6),
+        "score": math.nan if hit.score is None else round(hit.score, 6),
         "size": hit.size_bytes,
         "modified": _modified(hit).astimezone(),
+        "captured": hit.captured,
     }
 
 
@@ -153,12 +177,14 @@ def write_finding(finding: "Finding") -> None:
 
 
 def scored(hit: "Hit", style: Style, columns: int = 0) -> str:
-    return _colored(f"{hit.score:.3f}".rjust(columns), _GREEN, style)
+    """Nothing where there was no query."""
+    text = "" if hit.score is None else f"{hit.score:.3f}"
+    return _colored(text.rjust(columns), _GREEN, style)
 
 
 def dated(hit: "Hit", style: Style) -> str:
-    """The day that the photo stands for, in local time."""
-    return _colored(time.strftime("%Y-%m-%d", time.localtime(hit.mtime_ns // 10**9)), _CYAN, style)
+    """The day on which the photo was taken, or that of the file."""
+    return _colored(hit.captured.date().isoformat(), _CYAN, style)
 
 
 def dressed(text: str, hit: "Hit", style: Style) -> str:

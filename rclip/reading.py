@@ -19,6 +19,7 @@ from rclip import formats, walk
 from rclip.changes import CANNOT_OPEN, Pending
 from rclip.decoding import Decoders, Refusal
 from rclip.errors import plain_reason
+from rclip.facts import Facts
 from rclip.store import Stamp, Store, digest_of
 
 WORKERS = os.cpu_count() or 1
@@ -32,6 +33,7 @@ class Decoded(NamedTuple):
     digest: bytes
     pixels: np.ndarray
     """(S, S, 3) uint8"""
+    facts: Facts
 
 
 class Copy(NamedTuple):
@@ -111,7 +113,7 @@ class Reader:
         if self._is_known_file(stamp):
             return SameFile(pending, stamp)
         try:
-            with open(self._folder + pending.file.path, "rb", opener=_open_without_waiting) as file:
+            with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
                 return self._read_open(pending, file)
         except FileNotFoundError:
             return Failed(pending, stamp, None, "it vanished before it could be read", is_lasting=False)
@@ -152,7 +154,7 @@ class Reader:
     def _decode(self, pending: Pending, stamp: Stamp, digest: bytes, file: BinaryIO) -> Outcome:
         answer = self._decoders.decode(file, walk.suffix(pending.file.path))
         if not isinstance(answer, Refusal):
-            return Decoded(pending, stamp, digest, answer)
+            return Decoded(pending, stamp, digest, *answer)
         if answer.extra:
             return Lacking(pending, stamp, digest, answer.extra)
         return Failed(pending, stamp, digest, answer.reason, answer.is_lasting)
@@ -174,6 +176,6 @@ class _UntilStopped(io.RawIOBase):
         return self._file.readinto(buffer)  # type: ignore[attr-defined]
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def open_without_waiting(path: str, flags: int) -> int:
     """What was a file when the folder was listed may be a pipe by now, which would wait for someone to write to it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

@@ -5,8 +5,15 @@
 `path` is the photo's, as bytes, relative to the index's root. `vector` holds D float16 of length 1; a file that could
 not be read has a `failure` instead. `gone_ns` is NULL for a photo that was there when last looked for.
 
+    facts(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating)
+    cameras(id, maker, model)
+
+hold what the photos say of themselves, apart, so that a search that does not ask never touches them. A row of `images`
+is `described` when its file was looked through for facts; a photo that has none has no row there.
+
 A row's vector never changes: a photo with new bytes gets a new id, and ids are never used again. What is derived from
-the table can so tell by the highest id what it has not seen.
+the table can so tell by the highest id what it has not seen. What else is told of a photo may change: `restated` holds
+the ids of those of which it has, until what is derived from that has taken note.
 """
 
 import os
@@ -22,6 +29,7 @@ import numpy as np
 
 from rclip import datadir
 from rclip.errors import DamagedIndex, StoreError, plain_reason
+from rclip.facts import NONE, Facts
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
@@ -61,7 +69,32 @@ _MIGRATIONS = [
     CREATE INDEX images_digest ON images (digest) WHERE vector IS NOT NULL;
     CREATE INDEX images_inode ON images (inode) WHERE vector IS NOT NULL;
     """,
+    """
+    CREATE TABLE cameras (id INTEGER PRIMARY KEY, maker TEXT NOT NULL, model TEXT NOT NULL, UNIQUE (maker, model));
+    CREATE TABLE facts (
+        id INTEGER PRIMARY KEY,
+        captured_s INTEGER,
+        offset_min INTEGER,
+        latitude REAL,
+        longitude REAL,
+        camera INTEGER REFERENCES cameras (id),
+        width INTEGER,
+        height INTEGER,
+        keywords TEXT,
+        rating INTEGER
+    );
+    CREATE TABLE restated (id INTEGER PRIMARY KEY);
+    ALTER TABLE images ADD COLUMN described INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX images_undescribed ON images (path) WHERE described = 0 AND vector IS NOT NULL AND gone_ns IS NULL;
+    CREATE TRIGGER images_forget AFTER DELETE ON images BEGIN
+        DELETE FROM facts WHERE id = OLD.id;
+        DELETE FROM restated WHERE id = OLD.id;
+    END;
+    """,
 ]
+
+
+_WITH_FACTS = 2
 
 
 class Row(NamedTuple):
@@ -83,6 +116,27 @@ class Stamp(NamedTuple):
     inode: int
 
 
+class Undescribed(NamedTuple):
+    """A photo whose file has not been looked through for facts."""
+
+    id: int
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+
+class Filterable(NamedTuple):
+    """What photos are filtered by."""
+
+    id: int
+    mtime_ns: int
+    path: bytes
+    captured_s: int | None
+    latitude: float | None
+    longitude: float | None
+    camera: int | None
+
+
 class Match(NamedTuple):
     """A row found by its content or identity."""
 
@@ -94,6 +148,7 @@ class Match(NamedTuple):
 class Record(NamedTuple):
     """What is told of a photo that was found."""
 
+    id: int
     path: bytes
     size_bytes: int
     mtime_ns: int
@@ -203,7 +258,9 @@ class Store:
             raise StoreError(f"{self.path} is a database of another program: move it away, or set RCLIP_DATADIR")
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
-        if version < len(_MIGRATIONS):
+        self.has_facts = version >= _WITH_FACTS or not self._is_read_only()
+        """False for an index of an older rclip that cannot be brought up to date; all else can be asked of it."""
+        if version < len(_MIGRATIONS) and self.has_facts:
             self._upgrade(identity)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         stored = dict(self._connection.execute("SELECT key, value FROM meta"))
@@ -227,6 +284,9 @@ class Store:
     def _value(self, sql: str) -> int:
         value: int = self._connection.execute(sql).fetchone()[0]
         return value
+
+    def _is_read_only(self) -> bool:
+        return self._value("PRAGMA user_version") > 0 and not os.access(self.path, os.W_OK)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -419,18 +479,78 @@ class Store:
         if any(one != other for one, other in counts):
             raise self.damage()
 
-    def matrix_note(self) -> str | None:
-        """Which state of `matrix` is one of this very table."""
+    def paths_like(self, start: bytes, part: bytes, glob: bytes, most: int) -> dict[int, bytes] | None:
+        """Ids and paths of the photos that are there and match SQLite's `glob`; None when there are more than `most`.
+
+        All that match begin with `start`, which ends in no 0xff, and contain `part`: that is found faster than a match.
+        """
+        sql = """
+            SELECT id, path FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND instr(path, ?) AND gone_ns IS NULL
+            AND CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
+        """
         with self._errors():
-            found = self._connection.execute("SELECT value FROM meta WHERE key = 'matrix'").fetchone()
+            found = dict(self._connection.execute(sql, (*folder_range(start), part, glob, most + 1)))
+        return None if len(found) > most else found
+
+    def note(self, key: str) -> str | None:
+        """Which state of the `matrix`, or of its `columns`, is one of this very table."""
+        with self._errors():
+            found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return found[0] if found else None
 
     def records(self, ids: Iterable[int]) -> list[Record | None]:
         """One for each id, None where the photo has gone since."""
-        sql = "SELECT path, size, mtime_ns, vector FROM images WHERE id = ? AND gone_ns IS NULL"
+        sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND gone_ns IS NULL"
         with self._reading():
             found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
             return [_record(row) if row else None for row in found]
+
+    def facts(self, ids: Sequence[int]) -> list[Facts]:
+        """One for each id; `NONE` where nothing is known."""
+        sql = """
+            SELECT captured_s, offset_min, latitude, longitude, coalesce(maker, ''), coalesce(model, ''),
+                   width, height, keywords, rating
+            FROM facts LEFT JOIN cameras ON cameras.id = facts.camera WHERE facts.id = ?
+        """
+        if not self.has_facts:
+            return [NONE] * len(ids)
+        with self._errors():
+            found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
+        return [_facts(row) if row else NONE for row in found]
+
+    def undescribed(self, folder: bytes) -> list[Undescribed]:
+        """The photos that are in the folder and whose files have not been looked through for facts, in path order."""
+        sql = """
+            SELECT id, path, size, mtime_ns FROM images INDEXED BY images_undescribed
+            WHERE path >= ? AND path < ? AND described = 0 AND vector IS NOT NULL AND gone_ns IS NULL ORDER BY path
+        """
+        if not self.has_facts:
+            return []
+        with self._errors():
+            return list(map(Undescribed._make, self._connection.execute(sql, folder_range(folder))))
+
+    def filterable_above(self, last_id: int) -> Iterator[list[Filterable]]:
+        """What all photos with ids above are filtered by, in ascending order, some thousands at a time."""
+        with self._errors():
+            cursor = self._connection.execute(_FILTERABLE_ABOVE, (last_id,))
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                yield list(map(Filterable._make, rows))
+
+    def filterable_restated(self, up_to_id: int) -> list[Filterable]:
+        """What photos are filtered by of which it has changed since `restated` was last emptied, in ascending order."""
+        with self._errors():
+            return list(map(Filterable._make, self._connection.execute(_FILTERABLE_RESTATED, (up_to_id,))))
+
+    def restated_count(self) -> int:
+        with self._errors():
+            return self._value("SELECT count(*) FROM restated")
+
+    def cameras(self) -> dict[int, tuple[str, str]]:
+        """Maker and model of each."""
+        with self._errors():
+            rows = self._connection.execute("SELECT id, maker, model FROM cameras")
+            return {id_: (maker, model) for id_, maker, model in rows}
 
     def count(self, folder: bytes) -> tuple[int, int]:
         """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
@@ -529,33 +649,71 @@ class Store:
         self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'images'")
         self._connection.execute("INSERT INTO sqlite_sequence VALUES ('images', ?)", (last_id,))
 
-    def set_matrix_note(self, note: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('matrix', ?)", (note,))
+    def set_note(self, key: str, note: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, note))
 
-    def add(self, path: bytes, stamp: Stamp, digest: bytes, vector: np.ndarray) -> None:
+    def add(self, path: bytes, stamp: Stamp, digest: bytes, vector: np.ndarray, facts: Facts = NONE) -> None:
         """A photo with new bytes; whatever was known of the path before is replaced."""
-        self._insert(path, stamp, digest, vector.astype("<f2").tobytes(), None)
+        id_ = self._insert(path, stamp, digest, vector.astype("<f2").tobytes(), None)
+        self._set_facts(id_, facts)
+
+    def describe(self, id_: int, facts: Facts) -> None:
+        """Adds what a photo's file tells to a row that was stored without, if it is still there."""
+        if self._connection.execute("UPDATE images SET described = 1 WHERE id = ?", (id_,)).rowcount:
+            self._set_facts(id_, facts)
+            self._restate(id_)
+
+    def _set_facts(self, id_: int, facts: Facts) -> None:
+        if facts == NONE:
+            return
+        maker_model = facts.maker, facts.model
+        if any(maker_model):
+            self._connection.execute("INSERT OR IGNORE INTO cameras (maker, model) VALUES (?, ?)", maker_model)
+        sql = """
+            INSERT OR REPLACE INTO facts
+            VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE maker = ? AND model = ?), ?, ?, ?, ?)
+        """
+        keywords = _BETWEEN_KEYWORDS.join(facts.keywords) or None
+        when_and_where = facts[:4]
+        self._connection.execute(
+            sql, (id_, *when_and_where, *maker_model, facts.width, facts.height, keywords, facts.rating)
+        )
+
+    def _restate(self, id_: int) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO restated VALUES (?)", (id_,))
+
+    def forget_restated(self) -> None:
+        """What is derived has taken note."""
+        self._connection.execute("DELETE FROM restated")
 
     def add_failure(self, path: bytes, stamp: Stamp, reason: str) -> None:
         """A file that cannot be read, remembered until it changes."""
         self._insert(path, stamp, None, None, reason)
 
-    def _insert(self, path: bytes, stamp: Stamp, digest: bytes | None, vector: bytes | None, why: str | None) -> None:
+    def _insert(self, path: bytes, stamp: Stamp, digest: bytes | None, vector: bytes | None, why: str | None) -> int:
         self._displace(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure, described)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
         """
-        self._connection.execute(sql, (path, *stamp, digest, vector, why))
+        id_ = self._connection.execute(sql, (path, *stamp, digest, vector, why)).lastrowid
+        assert id_ is not None
+        return id_
 
     def copy(self, source_id: int, path: bytes, stamp: Stamp) -> None:
         """A photo with the same bytes as another one."""
         self._displace(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector)
-            SELECT ?, ?, ?, ?, ?, digest, vector FROM images WHERE id = ?
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, described)
+            SELECT ?, ?, ?, ?, ?, digest, vector, described FROM images WHERE id = ?
         """
-        self._connection.execute(sql, (path, *stamp, source_id))
+        id_ = self._connection.execute(sql, (path, *stamp, source_id)).lastrowid
+        sql = """
+            INSERT INTO facts
+            SELECT ?, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating
+            FROM facts WHERE id = ?
+        """
+        self._connection.execute(sql, (id_, source_id))
 
     def move(self, id_: int, path: bytes, stamp: Stamp) -> None:
         """The same photo at another path, or at its own with another stat."""
@@ -565,6 +723,7 @@ class Store:
             SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, gone_ns = NULL WHERE id = ?
         """
         self._connection.execute(sql, (path, *stamp, id_))
+        self._restate(id_)
 
     def _displace(self, path: bytes, but: int = 0) -> None:
         """Frees `path`. A vector that was there stays to be found under its digest: the photo may be moved, not lost.
@@ -612,6 +771,24 @@ def digest_of(stream: BinaryIO | RawIOBase) -> bytes:
     return file_digest(stream, lambda: blake2b(digest_size=16)).digest()  # type: ignore[arg-type]
 
 
+_FILTERABLE_ABOVE = """
+    SELECT images.id, mtime_ns, path, captured_s, latitude, longitude, camera
+    FROM images LEFT JOIN facts ON facts.id = images.id
+    WHERE images.id > ? AND vector IS NOT NULL ORDER BY images.id
+"""
+_FILTERABLE_RESTATED = """
+    SELECT images.id, mtime_ns, path, captured_s, latitude, longitude, camera
+    FROM restated JOIN images ON images.id = restated.id LEFT JOIN facts ON facts.id = images.id
+    WHERE restated.id <= ? AND vector IS NOT NULL ORDER BY restated.id
+"""
+_BETWEEN_KEYWORDS = "\n"  # there is none in them
+
+
+def _facts(row: Sequence[Any]) -> Facts:
+    *others, keywords, rating = row
+    return Facts._make((*others, tuple(keywords.split(_BETWEEN_KEYWORDS)) if keywords else (), rating))
+
+
 def folder_range(folder: bytes) -> tuple[bytes, bytes]:
     """The half-open range of all paths below a folder, whose name ends in a slash: `/a/` -> `/a/`, `/a0`."""
     return folder, folder[:-1] + bytes([folder[-1] + 1])
@@ -646,10 +823,10 @@ def is_unit(vector: bytes) -> bool:
     return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)
 
 
-def _record(row: tuple[bytes, int, int, bytes]) -> Record:
+def _record(row: tuple[int, bytes, int, int, bytes]) -> Record:
     """Raises ValueError for what was never stored so."""
     record = Record(*row)
-    _check(tuple(map(type, row)) == (bytes, int, int, bytes) and is_unit(record.vector))
+    _check(tuple(map(type, row)) == (int, bytes, int, int, bytes) and is_unit(record.vector))
     return record
 
 
@@ -669,8 +846,13 @@ def _place_unless_there(temporary: str, path: str) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One by one, because `executescript` would commit first."""
-    return (statement for statement in script.split(";") if statement.strip())
+    """One by one, because `executescript` would commit first. A trigger holds semicolons of its own."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _advice(error: sqlite3.Error) -> str:

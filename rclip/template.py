@@ -11,6 +11,7 @@ FIELDS: dict[str, object] = {
     "score": 0.314159,
     "size": 3518862,
     "modified": datetime(2019, 2, 3, 10, 20, 30).astimezone(),
+    "captured": datetime(2019, 2, 3, 10, 20, 30),
     "query": "a red kite",
 }
 """The fields there are, each with a value to try a template on."""

@@ -125,7 +125,7 @@ class _Writer:
         return self._folder + outcome.pending.file.path
 
     def _add(self, outcome: Decoded, vector: np.ndarray, done: Summary) -> None:
-        self._store.add(self._path(outcome), outcome.stamp, outcome.digest, vector)
+        self._store.add(self._path(outcome), outcome.stamp, outcome.digest, vector, outcome.facts)
         if outcome.pending.before is None:
             done.added += 1
         else:

@@ -49,6 +49,7 @@ def figures(printed: str) -> dict[str, list[float]]:
         ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
         ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
         ("startup.py", {"numpy", "torch", "both"}),
+        ("filtered_query.py", {"no filter", "half by date", "many names", "restated"}),
     ],
 )
 def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, tiny_checkpoint: Path) -> None:

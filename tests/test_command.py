@@ -119,7 +119,7 @@ def test_json_lines(rclip_on_gallery: Command) -> None:
     first, second = map(json.loads, found.lines)
     path = rclip_on_gallery.cwd / "circles/green.jpg"
     assert first["path"] == str(path)
-    assert list(first) == ["path", "score", "size", "modified"]
+    assert list(first) == ["path", "score", "size", "modified", "captured", "captured_from", "width", "height"]
     assert 1 > first["score"] > second["score"] > -1
     assert first["size"] == path.stat().st_size
     assert first["modified"].startswith("20")

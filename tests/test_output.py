@@ -210,7 +210,7 @@ def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("{nope}", "has no field {nope}; there are path, score, size, modified, query"),
+        ("{nope}", "has no field {nope}; there are path, score, size, modified, captured, query"),
         ("{}", "has no field {}"),
         ("{0}", "has no field {0}"),
         ("{path.__class__}", "has no field {path.__class__}"),

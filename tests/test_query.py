@@ -316,7 +316,7 @@ def test_queries_from_a_file(rclip: Command, gallery: Path, tmp_path: Path) -> N
         ("./stars/red.jpg - red + blue", "stars/blue.jpg"),
         ("a green circle", "circles/green.jpg"),
     ]
-    assert list(found[0]) == ["query", "path", "score", "size", "modified"]
+    assert list(found[0])[:5] == ["query", "path", "score", "size", "modified"]
     in_a_pipe = rclip("-n", "--queries", tmp_path / "asked", "-t", "1")
     assert in_a_pipe.lines[0] == "a red star\tstars/red.jpg"
 

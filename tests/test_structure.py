@@ -13,7 +13,7 @@ from tests.conftest import Command, Draw
 PACKAGE = Path(__file__).parent.parent / "rclip"
 
 MAY_IMPORT = {
-    "__init__": {"errors", "library"},
+    "__init__": {"errors", "facts", "filters", "library"},
     "__main__": {"cli"},
     "cli": {
         "arguments",
@@ -28,15 +28,18 @@ MAY_IMPORT = {
         "terminal",
         "viewer",
     },
-    "arguments": {"__init__", "errors", "query", "template"},
+    "arguments": {"__init__", "errors", "filters", "query", "template"},
     "lines": {"errors", "query"},
     "meaning": {"decoding", "errors", "image", "models", "query", "store", "walk", "web"},
     "web": {"__init__", "errors"},
     "library": {
         "changes",
         "check",
+        "columns",
         "datadir",
         "errors",
+        "facts",
+        "filters",
         "index",
         "matrix",
         "meaning",
@@ -51,16 +54,21 @@ MAY_IMPORT = {
     "check": {"errors", "matrix", "models", "store"},
     "prune": {"errors", "matrix", "store"},
     "matrix": {"datadir", "errors", "search", "store"},
-    "index": {"changes", "formats", "models", "store", "walk", "writing"},
+    "columns": {"datadir", "errors", "filters", "formats", "matrix", "store", "walk"},
+    "filters": {"formats"},
+    "index": {"changes", "describing", "formats", "models", "store", "walk", "writing"},
+    "describing": {"changes", "decoding", "facts", "formats", "reading", "store", "walk"},
     "writing": {"changes", "decoding", "errors", "models", "reading", "store"},
-    "reading": {"changes", "decoding", "errors", "formats", "store", "walk"},
-    "decoding": {"changes", "errors", "formats"},
+    "reading": {"changes", "decoding", "errors", "facts", "formats", "store", "walk"},
+    "decoding": {"changes", "errors", "facts", "formats"},
     "decoder": {"errors", "image"},
     "changes": {"errors", "formats", "store", "walk"},
-    "image": {"errors", "formats"},
+    "image": {"errors", "facts", "formats", "metadata"},
+    "metadata": {"facts"},
+    "facts": set(),
     "formats": set(),
     "walk": {"errors"},
-    "store": {"datadir", "errors"},
+    "store": {"datadir", "errors", "facts"},
     "salvage": {"datadir", "errors", "store"},
     "datadir": set(),
     "search": set(),
@@ -86,7 +94,8 @@ OWNED = {
     "urllib": {"models/downloads", "output", "store", "web"},
     "termios": {"preview/probe"},
     "wcwidth": {"output"},
-    "mmap": {"matrix", "models/tensors"},
+    "mmap": {"columns", "matrix", "models/tensors"},
+    "xml": {"metadata"},
     "numkong": {"search"},
     "signal": {"decoder", "decoding", "interruption"},
     "_thread": {"interruption"},
@@ -201,13 +210,18 @@ HEAVY = {"torch", "clip", "torchvision", "PIL", "tqdm", "ftfy", "regex", "concur
 def test_a_text_query_imports_nothing_heavy(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     found = imported_by(rclip, "-n", "a red star")
-    assert not found & HEAVY
+    assert not found & (HEAVY | {"rclip.filters", "rclip.columns", "rclip.metadata"})
     assert {"numpy", "sqlite3"} <= found  # else this test looks at nothing
 
 
 def test_a_query_that_finds_nothing_changed_imports_no_decoder(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     assert not imported_by(rclip, "a red star") & {"torch", "clip", "torchvision", "PIL"}
+
+
+def test_filters_alone_load_no_model(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    assert not imported_by(rclip, "--after", "2020", "--type", "jpg") & HEAVY
 
 
 def test_an_update_of_ten_photos_and_a_picture_query_import_no_torch(rclip: Command, draw: Draw) -> None:

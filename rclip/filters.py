@@ -1,0 +1,173 @@
+"""Which photos a search may find: taken then, there, by this camera, named so. What each filter takes, and means."""
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, takewhile
+from typing import NamedTuple
+
+from rclip import formats
+
+
+class Near(NamedTuple):
+    """All within so many kilometres of a place, in degrees, north and east positive."""
+
+    latitude: float
+    longitude: float
+    km: float
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What all photos found must be. None and empty ask for nothing."""
+
+    after: datetime | None = None
+    """Taken then or later: on the camera's clock or, where no time is noted, by the file's local time. Has no zone."""
+    before: datetime | None = None
+    """Taken earlier than that."""
+    near: Near | None = None
+    camera: str = ""
+    """Words that maker and model contain, in any case and order."""
+    paths: tuple[str, ...] = ()
+    """Globs, one of which matches the path from the directory searched, or a folder on it; see `glob_regex`."""
+    types: frozenset[str] = frozenset()
+    """Endings of file names, in lower case."""
+    min_score: float | None = None
+
+    @property
+    def need_columns(self) -> bool:
+        """Whether any but paths and scores are asked for."""
+        return bool(self.after or self.before or self.near or self.camera or self.types)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+TAKES_TIME = "takes a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30"
+_PERIOD = re.compile(r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d))?)?)?)?", re.ASCII)
+
+
+def parse_time(text: str) -> datetime:
+    """The start of a year, month, day, minute or second: `2023`, `2023-07`, `2023-07-14`, `2023-07-14 18:30`.
+
+    Raises ValueError, saying what is taken.
+    """
+    found = _PERIOD.fullmatch(text.strip())
+    try:
+        if not found:
+            raise ValueError
+        year, month, day, hour, minute, second = map(int, found.groups(default="1")[:3] + found.groups(default="0")[3:])
+        return datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        raise ValueError(f"{TAKES_TIME}, not {text!r}") from None
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+TAKES_PLACE = "takes LAT,LON or LAT,LON,KM: degrees up to ±90,±180 and kilometres above 0"
+_USUAL_KM = 10.0
+
+
+def parse_near(text: str) -> Near:
+    """`48.8584,2.2945` or, with kilometres, `48.8584,2.2945,0.5`. Raises ValueError, saying what is taken."""
+    try:
+        latitude, longitude, km = [*map(float, text.split(",")), _USUAL_KM][:3]
+        if text.count(",") > 2 or not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < float("inf")):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{TAKES_PLACE}, not {text!r}") from None
+    return Near(latitude, longitude, km)
+
+
+# --- kinds of files --------------------------------------------------------------------------------------------------
+
+TAKES_TYPES = "takes endings of photos, like jpg, heic or png, or raw, divided by commas"
+_ALIKE = [
+    {"jpg", "jpeg", "jpe", "jfif"},
+    {"tif", "tiff"},
+    {"png", "apng"},
+    {"bmp", "dib"},
+    {"jp2", "j2k", "jpf", "jpx"},
+    {"heic", "heif", "hif"},
+    {"pnm", "pbm", "pgm", "ppm", "pfm"},
+]
+"""Endings that stand for one format, and are asked for together."""
+
+
+def parse_types(text: str) -> frozenset[str]:
+    """`jpg,raw` -> the endings meant. Raises ValueError for what is no photo's."""
+    found: set[str] = set()
+    for word in text.lower().split(","):
+        name = word.strip().removeprefix(".")
+        alike = formats.RAW.suffixes if name == "raw" else next((group for group in _ALIKE if name in group), {name})
+        if name != "raw" and name not in formats.SUFFIXES:
+            raise ValueError(f"{TAKES_TYPES}, not {text!r}")
+        found |= alike
+    return frozenset(found)
+
+
+# --- paths -----------------------------------------------------------------------------------------------------------
+
+
+def glob_regex(glob: str) -> re.Pattern[str]:
+    """Matches paths relative to a directory as a line of `.gitignore` does, but that nothing is excluded by it.
+
+    `*` and `?` stand for anything but a slash, `**` for any number of folders, `[a-z]` for one of these letters. A glob
+    with a slash, other than at its end, starts at the directory; one without may match any folder or file on the
+    path. What matches a folder matches all that is in it.
+    """
+    start = "" if _is_anchored(glob) else "(?:.*/)?"
+    end = ".*" if glob.endswith("/") else "(?:/.*)?"
+    body = "".join(_REGEX_OF.get(part) or _regex_of_other(part) for part in _parts(glob))
+    return re.compile(f"{start}{body}{end}", re.DOTALL)
+
+
+def sqlite_glob(glob: str) -> str:
+    """A GLOB of SQLite's that matches all relative paths that the regex does, and a few others."""
+    start = "" if _is_anchored(glob) else "*"
+    return start + "".join(sqlite_literal(part) if _is_literal(part) else "*" for part in _parts(glob)) + "*"
+
+
+def literal_start(glob: str) -> str:
+    """What all relative paths that match start with."""
+    return "".join(takewhile(_is_literal, _parts(glob))) if _is_anchored(glob) else ""
+
+
+def longest_literal(glob: str) -> str:
+    """The most letters in a row that all paths have that match."""
+    runs = ("".join(run) for is_literal, run in groupby(_parts(glob), _is_literal) if is_literal)
+    return max(runs, key=len, default="")
+
+
+def sqlite_literal(text: str) -> str:
+    """A GLOB that matches just this."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+_PART = re.compile(r"(?:^|(?<=/))\*\*/|(?:^|(?<=/))\*\*$|\*+|\?|\[!?\]?[^]/]*\]|.", re.DOTALL)
+_REGEX_OF = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _is_anchored(glob: str) -> bool:
+    return "/" in glob.rstrip("/")
+
+
+def _parts(glob: str) -> list[str]:
+    return _PART.findall(glob.removeprefix("./").removeprefix("/"))
+
+
+def _is_literal(part: str) -> bool:
+    return len(part) == 1 and part not in "*?"
+
+
+def _regex_of_other(part: str) -> str:
+    if _is_literal(part):
+        return re.escape(part)
+    if part.startswith("*"):  # several, but not all there is between two slashes
+        return "[^/]*"
+    in_group = fnmatch.translate(part)  # "(?s:[a-z])\\Z"
+    return f"(?!/){in_group[in_group.index(':') + 1 : in_group.rindex(')')]}"
+
+
+def words_of_camera(text: str) -> list[str]:
+    return text.lower().split()

@@ -1,0 +1,325 @@
+"""What photos say of themselves: read out of files of every format that can say it, and out of broken ones."""
+
+import io
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rclip import image, metadata
+from rclip.facts import NONE, Facts, moment
+from rclip.metadata import Blocks
+from tests import pictures
+
+LIMIT = 10_000_000
+PICTURE = pictures.drawn(64, 48)
+
+
+def exif_block(orientation: int = 1, **changes: Any) -> Image.Exif:
+    """Of a photo of a lake, turned as given."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "FUJIFILM", "X-T4", orientation
+    exif.get_ifd(0x8769).update({0x9003: "2023:07:14 18:30:05", 0x9011: "+02:00", **changes.get("photo", {})})
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 29.52), 3: "W", 4: (2.0, 17.0, 40.2)} | changes.get("gps", {}))
+    return exif
+
+
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+ <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:e="http://ns.adobe.com/exif/1.0/"
+   xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+   xmlns:ps="http://ns.adobe.com/photoshop/1.0/" xmp:Rating="4" e:GPSLatitude="33,51.5S" tiff:Make="Nokia">
+  <e:GPSLongitude>151,12,36E</e:GPSLongitude>
+  <dc:subject><rdf:Bag><rdf:li>lake</rdf:li><rdf:li>Z&#252;rich &amp; hills</rdf:li></rdf:Bag></dc:subject>
+  <ps:DateCreated>2019-02-03T04:05:06.78+01:00</ps:DateCreated>
+  <xmpMM:Pantry xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/"><rdf:Bag><rdf:li>
+   <rdf:Description xmp:Rating="1"><dc:subject><rdf:Bag><rdf:li>not its own</rdf:li></rdf:Bag></dc:subject>
+   </rdf:Description></rdf:li></rdf:Bag></xmpMM:Pantry>
+ </rdf:Description>
+</rdf:RDF></x:xmpmeta><?xpacket end="w"?>""".encode()
+
+
+def iptc(*sets: tuple[int, int, bytes]) -> bytes:
+    return b"".join(struct.pack(">BBBH", 0x1C, record, number, len(text)) + text for record, number, text in sets)
+
+
+IPTC = iptc((1, 90, b"\x1b%G"), (2, 25, b"lac"), (2, 25, "été".encode()), (2, 55, b"20180102"), (2, 60, b"030405-0500"))
+
+
+def with_iptc(jpeg: bytes, block: bytes) -> bytes:
+    """In Photoshop's segment, right behind the start of the file."""
+    resource = b"8BIM" + struct.pack(">HBxI", 0x0404, 0, len(block)) + block + b"\0" * (len(block) % 2)
+    content = b"Photoshop 3.0\0" + resource
+    return jpeg[:2] + b"\xff\xed" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
+
+
+def both_ways(file: bytes, suffix: str) -> Facts:
+    """What is found on the way to the model, which is what is found without it."""
+    described = image.describe(io.BytesIO(file), suffix, LIMIT)
+    assert image.look(io.BytesIO(file), suffix, 32, LIMIT).facts == described
+    return described
+
+
+def seconds(text: str) -> int:
+    return metadata._time(text, None)[0]  # type: ignore[index]
+
+
+PHOTO = Facts(
+    captured_s=1_689_359_405,  # date -u -d '2023-07-14 18:30:05' +%s
+    offset_min=120,
+    latitude=pytest.approx(48.8582, abs=1e-6),
+    longitude=pytest.approx(-2.2945, abs=1e-6),
+    maker="FUJIFILM",
+    model="X-T4",
+    width=64,
+    height=48,
+)
+
+
+# --- the formats -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "JXL", "MPO"])
+def test_exif_is_read_in_every_format_that_has_it(suffix: str) -> None:
+    file = pictures.saved(PICTURE, suffix, exif=exif_block().tobytes())
+    assert both_ways(file, "jpg") == PHOTO
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_xmp_is_read_in_every_format_that_has_it(suffix: str) -> None:
+    if suffix == "PNG":
+        file = pictures.png(_samples(), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP))
+    elif suffix == "TIFF":
+        file = pictures.saved(PICTURE, suffix, tiffinfo={700: XMP})
+    else:
+        file = pictures.saved(PICTURE, suffix, xmp=XMP)
+    assert both_ways(file, "jpg") == Facts(
+        captured_s=seconds("2019-02-03T04:05:06"),
+        offset_min=60,
+        latitude=pytest.approx(-33.858333, abs=1e-6),
+        longitude=pytest.approx(151.21, abs=1e-6),
+        maker="Nokia",
+        width=64,
+        height=48,
+        keywords=("lake", "Zürich & hills"),
+        rating=4,
+    )
+
+
+def _samples() -> Any:
+    import numpy as np
+
+    return np.asarray(PICTURE)
+
+
+def test_a_pngs_metadata_may_lie_behind_its_pixels() -> None:
+    png = pictures.saved(PICTURE, "PNG")
+    chunk = pictures.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+    assert both_ways(png[:-12] + chunk + png[-12:], "png").rating == 4
+
+
+def test_iptc_in_jpeg_and_tiff() -> None:
+    jpeg = with_iptc(pictures.saved(PICTURE, "JPEG"), IPTC)
+    found = both_ways(jpeg, "jpg")
+    assert (found.keywords, found.captured_s, found.offset_min) == (
+        ("lac", "été"),
+        seconds("2018-01-02T03:04:05"),
+        -300,
+    )
+    assert both_ways(pictures.saved(PICTURE, "TIFF", tiffinfo={33723: IPTC}), "tif") == found
+
+
+def test_iptc_in_latin_1() -> None:
+    assert metadata.facts(Blocks(iptc=iptc((2, 25, "été".encode("latin-1")))), 1, 1).keywords == ("été",)
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_width_and_height_are_those_of_the_upright_picture(suffix: str, orientation: int) -> None:
+    stored = pictures.as_stored(pictures.drawn(640, 480), orientation)
+    file = pictures.saved(stored, suffix, exif=exif_block(orientation).tobytes())
+    found = both_ways(file, "jpg")
+    assert (found.width, found.height) == (640, 480)
+
+
+@pytest.mark.parametrize("has_preview", [True, False])
+def test_raw_tells_of_the_sensor_not_of_the_preview(has_preview: bool) -> None:
+    preview = pictures.saved(pictures.drawn(64, 48), "JPEG") if has_preview else None
+    found = both_ways(pictures.dng(pictures.as_stored(pictures.drawn(96, 128), 6), 6, preview), "dng")
+    assert (found.maker, found.model, found.camera) == ("Tests", "Pinhole", "Tests Pinhole")
+    assert (found.width, found.height) == (96, 128)
+
+
+def test_the_marks_and_boxes_of_raw_files() -> None:
+    blocks = {}
+    for order, first in (("<", b"II"), (">", b"MM")):
+        exif = exif_block()
+        exif.endian = order
+        blocks[first] = exif.tobytes().removeprefix(b"Exif\0\0")
+        assert blocks[first].startswith(first)
+    block = blocks[b"MM"]
+    whole = image._blocks_of_raw(block)
+    assert (whole.main[0x0110], whole.photo[0x9011], whole.gps[1]) == ("X-T4", "+02:00", "N")
+    for mark in (b"IIRO", b"IIU\0", b"MMOR"):
+        assert image._blocks_of_raw(mark + blocks[mark[:2]][4:]) == whole
+    jpeg = pictures.saved(PICTURE, "JPEG", exif=b"Exif\0\0" + block)
+    raf = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 160, len(jpeg))
+    assert image._blocks_of_raw(raf.ljust(160, b"\0") + jpeg) == whole
+    taken = Image.Exif()
+    taken[0x9003] = "2023:07:14 18:30:05"
+    boxes = {b"CMT1": block, b"CMT2": taken.tobytes().removeprefix(b"Exif\0\0")}
+    cr3 = b"\0\0\0\x18ftypcrx ".ljust(24, b"\0")
+    cr3 += b"".join(struct.pack(">I", 8 + len(content)) + name + content for name, content in boxes.items())
+    found = image._blocks_of_raw(cr3)
+    assert (found.main[0x0110], found.photo[0x9003], found.gps) == ("X-T4", "2023:07:14 18:30:05", {})
+
+
+# --- what is broken --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.lists(st.tuples(st.integers(2, 400), st.integers(0, 255)), min_size=1, max_size=12))
+def test_broken_exif_never_costs_the_picture(changes: list[tuple[int, int]]) -> None:
+    """In a block behind the picture's own header, so that only the metadata is broken."""
+    block = bytearray(exif_block().tobytes())
+    for place, value in changes:
+        block[6 + place % (len(block) - 6)] = value
+    jpeg = pictures.saved(PICTURE, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + bytes(block)
+    with _no_warnings():
+        found = image.look(io.BytesIO(jpeg[:2] + segment + jpeg[2:]), "jpg", 32, LIMIT)
+    assert {found.facts.width, found.facts.height} == {64, 48}
+
+
+def _no_warnings() -> Any:
+    import warnings
+
+    context = warnings.catch_warnings()
+    warnings.simplefilter("ignore")
+    return context
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=40),
+    st.binary(max_size=40),
+    st.tuples(st.floats(), st.floats(), st.integers()),
+    st.lists(st.integers(0, 255), max_size=8).map(tuple),
+)
+TAGS = st.dictionaries(
+    st.sampled_from([*metadata.MAIN_TAGS, 1, 2, 3, 4, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012]), ANYTHING, max_size=9
+)
+TORN = st.tuples(st.sampled_from([XMP, IPTC]), st.integers(0, 2000), st.binary(max_size=9), st.integers(0, 20)).map(
+    lambda torn: torn[0][: torn[1]] + torn[2] + torn[0][torn[1] + torn[3] :]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(main=TAGS, photo=TAGS, gps=TAGS, xmp=st.one_of(st.binary(max_size=99), TORN), block=TORN)
+def test_nothing_that_stands_in_metadata_raises(main: dict, photo: dict, gps: dict, xmp: bytes, block: bytes) -> None:
+    found = metadata.facts(Blocks(main, photo, gps, xmp, block), 3, 2)
+    assert (found.width, found.height) == (3, 2)
+    assert found.latitude is None or (abs(found.latitude) <= 90 and abs(found.longitude) <= 180)
+    assert found.rating in (None, -1, 0, 1, 2, 3, 4, 5)
+    assert all(text.isprintable() for text in (found.maker, found.model, *found.keywords))
+    if found.captured_s is not None:
+        assert moment(found.captured_s, found.offset_min).year >= 1800
+
+
+def test_entities_are_refused() -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "' + b"x" * 1000 + b'">]>' + XMP[XMP.index(b"<x:") :].replace(b"lake", b"&a;")
+    assert metadata.facts(Blocks(xmp=bomb), 1, 1) == NONE._replace(width=1, height=1)
+
+
+def test_xmp_counts_up_to_where_it_is_broken() -> None:
+    assert metadata.facts(Blocks(xmp=XMP[: XMP.index(b"<ps:")]), 1, 1).keywords == ("lake", "Zürich & hills")
+
+
+# --- what means what -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2023:07:14 18:30:05", ("2023-07-14T18:30:05", None)),
+        (b"2023:07:14 18:30:05\0", ("2023-07-14T18:30:05", None)),
+        ("2023-07-14T18:30:05.123-03:30", ("2023-07-14T18:30:05", -210)),
+        ("2023-07-14T18:30Z", ("2023-07-14T18:30:00", 0)),
+        ("2023/07/14 18:30:05", ("2023-07-14T18:30:05", None)),
+        ("1904-05", ("1904-05-01T00:00:00", None)),
+        ("1904", ("1904-01-01T00:00:00", None)),
+        ("0000:00:00 00:00:00", None),
+        ("    :  :     :  :  ", None),
+        ("2023:02:30 10:00:00", None),
+        ("2023:07:14 24:00:00", None),
+        ("0001:01:01 00:00:00", None),
+        ("yesterday", None),
+        (20230714, None),
+    ],
+)
+def test_times(written: object, meant: tuple[str, int | None] | None) -> None:
+    found = metadata.facts(Blocks(photo={0x9003: written}), 1, 1)
+    if meant is None:
+        assert found.captured_s is None
+    else:
+        assert found.captured_s is not None
+        assert moment(found.captured_s, None).isoformat() == meant[0]
+        assert found.offset_min == meant[1]
+
+
+def test_the_time_of_taking_goes_before_those_of_digitizing_and_changing() -> None:
+    times = {0x9003: "2001:01:01 00:00:00", 0x9004: "2002:01:01 00:00:00"}
+    changed = {0x0132: "2003:01:01 00:00:00"}
+
+    def year(**blocks: Any) -> int:
+        return moment(metadata.facts(Blocks(**blocks), 1, 1).captured_s or 0, None).year
+
+    assert year(main=changed, photo=times, xmp=XMP) == 2001
+    assert year(main=changed, photo={0x9004: times[0x9004]}, xmp=XMP) == 2019
+    assert year(main=changed, photo={0x9004: times[0x9004]}) == 2002
+    assert year(main=changed) == 2003
+    assert year(iptc=IPTC) == 2018
+
+
+@pytest.mark.parametrize(
+    "gps",
+    [
+        {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)},
+        {1: "N", 2: (float("nan"), 0.0, 0.0), 3: "E", 4: (2.0, 0.0, 0.0)},
+        {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (2.0, 0.0, 0.0)},
+        {1: "N", 2: (48.0, 0.0, 0.0)},
+    ],
+)
+def test_places_that_are_none(gps: dict[int, Any]) -> None:
+    assert metadata.facts(Blocks(gps=gps), 1, 1).latitude is None
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "camera"),
+    [
+        ("Canon", "Canon EOS R5", "Canon EOS R5"),
+        ("NIKON CORPORATION", "NIKON D850", "NIKON D850"),
+        ("FUJIFILM", "X-T4", "FUJIFILM X-T4"),
+        ("Apple", "", "Apple"),
+        ("", "EX-Z750", "EX-Z750"),
+        ("", "", ""),
+    ],
+)
+def test_a_cameras_name_says_its_maker_once(maker: str, model: str, camera: str) -> None:
+    assert Facts(maker=maker, model=model).camera == camera
+
+
+def test_windows_keywords_and_rating() -> None:
+    main = {0x9C9E: tuple("sea;sand\0".encode("utf-16-le")), 0x4746: 3}
+    found = metadata.facts(Blocks(main=main), 1, 1)
+    assert (found.keywords, found.rating) == (("sea", "sand"), 3)
+
+
+def test_texts_hold_nothing_that_steers_a_terminal() -> None:
+    found = metadata.facts(Blocks(main={0x010F: " Ca\x1b[2Jnon \0junk", 0x0110: b"R\xff5"}), 1, 1)
+    assert (found.maker, found.model) == ("Ca [2Jnon", "R�5")
