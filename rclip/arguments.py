@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,12 +20,15 @@ _EXAMPLES = """\
 examples:
   rclip "a red kite"                       the ten best in this folder and below
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
-  rclip -n "a cat"                         search only, without looking for new photos
+  rclip -n "a cat"                         without a look for new photos
   rclip ./cat.jpg                          photos like this one
   rclip horse + 0.5:stripes - people       a bit of this, and none of that
   rclip -0 "a cat" | xargs -0r feh         look at them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
+
+environment: RCLIP_DATADIR, the folder of indexes; RCLIP_WEIGHTS_URL, a mirror
+of the models
 """
 
 
@@ -66,6 +70,18 @@ class Options:
     exclude_dir: tuple[str, ...]
     include_hidden: bool
     max_image_megapixels: float | None
+
+
+class _Generate(argparse.Action):
+    """Prints what a shell is given, and ends, as `--help` and `--version` do."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, kind: object, name: str | None = None) -> NoReturn:
+        from rclip import shell
+
+        shell_name = str(kind).removeprefix("complete-")
+        fresh = _parser()  # the one at work is half way through
+        sys.stdout.write(shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name))
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,9 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
         usage="rclip [options] QUERY [+ QUERY ... - QUERY ...] [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default: here), then prints\n"
-        "those that match QUERY best: words, the path of a picture (./, ../, ~/ or / first) or its http(s) address;\n"
-        "several with + and - between them; 2:words counts twice.",
+        description="Find photos by what is in them. Looks for new photos in each DIR (default:\n"
+        "here), then prints those that match QUERY best: words, the path of a picture\n"
+        "(./, ../, ~/ or / first) or its http(s) address; several with + and - between\n"
+        "them; 2:words counts twice.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -142,11 +159,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     search = parser.add_argument_group("search")
-    search.add_argument("-a", "--add", action="append", default=[], metavar="TERM", help="more of this; repeatable")
     search.add_argument(
-        "-s", "--subtract", action="append", default=[], metavar="TERM", help="less of this; repeatable"
+        "-a", "--add", action="append", type=_term, default=[], metavar="TERM", help="more of this; repeatable"
     )
-    search.add_argument("--queries", metavar="FILE", help="a query a line, - for the standard input; takes no QUERY")
+    search.add_argument(
+        "-s", "--subtract", action="append", type=_term, default=[], metavar="TERM", help="less of this; repeatable"
+    )
+    search.add_argument(
+        "--queries", type=_file, metavar="FILE", help="a query a line, - for the standard input; takes no QUERY"
+    )
     search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
     shown = parser.add_argument_group("output")
@@ -195,16 +216,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", default="ViT-B/32", metavar="NAME", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
+        "--model", default="ViT-B/32", metavar="MODEL", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
     )
     model.add_argument(
         "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
     )
     model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
     about = parser.add_argument_group("about")
+    about.add_argument(
+        "--generate",
+        action=_Generate,
+        default=argparse.SUPPRESS,
+        choices=("man", "complete-bash", "complete-zsh", "complete-fish"),
+        metavar="KIND",
+        help="man, complete-bash, complete-zsh or complete-fish",
+    )
     about.add_argument("-h", "--help", action="help", help="print this and end")
     about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
     return parser
+
+
+def _term(text: str) -> str:
+    try:
+        queries.parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"takes words, a picture's path or its address: {error}") from None
+    return text
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError(f"takes a text file, or - for the standard input, not {text!r}")
+    return text
 
 
 def _count(text: str) -> int:
