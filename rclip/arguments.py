@@ -27,8 +27,7 @@ examples:
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 
-environment: RCLIP_DATADIR, the folder of indexes; RCLIP_WEIGHTS_URL, a mirror
-of the models
+environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
 """
 
 
@@ -82,6 +81,17 @@ class _Generate(argparse.Action):
         fresh = _parser()  # the one at work is half way through
         sys.stdout.write(shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name))
         parser.exit()
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """As Python 3.13's: `-t, --top N` where earlier ones say `-t N, --top N`."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=25)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        value = "" if action.nargs == 0 else f" {action.metavar}"
+        return ", ".join(action.option_strings) + value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         "(./, ../, ~/ or / first) or its http(s) address; several with + and - between\n"
         "them; 2:words counts twice.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
@@ -165,9 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "-s", "--subtract", action="append", type=_term, default=[], metavar="TERM", help="less of this; repeatable"
     )
-    search.add_argument(
-        "--queries", type=_file, metavar="FILE", help="a query a line, - for the standard input; takes no QUERY"
-    )
+    search.add_argument("--queries", type=_file, metavar="FILE", help="a query a line, - for standard input; no QUERY")
     search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
     shown = parser.add_argument_group("output")
@@ -208,15 +216,13 @@ def _parser() -> argparse.ArgumentParser:
     indexing.add_argument(
         "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
     )
-    indexing.add_argument(
-        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir ...)"
-    )
+    indexing.add_argument("--include-hidden", action="store_true", help="look also into .*, @eaDir and such folders")
     indexing.add_argument(
         "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
     )
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", default="ViT-B/32", metavar="MODEL", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
+        "--model", default="ViT-B/32", metavar="MODEL", help="a CLIP's name or a checkpoint's path (ViT-B/32)"
     )
     model.add_argument(
         "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
