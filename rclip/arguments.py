@@ -31,6 +31,7 @@ environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
 """
 
 
+COLORS = ("auto", "always", "never")
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
 
 
@@ -195,9 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument(
         "--preview-height", type=_count, default=10, metavar="ROWS", help="rows of the terminal for a thumbnail (10)"
     )
-    shown.add_argument(
-        "--color", type=_one_of("auto", "always", "never"), default="auto", metavar="WHEN", help="auto, always or never"
-    )
+    shown.add_argument("--color", type=_one_of(*COLORS), default="auto", metavar="WHEN", help="auto, always or never")
     shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
     indexing = parser.add_argument_group("index")
     action = indexing.add_mutually_exclusive_group()

@@ -8,6 +8,7 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from rclip import __version__
+from rclip.arguments import COLORS, PREVIEWS
 from rclip.models import NAMES
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ end
 }
 # By what the help calls a value; the values of an option with choices are known, and all others are the user's to say.
 _COMPLETED = {"TERM": _TERM, "MODEL": _MODEL, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
-_LISTED = {"DEVICE": ("auto", "cpu", "cuda", "mps")}
+_LISTED = {"DEVICE": ("auto", "cpu", "cuda", "mps"), "WHEN": COLORS}
 
 
 def completion(parser: "ArgumentParser", shell: str) -> str:
@@ -82,6 +83,8 @@ def completion(parser: "ArgumentParser", shell: str) -> str:
             action.complete = _COMPLETED[action.metavar]  # type: ignore[attr-defined]
         elif action.metavar in _LISTED:
             action.choices = _LISTED[action.metavar]
+        elif "--preview" in action.option_strings:  # its kinds need the =, or they would be words of the query
+            action.option_strings = [*action.option_strings, *(f"--preview={kind}" for kind in PREVIEWS)]
     script = shtab.complete(parser, shell).rstrip("\n") + "\n"
     if shell == "zsh":  # shtab 1.13 has it take one positional argument, where there may be any number
         script = script.replace('"(*)::', '"*:').replace("_defaults_added=0", "_defaults_added=1")

@@ -29,7 +29,7 @@ MAY_IMPORT = {
         "viewer",
     },
     "arguments": {"__init__", "errors", "query", "shell", "template"},
-    "shell": {"__init__", "models"},
+    "shell": {"__init__", "arguments", "models"},
     "lines": {"errors", "query"},
     "meaning": {"decoding", "errors", "image", "models", "query", "store", "walk", "web"},
     "web": {"__init__", "errors"},
