@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,16 +22,19 @@ _EXAMPLES = """\
 examples:
   rclip "a red kite"                       the ten best in this folder and below
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
-  rclip -n "a cat"                         search only, without looking for new photos
+  rclip -n "a cat"                         without a look for new photos
   rclip ./cat.jpg                          photos like this one
   rclip horse + 0.5:stripes - people       a bit of this, and none of that
   rclip --after 2023-06 "a lake"           taken since June 2023
   rclip -0 "a cat" | xargs -0r feh         look at them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
+
+environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
 """
 
 
+COLORS = ("auto", "always", "never")
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
 
 
@@ -71,6 +75,29 @@ class Options:
     exclude_dir: tuple[str, ...]
     include_hidden: bool
     max_image_megapixels: float | None
+
+
+class _Generate(argparse.Action):
+    """Prints what a shell is given, and ends, as `--help` and `--version` do."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, kind: object, name: str | None = None) -> NoReturn:
+        from rclip import shell
+
+        shell_name = str(kind).removeprefix("complete-")
+        fresh = _parser()  # the one at work is half way through
+        sys.stdout.write(shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name))
+        parser.exit()
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """As Python 3.13's: `-t, --top N` where earlier ones say `-t N, --top N`."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=25)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        value = "" if action.nargs == 0 else f" {action.metavar}"
+        return ", ".join(action.option_strings) + value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -180,21 +207,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rclip",
         usage="rclip [options] QUERY [+ QUERY ... - QUERY ...] [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default: here), then prints\n"
-        "those that match QUERY best: words, the path of a picture (./, ../, ~/ or / first) or its http(s) address;\n"
-        "several with + and - between them; 2:words counts twice.",
+        description="Find photos by what is in them. Looks for new photos in each DIR (default:\n"
+        "here), then prints those that match QUERY best: words, the path of a picture\n"
+        "(./, ../, ~/ or / first) or its http(s) address; several with + and - between\n"
+        "them; 2:words counts twice.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     search = parser.add_argument_group("search")
-    search.add_argument("-a", "--add", action="append", default=[], metavar="TERM", help="more of this; repeatable")
     search.add_argument(
-        "-s", "--subtract", action="append", default=[], metavar="TERM", help="less of this; repeatable"
+        "-a", "--add", action="append", type=_term, default=[], metavar="TERM", help="more of this; repeatable"
     )
-    search.add_argument("--queries", metavar="FILE", help="a query a line, - for the standard input; takes no QUERY")
+    search.add_argument(
+        "-s", "--subtract", action="append", type=_term, default=[], metavar="TERM", help="less of this; repeatable"
+    )
+    search.add_argument("--queries", type=_file, metavar="FILE", help="a query a line, - for standard input; no QUERY")
     search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
     filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
@@ -237,9 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument(
         "--preview-height", type=_count, default=10, metavar="ROWS", help="rows of the terminal for a thumbnail (10)"
     )
-    shown.add_argument(
-        "--color", type=_one_of("auto", "always", "never"), default="auto", metavar="WHEN", help="auto, always or never"
-    )
+    shown.add_argument("--color", type=_one_of(*COLORS), default="auto", metavar="WHEN", help="auto, always or never")
     shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
     indexing = parser.add_argument_group("index")
     action = indexing.add_mutually_exclusive_group()
@@ -258,24 +286,44 @@ def _parser() -> argparse.ArgumentParser:
     indexing.add_argument(
         "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
     )
-    indexing.add_argument(
-        "--include-hidden", action="store_true", help="look into hidden and housekeeping folders too (.*, @eaDir ...)"
-    )
+    indexing.add_argument("--include-hidden", action="store_true", help="look also into .*, @eaDir and such folders")
     indexing.add_argument(
         "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
     )
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", default="ViT-B/32", metavar="NAME", help="an OpenAI CLIP's name or a checkpoint's path (ViT-B/32)"
+        "--model", default="ViT-B/32", metavar="MODEL", help="a CLIP's name or a checkpoint's path (ViT-B/32)"
     )
     model.add_argument(
         "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
     )
     model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
     about = parser.add_argument_group("about")
+    about.add_argument(
+        "--generate",
+        action=_Generate,
+        default=argparse.SUPPRESS,
+        choices=("man", "complete-bash", "complete-zsh", "complete-fish"),
+        metavar="KIND",
+        help="man, complete-bash, complete-zsh or complete-fish",
+    )
     about.add_argument("-h", "--help", action="help", help="print this and end")
     about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
     return parser
+
+
+def _term(text: str) -> str:
+    try:
+        queries.parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"takes words, a picture's path or its address: {error}") from None
+    return text
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError(f"takes a text file, or - for the standard input, not {text!r}")
+    return text
 
 
 def _count(text: str) -> int:

@@ -48,5 +48,6 @@ def _lines(path: str) -> Iterator[list[str]]:
             if path != "-":
                 os.close(descriptor)
     except (OSError, ValueError, AttributeError) as error:  # no file; a NUL in its name; the standard input closed
-        raise UsageError(f"cannot read the queries in {path}: {plain_reason(error)}") from error
+        hint = "--queries takes a text file, or - for the standard input"
+        raise UsageError(f"cannot read the queries in {path}: {plain_reason(error)}; {hint}") from error
     yield [os.fsdecode(rest)]

@@ -28,7 +28,8 @@ MAY_IMPORT = {
         "terminal",
         "viewer",
     },
-    "arguments": {"__init__", "errors", "filters", "query", "template"},
+    "arguments": {"__init__", "errors", "filters", "query", "shell", "template"},
+    "shell": {"__init__", "arguments", "models"},
     "lines": {"errors", "query"},
     "meaning": {"decoding", "errors", "image", "models", "query", "store", "walk", "web"},
     "web": {"__init__", "errors"},
@@ -83,7 +84,9 @@ MAY_IMPORT = {
     "models": {"datadir", "errors"},
 }
 OWNED = {
-    "argparse": {"arguments"},
+    "argparse": {"arguments", "shell"},  # the second for its types
+    "shtab": {"shell"},
+    "argparse_manpage": {"shell"},
     "sqlite3": {"salvage", "store"},
     "PIL": {"image"},
     "rawpy": {"image"},
@@ -204,7 +207,10 @@ def imported_by(rclip: Command, *arguments: str, cwd: Path | None = None) -> set
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-HEAVY = {"torch", "clip", "torchvision", "PIL", "tqdm", "ftfy", "regex", "concurrent.futures", "urllib.request", "ssl"}
+HEAVY = {
+    *("torch", "clip", "torchvision", "PIL", "tqdm", "ftfy", "regex", "shtab", "argparse_manpage"),
+    *("concurrent.futures", "urllib.request", "ssl"),
+}
 
 
 def test_a_text_query_imports_nothing_heavy(rclip: Command, gallery: Path) -> None:

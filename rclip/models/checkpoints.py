@@ -55,4 +55,6 @@ def find(model: str) -> Checkpoint:
     path = os.path.abspath(os.path.expanduser(model))
     if os.path.isfile(path):
         return Checkpoint(model, path, None)
-    raise ModelError(f"no model and no checkpoint file {model!r}; the models are {', '.join(NAMES)}")
+    raise ModelError(
+        f"no model and no checkpoint file {model!r}; --model takes a checkpoint's path, or one of {', '.join(NAMES)}"
+    )

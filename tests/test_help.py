@@ -1,0 +1,83 @@
+"""The help, and what is answered to values that an option does not take."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rclip import arguments
+from tests.conftest import Command
+
+ACTIONS = [action for action in arguments._parser()._actions if action.option_strings]
+WITH_VALUE = [action for action in ACTIONS if action.nargs != 0]
+
+
+def name_of(action: argparse.Action) -> str:
+    return action.option_strings[-1]
+
+
+# --- the help ---------------------------------------------------------------------------------------------------------
+
+TWO_SCREENS = 2 * 40
+"""Lines."""
+
+
+def test_the_help_fits_two_screens(rclip: Command) -> None:
+    done = rclip("--help", env={"COLUMNS": "80"})
+    assert (done.code, done.err) == (0, "")
+    assert len(done.lines) <= TWO_SCREENS
+    assert [line for line in done.lines if len(line) > 80] == []
+
+
+def test_the_help_is_grouped_and_has_examples(rclip: Command) -> None:
+    headings = re.findall(r"^(\w.*?):$", rclip("--help").out, flags=re.MULTILINE)
+    assert headings[-1] == "examples"
+    assert {"search", "output", "index", "model", "about"} <= set(headings)
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=name_of)
+def test_the_help_says_what_each_option_does(action: argparse.Action) -> None:
+    assert action.help
+    assert action.nargs == 0 or action.metavar
+
+
+@pytest.mark.parametrize("line", re.findall(r"^  rclip .*", arguments._parser().epilog, flags=re.MULTILINE))
+def test_the_helps_examples_are_understood(line: str, tmp_path: Path) -> None:
+    folders = line.replace("~/Pictures", str(tmp_path)).replace("/mnt/nas", str(tmp_path))
+    assert arguments.parse(shlex.split(re.split(r" {2,}| \| ", folders.strip())[0])[1:])
+
+
+# --- bad values -------------------------------------------------------------------------------------------------------
+
+TAKE_ANY_WORDS = {"--add", "--subtract", "--exclude-dir", "--camera", "--path", "--format"}
+
+
+def bad_values() -> list[tuple[str, str]]:
+    """Each option that takes a value, with values that none of its kind can be."""
+    names = [name_of(action) for action in WITH_VALUE]
+    return [(name, "") for name in names] + [(name, "?!") for name in names if name not in TAKE_ANY_WORDS]
+
+
+@pytest.mark.parametrize(("name", "value"), bad_values())
+def test_a_bad_value_is_answered_in_one_line_that_says_what_the_option_takes(
+    rclip: Command, name: str, value: str
+) -> None:
+    done = rclip("-n", f"{name}={value}", ".")
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert name in done.err
+    assert re.search(r"takes|choose from", done.err)
+
+
+@pytest.mark.parametrize("action", WITH_VALUE, ids=name_of)
+def test_a_missing_value_is_answered_in_one_line(rclip: Command, action: argparse.Action) -> None:
+    done = rclip(name_of(action))
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert name_of(action) in done.err
+
+
+def test_there_are_options_with_values() -> None:
+    assert len(WITH_VALUE) >= 9
