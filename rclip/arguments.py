@@ -36,6 +36,8 @@ environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
 
 COLORS = ("auto", "always", "never")
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
+_ACTIONS = ("init", "index", "stats", "check", "rebuild")
+"""What takes no query, as `--prune` does not."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Options:
     """What the command line asks for."""
 
     query: "Query | None"
-    """None for `--index`, `--stats`, `--check`, `--rebuild`, `--prune`, a file of `queries`, and filters alone."""
+    """None for `--init`, `--index`, `--stats`, `--check`, `--rebuild`, `--prune`, `queries`, and filters alone."""
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
@@ -63,6 +65,8 @@ class Options:
     """`auto`, `always` or `never`."""
     open: bool
     index: bool
+    init: bool
+    verbose: bool
     stats: bool
     check: bool
     prune: int | None
@@ -117,7 +121,7 @@ def parse(arguments: "Sequence[str]") -> Options:
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
     values["filters"] = _filters(values)
-    is_upkeep = any(values[name] for name in ("index", "stats", "check", "rebuild")) or values["prune"] is not None
+    is_upkeep = any(values[action] for action in _ACTIONS) or values["prune"] is not None
     if values["filters"] and is_upkeep:
         raise UsageError(
             "filters go with a search: leave them out with --index, --stats, --check, --rebuild and --prune"
@@ -271,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
     indexing = parser.add_argument_group("index")
     action = indexing.add_mutually_exclusive_group()
+    action.add_argument(
+        "--init", action="store_true", help="give DIR an index of its own, which goes where it goes; takes no QUERY"
+    )
     action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
     action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
     action.add_argument("--check", action="store_true", help="only look for damage in what is stored; takes no QUERY")
@@ -282,6 +289,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     indexing.add_argument(
         "--away", action="store_true", help="with --prune: also what empty folders held, as those of unplugged drives"
+    )
+    indexing.add_argument(
+        "-v", "--verbose", action="store_true", help="say what --index has changed also where it is no terminal"
     )
     indexing.add_argument(
         "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"

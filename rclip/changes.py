@@ -71,6 +71,11 @@ class Plan:
     unlisted: list[Failure] = field(default_factory=list)
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to be written."""
+        return not (self.pending or self.gone or self.away or self.returned or self.failures)
+
 
 def compare(
     found: Iterable[File | Failure | Unlisted | Empty],

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import interruption
-from rclip.errors import ExitCode, RclipError, UsageError, plain_reason
+from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, UsageError, plain_reason
 from rclip.interruption import Stopped
 from rclip.query import Text
 
@@ -91,6 +91,8 @@ def _import_library() -> "type[Library]":
 
 
 def _run(options: "Options") -> int:
+    if options.init:
+        return _make_places(options)
     _quiet_decoders()
     if options.preview and not sys.stdout.isatty():
         raise UsageError("--preview draws on a terminal, and stdout is none; leave it out, or give rclip a terminal")
@@ -116,14 +118,26 @@ def _run(options: "Options") -> int:
         if options.prune is not None:
             return _prune(library, options.prune, options.away)
         if options.rebuild:
-            rebuilt = library.rebuild()
-            _tell(f"index made anew, with {rebuilt.kept:,} files known; what it was is kept as {rebuilt.aside}")
+            for rebuilt in library.rebuild():
+                _tell(f"index made anew, with {rebuilt.kept:,} files known; what it was is kept as {rebuilt.aside}")
         if not options.no_indexing:
-            _update(library)
+            _update(library, options)
         if options.index or options.rebuild:
             library.prepare_search()
             return ExitCode.FOUND
         return _answer(library, options)
+
+
+def _make_places(options: "Options") -> int:
+    from rclip import places
+
+    for directory in options.directories or ("",):
+        folder, is_new = places.make(os.fsencode(os.path.expanduser(directory)))
+        if is_new:
+            _tell(f"{folder} made: it keeps the index of all photos beside and below it from now on")
+        else:
+            _tell(f"there is {folder} already: searches in and below that folder use it")
+    return ExitCode.FOUND
 
 
 def _answer(library: "Library", options: "Options") -> int:
@@ -273,8 +287,8 @@ class _Bar:
             self._bar.close()
 
 
-def _update(library: "Library") -> None:
-    """Updates the index and says in a line what has changed, if anything, also when it is interrupted."""
+def _update(library: "Library", options: "Options") -> None:
+    """Updates the index and says what has changed, also when it is interrupted."""
     from rclip.changes import Summary
 
     summary, bar = Summary(), _Bar()
@@ -288,26 +302,43 @@ def _update(library: "Library") -> None:
             _tell("stopped before any file was read; what is indexed is kept")
         stopped.is_told = True
         raise
+    except ReadOnlyIndex as error:
+        if options.index:
+            raise
+        _tell(str(error))
     finally:
         bar.close()
-    _report(summary)
+    _report(summary, options)
 
 
 _MOST_LINES = 5  # about folders and files that could not be read, each
 
 
-def _report(summary: "Summary") -> None:
+def _report(summary: "Summary", options: "Options") -> None:
+    """Problems, and in a line what has changed; `--index` where nobody looks says the first only, a line each."""
     for path, reason in summary.unlisted[:_MOST_LINES]:
         _tell(f"cannot list {os.fsdecode(path)}: {reason}; what is known of its photos is kept")
     if len(summary.unlisted) > _MOST_LINES:
         _tell(f"… and {len(summary.unlisted) - _MOST_LINES:,} folders more")
-    if summary.has_changes:
+    if options.index and not options.verbose and not sys.stderr.isatty():
+        _list_files(summary)
+    elif summary.has_changes:
         _tell(_closing_line(summary))
     if summary.missing_extras:
         counts = _listing(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
         _tell(f"{counts} files cannot be opened yet; this installs what they need: "
               f"{sys.executable} -m pip install {packages}")  # fmt: skip
+
+
+def _list_files(summary: "Summary") -> None:
+    for path, reason in summary.failures[:_MOST_LINES]:
+        _tell(f"cannot read {os.fsdecode(path)}: {reason}; it is left out until it changes")
+    for path, reason in summary.postponed[:_MOST_LINES]:
+        _tell(f"cannot read {os.fsdecode(path)} now: {reason}; the next run tries it again")
+    rest = sum(max(len(files) - _MOST_LINES, 0) for files in (summary.failures, summary.postponed))
+    if rest:
+        _tell(f"… and {rest:,} files more; rclip --stats lists what cannot be read")
 
 
 def _listing(parts: "Iterable[str]") -> str:

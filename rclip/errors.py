@@ -39,6 +39,10 @@ class DamagedIndex(StoreError):
     """The index holds what was never written to it."""
 
 
+class ReadOnlyIndex(StoreError):
+    """The index lies with the photos and may not be written. It can still be searched."""
+
+
 class Failure(NamedTuple):
     """A photo or folder that could not be read, and why, in a few words without a full stop."""
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rclip import formats
 from rclip.changes import CANNOT_OPEN, TIME_LIMIT_VARIABLE, TOO_SLOW, Plan, Summary, compare
+from rclip.errors import ReadOnlyIndex
 from rclip.models import Model
 from rclip.store import Stamp, Store
 from rclip.walk import USUAL, Skip, walk
@@ -32,10 +33,13 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     """Updates the index of everything below `folder`, an absolute path that ends in a slash.
 
     Adds to `summary` as it goes, so that an interrupted run can say how far it got; what is counted there is stored.
-    Raises `StoreError` and `ModelError`; unreadable photos and folders are no errors.
+    Raises `StoreError`, `ReadOnlyIndex` before any photo is read, and `ModelError`; unreadable photos and folders are
+    no errors.
     """
     found = walk(folder, formats.SUFFIXES, options.skip)
     plan = compare(found, store.rows(folder), folder, options.skip, _to_retry(store.failures(folder), options))
+    if store.travels and not store.is_writable and not plan.is_empty:
+        raise ReadOnlyIndex(f"{store.path} may not be written, and photos have changed; it is searched as it is")
     summary += _store_plan(store, plan)
     if plan.pending:
         from rclip.writing import write_pending  # loads the decoders, which most runs have no use for

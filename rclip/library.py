@@ -11,45 +11,27 @@ for hit in photos.search("a red kite", top=5):
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from rclip import datadir, search
+from rclip import datadir, places
 from rclip import query as queries
-from rclip.errors import DamagedIndex, RclipError, StoreError, UsageError, plain_reason
+from rclip.errors import RclipError, ReadOnlyIndex, UsageError
 from rclip.facts import NONE, Facts, moment
-from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
-from rclip.meaning import Meaning, Meanings
+from rclip.meaning import Meanings
 from rclip.models import DEFAULT, Model
-from rclip.store import Record, Store
+from rclip.shelf import Found, Shelf, merged
 from rclip.walk import SEPARATOR, Skip
 
 if TYPE_CHECKING:
-    import re
     from datetime import datetime
 
     from rclip.changes import Summary
     from rclip.check import Finding
-    from rclip.columns import Columns
     from rclip.filters import Filters
     from rclip.index import Progress
     from rclip.prune import Pruned
     from rclip.query import Query
     from rclip.salvage import Rebuilt
-
-PREPROCESSING = 1
-"""The version of the way from a file to pixels (`image`). An index never mixes two of them."""
-
-_MOST_IDS = 50_000
-"""Up to so many photos in the folders asked for, only they are scored; above, all are, and the best looked up."""
-
-_MOST_PATHS = 20_000
-"""Up to so many paths that match a glob are listed; of more, those of the best photos are looked at."""
-
-_MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
-_MOST_TIES = 1000  # beyond which ties are left as they fall
 
 StrPath = str | os.PathLike[str]
 
@@ -89,30 +71,14 @@ class Stats(NamedTuple):
     gone: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
-    index_path: str
-    index_bytes: int
+    indexes: dict[str, int]
+    """Paths of the directories' indexes to the bytes they take. Each counts its photos for itself."""
     weights_path: str
     weights_bytes: int
 
-
-class _Folder(NamedTuple):
-    """A directory as it is named in the index and by the user, both with a slash behind."""
-
-    real: bytes
-    spelled: bytes
-
-
-class _Among(NamedTuple):
-    """Which photos may be found, if they are there."""
-
-    only: np.ndarray | None = None
-    """Ids (N,) int64, ascending; None for those of any."""
-    chosen: Chosen | None = None
-    globs: Sequence["re.Pattern[str]"] = ()
-    min_score: float = -np.inf
-
-    def allows(self, relative_path: bytes) -> bool:
-        return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
+    @property
+    def index_bytes(self) -> int:
+        return sum(self.indexes.values())
 
 
 class Library:
@@ -138,14 +104,18 @@ class Library:
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
-        self._folders = [_resolve(directory) for directory in directories or ("",)]
-        self._skip = Skip(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
+        self._folders = [places.resolve(os.fsencode(os.path.expanduser(each))) for each in directories or ("",)]
+        skip = Skip(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
         self._device = device
         self._batch_size = batch_size
         self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
         self._notify = notify
-        self._data_dir = os.path.abspath(os.path.expanduser(data_dir or datadir.default()))
-        self._model = Model(model, self._data_dir, notify)
+        own = os.path.abspath(os.path.expanduser(data_dir or datadir.default()))
+        self._model = Model(model, own, notify)
+        by_place: dict[places.Place, list[places.Folder]] = {}
+        for folder in self._folders:
+            by_place.setdefault(places.place_of(folder.real, own), []).append(folder)
+        self._shelves = [Shelf(place, own, folders, skip, self._model, notify) for place, folders in by_place.items()]
 
     def __enter__(self) -> "Library":
         return self
@@ -154,43 +124,8 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        if "_store" in self.__dict__:
-            self._store.close()
-            del self._store
-
-    @property
-    def _index_path(self) -> str:
-        return os.path.join(self._data_dir, self._model.key + ".db")
-
-    @cached_property
-    def _store(self) -> Store:
-        return Store(self._index_path, self._model.key, PREPROCESSING)
-
-    @property
-    def _ranges(self) -> list[bytes]:
-        """The folders in the index's terms, without those that lie inside another."""
-        distinct = sorted({folder.real for folder in self._folders})
-        return [real for real in distinct if not any(real.startswith(o) for o in distinct if o != real)]
-
-    @property
-    def _walked(self) -> list[bytes]:
-        """The folders to walk: a hidden one that is named is, though the walk of the one around it passes it over."""
-        ranges = self._ranges
-        inside = sorted({folder.real for folder in self._folders}.difference(ranges))
-        around = {real: next(outer for outer in ranges if real.startswith(outer)) for real in inside}
-        return ranges + [real for real in inside if self._skip.path(real[len(around[real]) :] + b"photo")]
-
-    def rebuild(self) -> "Rebuilt":
-        """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
-
-        Raises `StoreError` where there is no index, or another run is at work.
-        """
-        from rclip.salvage import rebuild
-
-        self.close()
-        rebuilt = rebuild(self._index_path, self._model.key, PREPROCESSING)
-        datadir.delete_folder(folder_of(self._index_path))
-        return rebuilt
+        for shelf in self._shelves:
+            shelf.close()
 
     # --- update ------------------------------------------------------------------------------------------------------
 
@@ -198,17 +133,23 @@ class Library:
         """Looks at what is new or changed on disk and forgets nothing that may still be there.
 
         `progress(done, total)` is called now and then while files are read. `summary` is filled in as the work is
-        stored, so that it tells how far an interrupted run came.
+        stored, so that it tells how far an interrupted run came. Raises `ReadOnlyIndex`, when all else is done, where
+        an index that lies with its photos may not be written, and these have changed.
         """
-        from rclip import index
         from rclip.changes import Summary
+        from rclip.index import Options
 
         summary = Summary() if summary is None else summary
-        for kept in (self._data_dir, folder_of(self._index_path), self._model.folder):
-            datadir.sweep(kept)
-        options = index.Options(self._skip, self._device, self._batch_size, self._max_pixels)
-        for folder in self._walked:
-            index.update(self._store, self._model, folder, options, summary, progress or (lambda done, total: None))
+        options = Options(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
+        datadir.sweep(self._model.folder)
+        kept_out: ReadOnlyIndex | None = None
+        for shelf in self._shelves:
+            try:
+                shelf.update(options, summary, progress or (lambda done, total: None))
+            except ReadOnlyIndex as error:
+                kept_out = error
+        if kept_out:
+            raise kept_out
         return summary
 
     def prepare_search(self) -> None:
@@ -216,11 +157,15 @@ class Library:
 
         Raises `StoreError` where it cannot be written.
         """
-        if os.path.exists(self._index_path):
-            matrix = Matrix(self._store)
-            matrix.catch_up()
-            if matrix.rows:
-                self._caught_up_columns(matrix)
+        for shelf in self._shelves:
+            shelf.prepare_search()
+
+    def rebuild(self) -> "list[Rebuilt]":
+        """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
+
+        Where the directories have several, each. Raises `StoreError` where there is none, or another run is at work.
+        """
+        return [shelf.rebuild() for shelf in self._shelves]
 
     # --- search ------------------------------------------------------------------------------------------------------
 
@@ -247,98 +192,24 @@ class Library:
         The texts of a block are encoded together; the index is looked at as it was when the first block came.
         """
         _check_top(top)
-        if not self.has_photos():
+        shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
+        if not shelves:
             for block in blocks:
                 yield from ([] for _ in block)
             return
-        meanings = Meanings(self._model, self._store, self._device, self._max_pixels, self._notify)
-        matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters) if filters else None
-        is_first = filters is None
+        stores = [shelf.store for shelf in shelves]
+        meanings = Meanings(self._model, stores, self._device, self._max_pixels, self._notify)
+        searchers = [shelf.searcher(filters) for shelf in shelves]
         for block in blocks:
             for meaning in meanings.of(block):
                 if isinstance(meaning, RclipError):
                     yield meaning
-                    continue
-                with self._store.snapshot():
-                    if among is None:
-                        among = _Among(self._store.ids(self._ranges, _MOST_IDS))
-                    must_be_asked = is_first and among.only is not None
-                    ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
-                    if must_be_asked and among.only is not None:
-                        self._check_scored(len(ids), len(among.only))
-                    hits = self._best(ids, scores, meaning, top, among, must_be_asked)
-                is_first = False
-                yield hits
+                else:
+                    yield self._hits(merged([find(meaning, top) for find in searchers], top, _worst_last))
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""
-        return os.path.exists(self._index_path) and not self._is_empty()
-
-    def _is_empty(self) -> bool:
-        """Whether nothing has been indexed below the folders."""
-        is_empty = self._store.ids(self._ranges, most=0) is not None
-        if is_empty:
-            self._check_counts()
-        return is_empty
-
-    def _check_counts(self) -> None:
-        self._store.check_counts(self._ranges, with_table=self._store.last_id() < APPEND_FROM_ROWS)
-
-    def _check_scored(self, scored: int, asked: int) -> None:
-        """Raises `DamagedIndex` where a photo has silently dropped out of a part of the index.
-
-        Where there are very many, that would take longer than the query.
-        """
-        self._check_counts()
-        unreadable = sum(len(self._store.failures(folder)) for folder in self._ranges)
-        if scored + unreadable != asked:
-            raise self._store.damage()
-
-    def _caught_up_matrix(self) -> Matrix:
-        """What cannot be written is said, and done without."""
-        matrix = Matrix(self._store)
-        try:
-            matrix.catch_up()
-        except DamagedIndex:
-            raise
-        except StoreError as error:
-            self._notify(str(error))
-        return matrix
-
-    def _best(
-        self,
-        ids: np.ndarray,
-        scores: np.ndarray,
-        meaning: Meaning,
-        top: int,
-        among: _Among,
-        must_be_asked: bool,
-    ) -> list[Hit]:
-        """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
-
-        Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
-        elsewhere; nearly always one round is enough.
-        """
-        count = top + _MARGIN
-        while True:
-            rows = search.top_k(scores, count)
-            found = self._store.records(ids[rows].tolist())
-            if must_be_asked and not all(record and any(self._containing(record.path)) for record in found):
-                raise self._store.damage()
-            exact = [
-                (search.exact_cosine(record.vector, meaning.vector), record)
-                for record in found
-                if record and self._is_asked(record.path, among) and record.path not in meaning.pictures
-            ]
-            best = sorted((hit for hit in exact if hit[0] >= among.min_score), key=lambda hit: -hit[0])[:top]
-            if count >= len(ids):
-                return self._hits(best)
-            rest_is_below = scores[rows[-1]] + search.ERROR
-            is_settled = len(best) == top and (best[-1][0] >= rest_is_below or count > top + _MOST_TIES)
-            if is_settled or rest_is_below < among.min_score:
-                return self._hits(best)
-            count *= 4
+        return any(shelf.has_photos() for shelf in self._shelves)
 
     def _newest(self, top: int, filters: "Filters | None") -> list[Hit]:
         """Those that pass the filters, the one taken last first."""
@@ -348,84 +219,23 @@ class Library:
         _check_top(top)
         if filters.min_score is not None:
             raise UsageError("--min-score needs a query: without one nothing is scored")
-        if not self.has_photos():
-            return []
-        matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters)
-        columns = self._caught_up_columns(matrix)
-        ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
-        found: list[Record] = []
-        start, count = 0, top + _MARGIN
-        while len(found) < top and start < len(ids):
-            records = self._store.records(ids[start : start + count].tolist())
-            found += (record for record in records if record and self._is_asked(record.path, among))
-            start, count = start + count, 4 * count
-        return self._hits([(None, record) for record in found[:top]])
+        parts = [shelf.newest(top, filters) for shelf in self._shelves if shelf.has_photos()]
+        return self._hits(merged(parts, top, self._oldest_last)) if parts else []
 
-    def _hits(self, found: "Sequence[tuple[float | None, Record]]") -> list[Hit]:
-        facts = self._store.facts([record.id for _, record in found])
-        return [
-            Hit(self._spell(record.path), score, record.size_bytes, record.mtime_ns, known)
-            for (score, record), known in zip(found, facts, strict=True)
-        ]
+    def _oldest_last(self, found: Found) -> float:
+        """By the time that a camera's clock, or one here, had shown."""
+        from datetime import UTC
 
-    # --- filters -----------------------------------------------------------------------------------------------------
+        return -self._hit(found).captured.replace(tzinfo=UTC).timestamp()
 
-    def _among(self, matrix: Matrix, filters: "Filters | None") -> _Among:
-        """What may be found in these directories."""
-        if filters is None:
-            return _Among(self._store.ids(self._ranges, _MOST_IDS))
-        from rclip.filters import glob_regex
+    def _hits(self, several: Sequence[Found]) -> list[Hit]:
+        return [self._hit(found) for found in several]
 
-        globs = [glob_regex(glob) for glob in filters.paths]
-        only = self._ids_by_path(filters.paths, globs) if globs else self._store.ids(self._ranges, _MOST_IDS)
-        chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
-        lowest = -np.inf if filters.min_score is None else filters.min_score
-        return _Among(only, chosen, globs, lowest)
+    def _hit(self, found: Found) -> Hit:
+        record = found.record
+        return Hit(self._spell(record.path), found.score, record.size_bytes, record.mtime_ns, found.facts)
 
-    def _caught_up_columns(self, matrix: Matrix) -> "Columns":
-        """What cannot be written is said, and done without."""
-        from rclip.columns import Columns
-
-        if not self._store.has_facts:
-            raise StoreError(
-                f"{self._index_path} was made by an older rclip, which kept no dates and places, and may not be "
-                "written: mend its permissions, or search without filters"
-            )
-        columns = Columns(self._store, matrix)
-        try:
-            columns.catch_up()
-        except StoreError as error:
-            self._notify(str(error))
-        return columns
-
-    def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
-        """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.
-
-        Where many match, those that are looked up will match, too, often enough.
-        """
-        from rclip.filters import literal_start, longest_literal, sqlite_glob, sqlite_literal
-
-        found: dict[int, bytes] = {}
-        for folder in {folder.real for folder in self._folders}:
-            for path in paths:
-                start = folder + os.fsencode(literal_start(path))
-                start = folder if start.endswith(b"\xff") else start
-                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(path)
-                part = os.fsencode(longest_literal(path))
-                like = self._store.paths_like(start, part, os.fsencode(glob), _MOST_PATHS)
-                if like is None:
-                    return None
-                found |= like
-        among = _Among(globs=globs)
-        return np.array(sorted(id_ for id_, path in found.items() if self._is_asked(path, among)), np.int64)
-
-    def _is_asked(self, path: bytes, among: _Among) -> bool:
-        """Whether a walk with these folders and options would come to the photo, and the globs allow it."""
-        relative = (path[len(folder.real) :] for folder in self._containing(path))
-        return any(not self._skip.path(inside) and among.allows(inside) for inside in relative)
-
-    def _containing(self, path: bytes) -> Iterator[_Folder]:
+    def _containing(self, path: bytes) -> Iterator[places.Folder]:
         return (folder for folder in self._folders if path.startswith(folder.real))
 
     def _spell(self, path: bytes) -> str:
@@ -437,28 +247,21 @@ class Library:
     # --- stats -------------------------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        known = gone = 0
+        photos = gone = 0
         unreadable: dict[str, str] = {}
-        if os.path.exists(self._index_path):
-            for folder in self._ranges:
-                there, away = self._store.count(folder)
-                known, gone = known + there, gone + away
-                unreadable |= {self._spell(path): why for path, why in self._store.failures(folder).items()}
+        for shelf in self._shelves:
+            count = shelf.count()
+            photos, gone = photos + count.photos, gone + count.gone
+            unreadable |= {self._spell(path): why for path, why in count.unreadable.items()}
         return Stats(
-            photos=known - len(unreadable),
+            photos=photos,
             unreadable=unreadable,
             gone=gone,
             model=self._model.name,
-            index_path=self._index_path,
-            index_bytes=self._index_bytes(),
+            indexes={shelf.index_path: shelf.index_bytes() for shelf in self._shelves},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
         )
-
-    def _index_bytes(self) -> int:
-        """What the index takes on disk; SQLite's `-shm` is there only while it is open."""
-        database = sum(_size_bytes(self._index_path + suffix) for suffix in ("", "-wal"))
-        return database + datadir.folder_bytes(folder_of(self._index_path))
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -467,13 +270,17 @@ class Library:
 
         Raises `StoreError` when the index cannot be opened.
         """
-        from rclip import check
+        from rclip.check import check_weights
 
-        yield check.check_weights(self._model)
-        if os.path.exists(self._index_path):
-            yield from check.check_index(self._store, self._model.dimensions)
-        else:
-            yield check.Finding("index", "none yet", [])
+        yield check_weights(self._model)
+        for shelf in self._shelves:
+            for finding in shelf.check():
+                is_one_of_several = len(self._shelves) > 1
+                yield (
+                    finding._replace(summary=f"{finding.summary} ({shelf.index_path})")
+                    if is_one_of_several
+                    else finding
+                )
 
     def prune(self, older_than_s: float, with_away: bool = False) -> "Pruned":
         """Forgets files below the directories that have been gone for so long, and gives their space back to the disk.
@@ -481,20 +288,9 @@ class Library:
         What an empty folder held, whose drive may only be unplugged, is forgotten only `with_away`, and then also what
         no run has looked for and is not there. Raises `StoreError`.
         """
-        from rclip import prune
+        from rclip.prune import together
 
-        if not os.path.exists(self._index_path):
-            return prune.NOTHING
-        before_bytes = self._index_bytes()
-        pruned = prune.forget(self._store, self._ranges, older_than_s, with_away)
-        blocked_by = prune.give_space_back(self._store)
-        freed_bytes = max(before_bytes - self._index_bytes(), 0)
-        return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
-
-
-def _check_top(top: int) -> None:
-    if top < 1:
-        raise UsageError(f"top must be 1 or more, not {top}")
+        return together(shelf.prune(older_than_s, with_away) for shelf in self._shelves)
 
 
 def _folder_name(name: StrPath) -> bytes:
@@ -505,24 +301,11 @@ def _folder_name(name: StrPath) -> bytes:
     return plain
 
 
-def _resolve(directory: StrPath) -> _Folder:
-    spelled = os.fsencode(os.path.expanduser(directory))
-    try:
-        real = os.path.realpath(spelled)
-    except (OSError, ValueError) as error:  # the current folder was deleted; a NUL
-        raise UsageError(f"cannot tell where {os.fsdecode(spelled) or '.'} is: {plain_reason(error)}") from error
-    if not os.path.isdir(real):
-        what = "is a file, not a folder" if os.path.exists(real) else "does not exist"
-        raise UsageError(f"{os.fsdecode(spelled)} {what}")
-    return _Folder(_with_slash(real), _with_slash(spelled) if spelled else b"")
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise UsageError(f"top must be 1 or more, not {top}")
 
 
-def _with_slash(path: bytes) -> bytes:
-    return path if path.endswith(SEPARATOR) else path + SEPARATOR
-
-
-def _size_bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
+def _worst_last(found: Found) -> float:
+    assert found.score is not None
+    return -found.score

@@ -35,10 +35,15 @@ class Meanings:
     """Works out what queries mean. A picture that is indexed is not looked at again; several texts go in one batch."""
 
     def __init__(
-        self, model: Model, store: Store, device: str | None, max_pixels: int | None, notify: Callable[[str], None]
+        self,
+        model: Model,
+        stores: Sequence[Store],
+        device: str | None,
+        max_pixels: int | None,
+        notify: Callable[[str], None],
     ):
         self._model = model
-        self._store = store
+        self._stores = stores
         self._device = device
         self._max_pixels = max_pixels
         self._notify = notify
@@ -91,9 +96,11 @@ class Meanings:
     def _stored_vector(self, path: str, file: BinaryIO) -> np.ndarray | None:
         """By the file's path and stat, else by its bytes."""
         seen = Stamp(*stamp(os.fstat(file.fileno())))
-        found = next(filter(None, (self._store.vector_at(name, seen) for name in sorted(_names_of(path)))), None)
+        names = sorted(_names_of(path))
+        found = _first(store.vector_at(name, seen) for store in self._stores for name in names)
         if found is None and seen.size_bytes <= _HASHED_BYTES:
-            found = self._store.vector_with(digest_of(file))
+            digest = digest_of(file)
+            found = _first(store.vector_with(digest) for store in self._stores)
             file.seek(0)
         if found is None:
             return None
@@ -114,6 +121,11 @@ class Meanings:
     @cached_property
     def _encoder(self) -> "ImageEncoder":
         return self._model.image_encoder(self._device, 1)
+
+
+def _first(vectors: Iterable[bytes | None]) -> bytes | None:
+    """The first there is."""
+    return next(filter(None, vectors), None)
 
 
 def _cannot_look(name: str, error: Exception) -> UsageError:

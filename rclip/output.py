@@ -161,7 +161,7 @@ def write_stats(stats: "Stats") -> None:
         *(("", printable(f"{path}: {reason}")) for path, reason in stats.unreadable.items()),
         ("gone", f"{stats.gone:,}, kept for when they return" if stats.gone else "0"),
         ("model", printable(stats.model)),
-        ("index", f"{size(stats.index_bytes)}  {printable(stats.index_path)}"),
+        *(("index", f"{size(size_bytes)}  {printable(path)}") for path, size_bytes in stats.indexes.items()),
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
     _write(f"{label:12}{value}\n".encode() for label, value in lines)

@@ -53,6 +53,12 @@ def forget(store: Store, folders: Iterable[bytes], older_than_s: float, with_awa
     return Pruned(forgotten, kept_away=len(missing) - len(due))
 
 
+def together(several: Iterable[Pruned]) -> Pruned:
+    """What was done to several indexes."""
+    forgotten, kept_away, freed_bytes, blocked_by = zip(*several, strict=True)
+    return Pruned(sum(forgotten), sum(kept_away), sum(freed_bytes), next(filter(None, blocked_by), None))
+
+
 def _is_away(row: Row) -> bool:
     assert row.gone_ns is not None
     return row.gone_ns <= AWAY

@@ -2,8 +2,9 @@
 
     images(id, path, mtime_ns, size, device, inode, digest, vector, failure, gone_ns)
 
-`path` is the photo's, as bytes, relative to the index's root. `vector` holds D float16 of length 1; a file that could
-not be read has a `failure` instead. `gone_ns` is NULL for a photo that was there when last looked for.
+`path` is the photo's, as bytes, without the index's root before it, which only this module knows of: all paths that go
+in and out are absolute. `vector` holds D float16 of length 1; a file that could not be read has a `failure` instead.
+`gone_ns` is NULL for a photo that was there when last looked for.
 
     facts(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating)
     cameras(id, maker, model)
@@ -16,6 +17,7 @@ the table can so tell by the highest id what it has not seen. What else is told 
 the ids of those of which it has, until what is derived from that has taken note.
 """
 
+import errno
 import os
 import sqlite3
 import time
@@ -30,15 +32,18 @@ import numpy as np
 from rclip import datadir
 from rclip.errors import DamagedIndex, StoreError, plain_reason
 from rclip.facts import NONE, Facts
+from rclip.places import Place
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
 _READERS_TIMEOUT_MS = 3000  # for those who read what has been rewritten; whoever is last shortens the file anyway
 _CHUNK_ROWS = 8192
 _OFF_UNIT = 0.01  # half precision is off by a twentieth of it
-SUFFIXES = ("", "-wal", "-shm")  # of the files that SQLite keeps for one
+SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the files that SQLite keeps for one
 _REBUILD = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
 _DAMAGED = f"it is damaged; {_REBUILD}"
+_LOCKED = (errno.EACCES, errno.EAGAIN)
+_STALE_LOCK_S = 3600.0
 
 AWAY = 0
 """`gone_ns` up to this is that of a photo whose whole folder was empty: its drive may only be unplugged.
@@ -159,14 +164,17 @@ class Record(NamedTuple):
 class Store:
     """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`."""
 
-    def __init__(self, path: str, model_key: str, preprocessing: int):
+    def __init__(self, path: str, model_key: str, preprocessing: int, place: Place | None = None):
         """Opens the index of that model at `path`, making it when there is none and bringing it up to date.
 
-        Where nothing can be written it is opened for reading alone.
+        Where nothing can be written it is opened for reading alone. `place` is given for an index that lies with the
+        photos: it takes no more of the file system than it must, and may be found elsewhere the next time.
         """
         self.path = path
         self._lock: int | None = None
         self._connection: sqlite3.Connection
+        self._root = place.root if place else b""
+        self.travels = place is not None and not place.is_own
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
         try:
             with self._errors():
@@ -199,14 +207,20 @@ class Store:
             raise self._not_made(error) from error
 
     def _not_made(self, error: OSError) -> StoreError:
+        if self.travels:
+            return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or delete its folder")
         return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR")
 
     def _create(self, identity: dict[str, str]) -> None:
         """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late.
 
         Where a deleted index has left its log behind, SQLite would play that into the new one. Only for an empty file
-        does it know better.
+        does it know better. One that travels is made in its place, too, as there may be no links; of those who make it
+        at once SQLite's locks see to it that the first does, as its journal is not changed.
         """
+        if self.travels:
+            self._create_in_place()
+            return
         folder, name = os.path.split(self.path)
         temporary = os.path.join(folder, f"{datadir.TEMPORARY}{os.urandom(4).hex()}-{name}.new")
         is_log_left = os.path.exists(self.path + "-wal")
@@ -227,20 +241,63 @@ class Store:
                 with suppress(OSError):
                     os.unlink(temporary + suffix)
 
+    def _create_in_place(self) -> None:
+        folder = os.path.dirname(self.path)
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, os.stat(folder).st_mode & 0o666)
+        except OSError as error:
+            raise self._not_made(error) from error
+        os.close(descriptor)
+
+    @property
+    def is_writable(self) -> bool:
+        """As far as its permissions and those of its folder tell."""
+        return os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
+
     def _connect(self) -> sqlite3.Connection:
         """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
-        if os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK):
+        if self.travels:
+            return self._connect_anywhere()
+        if self.is_writable:
             return self._try_connect(self.path)
         try:
             return self._try_connect(_uri(self.path, "mode=ro"))
         except sqlite3.OperationalError:
             return connect_untouched(self.path)
 
-    def _try_connect(self, database: str) -> sqlite3.Connection:
+    def _connect_anywhere(self) -> sqlite3.Connection:
+        """The same on a file system that need not have locks.
+
+        Without them a folder beside the file serves as one, for readers, too; a reader that cannot make it is alone.
+        """
+        if not self.is_writable:
+            has_journal = os.path.exists(self.path + "-journal")  # then the file may hold half of what was written
+            if not has_journal and not _has_locks(self.path):
+                return connect_untouched(self.path)
+            try:
+                return self._try_connect(_uri(self.path, "mode=ro"))
+            except sqlite3.OperationalError as error:
+                if has_journal or error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    raise
+                return connect_untouched(self.path)
+        try:
+            connection = self._try_connect(self.path, timeout_s=0)
+        except sqlite3.OperationalError:  # locked, or no locks to be had
+            if _has_locks_beside(self.path):
+                connection = self._try_connect(self.path)
+            else:
+                _drop_stale_lock(self.path)
+                connection = self._try_connect(_uri(self.path, "vfs=unix-dotfile"))
+        connection.execute(f"PRAGMA busy_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+        with suppress(sqlite3.OperationalError):  # in use, by an rclip that can do with a log
+            connection.execute("PRAGMA journal_mode = DELETE")
+        return connection
+
+    def _try_connect(self, database: str, timeout_s: float = _BUSY_TIMEOUT_S) -> sqlite3.Connection:
         connection = sqlite3.connect(
             database,
             uri=database.startswith("file:"),
-            timeout=_BUSY_TIMEOUT_S,
+            timeout=timeout_s,
             isolation_level=None,
             check_same_thread=False,  # `reading` looks things up from its threads, one at a time
         )
@@ -252,9 +309,11 @@ class Store:
         return connection
 
     def _migrate(self, identity: dict[str, str]) -> None:
-        application_id = self._value("PRAGMA application_id")
-        version = self._value("PRAGMA user_version")
-        if application_id != APPLICATION_ID and self._value("SELECT count(*) FROM sqlite_schema"):
+        with self.snapshot():  # another run may just be making it
+            is_empty = not self._value("SELECT count(*) FROM sqlite_schema")
+            application_id = self._value("PRAGMA application_id")
+            version = self._value("PRAGMA user_version")
+        if application_id != APPLICATION_ID and not is_empty:
             raise StoreError(f"{self.path} is a database of another program: move it away, or set RCLIP_DATADIR")
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
@@ -262,7 +321,10 @@ class Store:
         """False for an index of an older rclip that cannot be brought up to date; all else can be asked of it."""
         if version < len(_MIGRATIONS) and self.has_facts:
             self._upgrade(identity)
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if self.travels:
+            self._connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
+        else:
+            self._connection.execute("PRAGMA synchronous = NORMAL")  # enough for a log
         stored = dict(self._connection.execute("SELECT key, value FROM meta"))
         if not identity.items() <= stored.items():
             raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
@@ -272,7 +334,8 @@ class Store:
             self._connection.execute(
                 "PRAGMA page_size = 8192"
             )  # seven rows a page; 4 KiB hold three and waste 600 bytes
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            if not self.travels:
+                self._connection.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             for number in range(self._value("PRAGMA user_version"), len(_MIGRATIONS)):
                 for statement in _statements(_MIGRATIONS[number]):
@@ -335,6 +398,24 @@ class Store:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
+    # --- paths -------------------------------------------------------------------------------------------------------
+
+    def _inner(self, path: bytes) -> bytes:
+        """The path as the table has it; an empty one, which it never has, for what is not below the root."""
+        if not self._root:
+            return path
+        return path[len(self._root) :] if path.startswith(self._root + b"/") else b""
+
+    def _outer(self, path: bytes) -> bytes:
+        return self._root + path
+
+    def _row(self, row: tuple[int, bytes, int, int, int | None]) -> Row:
+        return Row(row[0], self._outer(row[1]), *row[2:])
+
+    def _range(self, folder: bytes) -> tuple[bytes, bytes]:
+        """Of the table's paths that are below a folder, which ends in a slash."""
+        return folder_range(b"/" if (self._root + b"/").startswith(folder) else self._inner(folder))
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def rows(self, folder: bytes) -> Iterator[Row]:
@@ -344,10 +425,10 @@ class Store:
             WHERE path >= ? AND path < ? ORDER BY path
         """
         with self._reading():
-            cursor = self._connection.execute(sql, folder_range(folder))
+            cursor = self._connection.execute(sql, self._range(folder))
             while rows := cursor.fetchmany(_CHUNK_ROWS):
                 _check(set(map(type, map(itemgetter(1), rows))) == {bytes})
-                yield from map(Row._make, rows)
+                yield from map(self._row if self._root else Row._make, rows)
 
     def failures(self, folder: bytes) -> dict[bytes, str]:
         """The files below `folder` that are there and could not be read, with the reasons, in path order."""
@@ -356,9 +437,9 @@ class Store:
             WHERE path >= ? AND path < ? AND failure IS NOT NULL AND gone_ns IS NULL ORDER BY path
         """
         with self._reading():
-            found = dict(self._connection.execute(sql, folder_range(folder)).fetchall())
-            _check(all(type(path) is bytes and type(reason) is str for path, reason in found.items()))
-            return found
+            found = self._connection.execute(sql, self._range(folder)).fetchall()
+            _check(all(type(path) is bytes and type(reason) is str for path, reason in found))
+            return {self._outer(path): reason for path, reason in found}
 
     def find_content(self, digest: bytes, path: bytes) -> Match | None:
         """A photo with these bytes: the one at `path`, else one that is gone from its place, else any."""
@@ -366,10 +447,15 @@ class Store:
             SELECT id, gone_ns IS NOT NULL, path FROM images WHERE digest = ? AND vector IS NOT NULL
             ORDER BY path <> ?, gone_ns IS NULL LIMIT 1
         """
-        return self._match(sql, (digest, path))
+        return self._match(sql, (digest, self._inner(path)))
 
     def find_identity(self, stamp: Stamp) -> Match | None:
-        """A photo that the file system says is this very file under another name, by preference one that is gone."""
+        """A photo that the file system says is this very file under another name, by preference one that is gone.
+
+        None where the index travels: other machines number devices and files otherwise, and exFAT by the minute.
+        """
+        if self.travels:
+            return None
         sql = """
             SELECT id, gone_ns IS NOT NULL, path FROM images
             WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL
@@ -380,12 +466,12 @@ class Store:
     def _match(self, sql: str, parameters: Sequence[object]) -> Match | None:
         with self._errors():
             found = self._connection.execute(sql, parameters).fetchone()
-        return Match(found[0], bool(found[1]), found[2]) if found else None
+        return Match(found[0], bool(found[1]), self._outer(found[2])) if found else None
 
     def vector_at(self, path: bytes, stamp: Stamp) -> bytes | None:
         """The vector of a photo that is indexed under this path and has not changed since."""
         sql = "SELECT vector FROM images WHERE path = ? AND size = ? AND mtime_ns = ?"
-        return self._vector(sql, (path, stamp.size_bytes, stamp.mtime_ns))
+        return self._vector(sql, (self._inner(path), stamp.size_bytes, stamp.mtime_ns))
 
     def vector_with(self, digest: bytes) -> bytes | None:
         """The vector of any photo with these bytes."""
@@ -423,7 +509,7 @@ class Store:
         with self._errors():
             cursor = self._connection.execute(sql)
             while rows := cursor.fetchmany(_CHUNK_ROWS):
-                yield rows
+                yield [(id_, self._outer(path), vector) for id_, path, vector in rows]
 
     def vector_count(self) -> int:
         with self._errors():
@@ -441,7 +527,7 @@ class Store:
         found: list[int] = []
         with self._reading():
             for folder in folders:
-                rows = self._connection.execute(sql, (*folder_range(folder), most + 1 - len(found)))
+                rows = self._connection.execute(sql, (*self._range(folder), most + 1 - len(found)))
                 found += (id_ for (id_,) in rows)
             return None if len(found) > most else np.sort(np.array(found, np.int64))
 
@@ -473,7 +559,7 @@ class Store:
                  + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
         """
         with self._errors():
-            counts = [self._connection.execute(in_folder, folder_range(folder)).fetchone() for folder in folders]
+            counts = [self._connection.execute(in_folder, self._range(folder)).fetchone() for folder in folders]
             if with_table:
                 counts.append(self._connection.execute(in_table).fetchone())
         if any(one != other for one, other in counts):
@@ -487,10 +573,11 @@ class Store:
         sql = """
             SELECT id, path FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ? AND instr(path, ?) AND gone_ns IS NULL
-            AND CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
+            AND CAST(? AS TEXT) || CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
         """
         with self._errors():
-            found = dict(self._connection.execute(sql, (*folder_range(start), part, glob, most + 1)))
+            rows = self._connection.execute(sql, (*self._range(start), part, self._root, glob, most + 1))
+            found = {id_: self._outer(path) for id_, path in rows}
         return None if len(found) > most else found
 
     def note(self, key: str) -> str | None:
@@ -504,7 +591,13 @@ class Store:
         sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND gone_ns IS NULL"
         with self._reading():
             found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
-            return [_record(row) if row else None for row in found]
+            return [self._record(row) if row else None for row in found]
+
+    def _record(self, row: tuple[int, bytes, int, int, bytes]) -> Record:
+        """Raises ValueError for what was never stored so."""
+        record = Record(*row)
+        _check(tuple(map(type, row)) == (int, bytes, int, int, bytes) and is_unit(record.vector))
+        return record._replace(path=self._outer(record.path))
 
     def facts(self, ids: Sequence[int]) -> list[Facts]:
         """One for each id; `NONE` where nothing is known."""
@@ -528,7 +621,8 @@ class Store:
         if not self.has_facts:
             return []
         with self._errors():
-            return list(map(Undescribed._make, self._connection.execute(sql, folder_range(folder))))
+            found = self._connection.execute(sql, self._range(folder)).fetchall()
+        return [Undescribed(id_, self._outer(path), *row) for id_, path, *row in found]
 
     def filterable_above(self, last_id: int) -> Iterator[list[Filterable]]:
         """What all photos with ids above are filtered by, in ascending order, some thousands at a time."""
@@ -559,7 +653,7 @@ class Store:
             WHERE path >= ? AND path < ?
         """
         with self._errors():
-            there, gone = self._connection.execute(sql, folder_range(folder)).fetchone()
+            there, gone = self._connection.execute(sql, self._range(folder)).fetchone()
         return there, gone
 
     def missing(self, folder: bytes, before_ns: int, with_away: bool) -> list[Row]:
@@ -573,8 +667,8 @@ class Store:
         """
         since = -before_ns if with_away else AWAY + 1
         with self._errors():
-            found = self._connection.execute(sql, (*folder_range(folder), since, before_ns)).fetchall()
-        return [Row(*row) for row in found]
+            found = self._connection.execute(sql, (*self._range(folder), since, before_ns)).fetchall()
+        return [self._row(row) for row in found]
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -691,6 +785,7 @@ class Store:
         self._insert(path, stamp, None, None, reason)
 
     def _insert(self, path: bytes, stamp: Stamp, digest: bytes | None, vector: bytes | None, why: str | None) -> int:
+        path = self._inner(path)
         self._displace(path)
         sql = """
             INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure, described)
@@ -700,8 +795,34 @@ class Store:
         assert id_ is not None
         return id_
 
+    def adopt(self, other: "Store", folder: bytes) -> None:
+        """Takes over what another index knows of the photos below `folder`, and notes that this has been done.
+
+        Of paths that both have this one's own word counts.
+        """
+        sql = """
+            SELECT id, path, size, mtime_ns, device, inode, digest, vector, described FROM images
+            WHERE path >= ? AND path < ? AND vector IS NOT NULL AND gone_ns IS NULL
+        """
+        insert = """
+            INSERT OR IGNORE INTO images (path, size, mtime_ns, device, inode, digest, vector, described)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """
+        with self.transaction():
+            for id_, path, *row in other._connection.execute(sql, other._range(folder)):
+                added = self._connection.execute(insert, (self._inner(other._outer(path)), *row))
+                if added.rowcount and added.lastrowid:
+                    self._set_facts(added.lastrowid, *other.facts([id_]))
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_adopted', '')")
+
+    def may_adopt(self) -> bool:
+        """Whether this index lies with its photos and has not taken over yet what the user's own knows of them."""
+        with self._errors():
+            return self.travels and not self._value("SELECT count(*) FROM meta WHERE key = 'has_adopted'")
+
     def copy(self, source_id: int, path: bytes, stamp: Stamp) -> None:
         """A photo with the same bytes as another one."""
+        path = self._inner(path)
         self._displace(path)
         sql = """
             INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, described)
@@ -717,6 +838,7 @@ class Store:
 
     def move(self, id_: int, path: bytes, stamp: Stamp) -> None:
         """The same photo at another path, or at its own with another stat."""
+        path = self._inner(path)
         self._displace(path, but=id_)
         sql = """
             UPDATE images
@@ -726,9 +848,10 @@ class Store:
         self._restate(id_)
 
     def _displace(self, path: bytes, but: int = 0) -> None:
-        """Frees `path`. A vector that was there stays to be found under its digest: the photo may be moved, not lost.
+        """Frees `path`, as the table has it.
 
-        No real path starts with NUL, so no folder holds it.
+        A vector that was there stays to be found under its digest: the photo may be moved, not lost. No real path
+        starts with NUL, so no folder holds it.
         """
         sql = """
             UPDATE images SET path = CAST(char(0) || id AS BLOB), gone_ns = 0
@@ -761,7 +884,9 @@ class Store:
         """Deletes those of the rows that are still gone, and returns how many that were."""
         sql = "DELETE FROM images WHERE id = ? AND path = ? AND gone_ns = ?"
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_gaps', '')")  # in pages that are half full
-        return self._connection.executemany(sql, ((row.id, row.path, row.gone_ns) for row in rows)).rowcount
+        return self._connection.executemany(
+            sql, ((row.id, self._inner(row.path), row.gone_ns) for row in rows)
+        ).rowcount
 
 
 def digest_of(stream: BinaryIO | RawIOBase) -> bytes:
@@ -823,16 +948,40 @@ def is_unit(vector: bytes) -> bool:
     return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)
 
 
-def _record(row: tuple[int, bytes, int, int, bytes]) -> Record:
-    """Raises ValueError for what was never stored so."""
-    record = Record(*row)
-    _check(tuple(map(type, row)) == (int, bytes, int, int, bytes) and is_unit(record.vector))
-    return record
-
-
 def _check(is_sound: bool) -> None:
     if not is_sound:
         raise ValueError("damaged")
+
+
+def _has_locks(path: str) -> bool:
+    """Whether a file can be locked for reading. Not for one that this process has open in SQLite and writes to."""
+    import fcntl
+
+    try:
+        with open(path, "rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _LOCKED
+    return True
+
+
+def _has_locks_beside(path: str) -> bool:
+    """Whether files can be locked in the folder of this one; it is itself not touched, which would free its locks."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix=datadir.TEMPORARY) as probe:
+            return _has_locks(probe.name)
+    except OSError:
+        return True
+
+
+def _drop_stale_lock(path: str) -> None:
+    """SQLite's folder that serves as a lock, if it has been there for longer than any run keeps one."""
+    lock = path + ".lock"
+    with suppress(OSError):
+        if time.time() - os.stat(lock).st_mtime > _STALE_LOCK_S:
+            os.rmdir(lock)
 
 
 def _place_unless_there(temporary: str, path: str) -> None:

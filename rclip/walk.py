@@ -11,6 +11,7 @@ from collections.abc import Iterator, Set
 from operator import itemgetter
 from typing import NamedTuple
 
+from rclip import places
 from rclip.errors import Failure, plain_reason
 
 SEPARATOR = os.fsencode(os.sep)
@@ -46,13 +47,15 @@ class Empty(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """Which names a walk passes over."""
+    """Which names a walk passes over; where indexes lie it never goes."""
 
     exclude_dirs: frozenset[bytes] = frozenset()
     include_hidden: bool = False
 
     def folder(self, name: bytes) -> bool:
-        return name in self.exclude_dirs or (not self.include_hidden and (name[:1] == b"." or name in HOUSEKEEPING))
+        if self.include_hidden:
+            return name in self.exclude_dirs or name == places.NAME
+        return name[:1] == b"." or name in HOUSEKEEPING or name in self.exclude_dirs
 
     def file(self, name: bytes) -> bool:
         return not self.include_hidden and name[:1] == b"."

@@ -28,7 +28,7 @@ def rclip_on_gallery(tmp_path_factory: pytest.TempPathFactory, prepared_data: Pa
     shutil.copytree(prepared_data, root / "data")
     (root / "home").mkdir()
     command = Command(root / "home", root / "data", tiny_checkpoint, root / "photos")
-    indexed = command("--index")
+    indexed = command("--index", "-v")
     assert (indexed.code, indexed.out) == (0, "")
     assert one_line(indexed.err) == "rclip: index updated: 12 new"
     return command
@@ -350,7 +350,7 @@ def test_stats_tell_what_is_indexed_and_what_could_not_be_read(rclip: Command, g
     (gallery / "broken.jpg").write_bytes(b"no picture")
     (gallery / "empty.png").touch()
     (gallery / "stars" / "red.jpg").unlink()
-    assert "2 unreadable (rclip --stats lists them)" in rclip("--index").err
+    assert "2 unreadable (rclip --stats lists them)" in rclip("--index", "-v").err
     told = rclip("--stats")
     assert (told.code, told.err) == (0, "")
     lines = [line.split(maxsplit=1) for line in told.lines]

@@ -46,7 +46,7 @@ def vectors(rclip: Command) -> dict[str, np.ndarray]:
 
 
 def peak_and_lines(rclip: Command, *arguments: str) -> tuple[int, list[str]]:
-    done = rclip("--index", *arguments, prefix=(sys.executable, "-S", "-c", PEAK))
+    done = rclip("--index", "-v", *arguments, prefix=(sys.executable, "-S", "-c", PEAK))
     assert done.code == 0, done.err
     *lines, peak = done.err.splitlines()
     return int(peak), lines
@@ -172,13 +172,14 @@ def test_a_photo_that_takes_too_long_is_given_up_and_the_run_goes_on(rclip: Comm
     (photos / "c.qoi").write_bytes(bombs.slow_qoi())
     draw("a.jpg", "green star")
     draw("d.jpg", "red circle")
-    done = rclip("--index", env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"})
+    done = rclip("--index", "-v", env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"})
     assert done.err == f"rclip: index updated: 2 new, 2 {UNREADABLE}\n"
     too_slow = "it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S)"
     assert listed(rclip) == {"b.jpg": too_slow, "c.qoi": too_slow}
     assert update(rclip) == ""
     (photos / "b.jpg").unlink()
-    assert rclip("--index", env={"RCLIP_PHOTO_TIMEOUT_S": "100"}).err == "rclip: index updated: 1 changed, 1 gone\n"
+    done = rclip("--index", "-v", env={"RCLIP_PHOTO_TIMEOUT_S": "100"})
+    assert done.err == "rclip: index updated: 1 changed, 1 gone\n"
 
 
 def test_a_preview_that_is_not_all_in_the_file_is_not_shown(rclip: Command, photos: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_preview_that_is_not_all_in_the_file_is_not_shown(rclip: Command, phot
     for rows in (65, 1000, 30_000):
         (photos / f"{rows}.nef").write_bytes(whole[:at] + rows.to_bytes(2, "little") + whole[at + 2 :])
     (photos / "none.nef").write_bytes(pictures.dng(small))
-    rclip("--index")
+    rclip("--index", "-v")
     assert not listed(rclip)
     found = vectors(rclip)
     for rows in (65, 1000, 30_000):
@@ -254,7 +255,7 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
 ) -> None:
     """Killed from outside, as by a system without memory, it says nothing about the file."""
     draw("z.jpg")
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     os.kill(decoder_of(slow[0], run), number)
     assert said(run) == f"{len(slow)} new, 1 {outcome}"
     if outcome == UNREADABLE:
@@ -264,7 +265,7 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
 
 
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip: Command, slow: list[Path]) -> None:
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     decoder_of(slow[0], run)
     with slow[0].open("ab") as file:
         file.write(b"more")
@@ -278,7 +279,7 @@ def test_a_file_that_becomes_something_else_before_it_is_read(
 ) -> None:
     """The folder is listed first; the threads come to the last file when the slow ones are done."""
     victim = draw("z.jpg")
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     decoder_of(slow[-1], run)
     victim.unlink()
     if becomes == "a pipe":

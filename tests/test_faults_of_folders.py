@@ -21,7 +21,7 @@ def test_an_unreadable_folder_is_said_and_the_others_are_indexed(
     rclip: Command, gallery: Path, drop_root: tuple[str, ...]
 ) -> None:
     (gallery / "stars").chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert done.code == 0
     assert done.err.splitlines() == [
         f"rclip: cannot list {gallery}/stars/: Permission denied; what is known of its photos is kept",
@@ -37,7 +37,7 @@ def test_an_unreadable_folder_whose_name_would_steer_the_terminal(
     folder = photos / "evil\x1b[2J\nname"
     folder.mkdir()
     folder.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     folder.chmod(0o755)
     assert done.err.count("\n") == 1
     assert "evil\\x1b[2J\\nname/: Permission denied" in done.err
@@ -62,7 +62,7 @@ def test_folders_that_come_and_go_during_the_walk_lose_nothing(rclip: Command, d
     mischief.start()
     try:
         for _ in range(6):
-            done = rclip("--index", "--exclude-dir", "template")
+            done = rclip("--index", "-v", "--exclude-dir", "template")
             assert done.code == 0, done.err
             assert "Traceback" not in done.err
     finally:
@@ -78,7 +78,7 @@ def test_a_folder_that_is_renamed_during_the_run_is_found_under_its_new_name(
 ) -> None:
     for number in range(300):
         draw(f"before/{number:03}.png")
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     while not list(rclip.data_dir.glob("*.db")) and run.poll() is None:
         time.sleep(0.002)
     (photos / "before").rename(photos / "after")
@@ -132,7 +132,7 @@ def test_a_root_that_is_a_link_in_a_circle_or_to_nothing_is_one_line(rclip: Comm
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "nothing").symlink_to("gone")
     for name in ("circle", "nothing"):
-        done = rclip("--index", f"{tmp_path}/{name}")
+        done = rclip("--index", "-v", f"{tmp_path}/{name}")
         assert (done.code, done.out) == (2, "")
         assert done.err == f"rclip: there is no folder {tmp_path}/{name}\n"
 
@@ -166,7 +166,7 @@ def test_an_empty_mount_point_hides_its_photos_until_the_drive_is_back(
 def test_a_drive_that_is_unmounted_for_good_with_its_mount_point_is_no_folder(rclip: Command, gallery: Path) -> None:
     update(rclip)
     shutil.rmtree(gallery / "stars")
-    done = rclip("--index", "stars")
+    done = rclip("--index", "-v", "stars")
     assert (done.code, done.err) == (2, "rclip: there is no folder stars\n")
     assert len(rclip("-n", "-t", "99", "a star").lines) == 12  # nothing was forgotten by asking
 
@@ -189,7 +189,7 @@ def test_a_path_that_is_too_long_for_the_system_is_said(rclip: Command, draw: Dr
     draw("a.jpg")
     script = 'for i in $(seq 30); do mkdir "$0" && cd -P "$0" 2>/dev/null || exit; done; cp "$1" deep.jpg'
     subprocess.run(["bash", "-c", script, "d" * 200, photos / "a.jpg"], cwd=photos, check=True)
-    done = rclip("--index")
+    done = rclip("--index", "-v")
     assert done.code == 0
     *said, last = done.err.splitlines()
     assert last == "rclip: index updated: 1 new"

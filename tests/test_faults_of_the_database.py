@@ -74,7 +74,7 @@ def test_flipped_bits_are_told_or_harmless_and_can_be_mended(rclip: Command, man
     be, it is at least SQLite's own check that finds it.
     """
     rng = random.Random(4)
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     sound = path.read_bytes()
     told = mended = differing = 0
@@ -99,7 +99,7 @@ def test_flipped_bits_are_told_or_harmless_and_can_be_mended(rclip: Command, man
                 is_same_photos = sorted(hit[0] for hit in answer(done)) == sorted(hit[0] for hit in expected)
                 assert is_same_photos or integrity(path) != "ok", f"bit flipped at {place}"
             put(path, damaged)
-            updated = run("--index")
+            updated = run("--index", "-v")
             assert updated.code in (0, 2), updated
             assert "Traceback" not in updated.err
             if updated.code == 2:
@@ -127,7 +127,7 @@ def assert_mended(run: ManyRuns, path: Path, damaged: bytes, expected: list[tupl
 
 @pytest.mark.parametrize("size_bytes", [99, 100, 4096, 8192, 20_000, -8192, -5000, -1])
 def test_a_truncated_index(rclip: Command, gallery: Path, size_bytes: int) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     sound = path.read_bytes()
     with ManyRuns(rclip) as run:
@@ -144,7 +144,7 @@ def test_a_truncated_index(rclip: Command, gallery: Path, size_bytes: int) -> No
 
 def test_a_rebuilt_index_keeps_what_can_be_read(rclip: Command, many_photos: None, photos: Path) -> None:
     """Photos are not even opened again, but for those that were on the page that is gone."""
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     table = Table(rclip)
     before = dict(table("SELECT path, vector FROM images"))
@@ -171,9 +171,9 @@ def test_a_rebuilt_index_keeps_what_can_be_read(rclip: Command, many_photos: Non
 
 def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -> None:
     (gallery / "broken.jpg").write_bytes(b"no picture")
-    rclip("--index")
+    rclip("--index", "-v")
     (gallery / "stars/red.jpg").unlink()
-    rclip("--index")
+    rclip("--index", "-v")
     table = Table(rclip)
     before = table("SELECT * FROM images ORDER BY id")
     done = rclip("--rebuild")
@@ -182,7 +182,7 @@ def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -
 
 
 def test_a_log_that_a_killed_run_left_is_rebuilt_from_too(rclip: Command, gallery: Path) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     kill_while_writing(path, "UPDATE images SET gone_ns = 7 WHERE id = 3")
     done = rclip("--rebuild", "stars")
@@ -200,7 +200,7 @@ def kill_while_writing(path: Path, sql: str) -> None:
 
 
 def test_an_index_at_work_is_not_rebuilt(rclip: Command, gallery: Path) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     at_work = Store(str(path), path.stem, 1)
     done = rclip("--rebuild")
@@ -218,7 +218,7 @@ def test_there_is_nothing_to_rebuild(rclip: Command, gallery: Path) -> None:
 
 def test_a_deleted_index_whose_log_was_left_is_made_anew(rclip: Command, gallery: Path) -> None:
     """SQLite would play the old log into the new file."""
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     kill_while_writing(path, "UPDATE images SET path = x'61' || id")
     path.unlink()
@@ -241,7 +241,7 @@ def test_a_deleted_index_whose_log_was_left_is_made_anew(rclip: Command, gallery
     ],
 )
 def test_content_that_was_never_stored_so_is_told(rclip: Command, gallery: Path, damage: str) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     connection = sqlite3.connect(path)
     (photo,) = connection.execute("SELECT id FROM images WHERE instr(path, CAST('stars/red.jpg' AS BLOB))").fetchone()
@@ -322,7 +322,7 @@ def assert_migrated(path: Path, version: int) -> None:
 
 
 def test_a_newer_index_is_neither_read_nor_touched(rclip: Command, gallery: Path) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")

@@ -75,7 +75,7 @@ def assert_told(done: Result, line: str) -> None:
 
 def store_many(rclip: Command, rows: int) -> np.ndarray:
     """An index with so many photos that it takes a matrix; their vectors."""
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     (dimensions,) = {len(vector) // 2 for (vector,) in Table(rclip)("SELECT vector FROM images")}
     vectors = np.random.default_rng(5).standard_normal((rows, dimensions)).astype(np.float32)
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_while_indexing(rclip: Command, draw: Draw, mount: 
     many_photos(draw, 60)
     mount(rclip.data_dir, 64 << 20)
     draw("0.jpg", "green star")
-    rclip("--index", "-b", "1")
+    rclip("--index", "-v", "-b", "1")
     draw("1.jpg", "blue circle")
     shutil.copytree(rclip.cwd, rclip.cwd / "more")
     for number, path in enumerate((rclip.cwd / "more").iterdir()):
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_up_while_indexing(rclip: Command, draw: Draw, mount: 
             file.write(b"%d" % number)  # other bytes
     before = Table(rclip).count()
     ballast = fill_up(rclip.data_dir, 300_000)
-    done = rclip("--index", "-b", "1")
+    done = rclip("--index", "-v", "-b", "1")
     assert_told(done, "make room on that disk and run again; what was stored is kept")
     assert rclip("-n", "-t", "1", "a green star").lines == ["0.jpg"]
     assert Table(rclip).count() >= before
@@ -122,9 +122,9 @@ def test_a_disk_that_fills_up_while_indexing(rclip: Command, draw: Draw, mount: 
 def test_files_that_may_not_grow_while_indexing(rclip: Command, draw: Draw) -> None:
     """The same wherever the tests run."""
     draw("0.jpg", "green star")
-    rclip("--index")
+    rclip("--index", "-v")
     many_photos(draw, 70)
-    done = rclip("--index", "-b", "1", prefix=size_limit(200))
+    done = rclip("--index", "-v", "-b", "1", prefix=size_limit(200))
     assert done.code == 2
     assert re_run_hint(one_line(done.err))
     assert integrity(index_of(rclip)) == "ok"
@@ -142,7 +142,7 @@ def test_no_room_to_make_the_index(rclip: Command, gallery: Path, mount: Mount) 
     mount(rclip.data_dir, 64 << 20)
     for room in (0, 4096, 20_000, 60_000):
         ballast = fill_up(rclip.data_dir, room)
-        done = rclip("--index")
+        done = rclip("--index", "-v")
         assert done.code == 2, (room, done)
         assert one_line(done.err).startswith("rclip: ")
         assert "make" in done.err
@@ -155,7 +155,7 @@ def test_no_room_to_make_the_index(rclip: Command, gallery: Path, mount: Mount) 
 
 
 def test_no_file_may_be_made_for_the_index(rclip: Command, gallery: Path) -> None:
-    done = rclip("--index", prefix=size_limit(4))
+    done = rclip("--index", "-v", prefix=size_limit(4))
     assert done.code == 2
     assert one_line(done.err).startswith("rclip: ")
     assert not leftovers(rclip.data_dir)
@@ -179,7 +179,7 @@ def test_no_room_for_the_matrix(rclip: Command, draw: Draw, mount: Mount) -> Non
     assert not list(folder.glob("*-*"))
     (rclip.cwd / "many").mkdir()
     (rclip.cwd / "many/0.txt").touch()
-    done = rclip("--index", "--exclude-dir", "many")
+    done = rclip("--index", "-v", "--exclude-dir", "many")
     assert_told(done, "make room")
     assert not list(folder.glob("*-*"))
     assert not leftovers(rclip.data_dir)
@@ -214,7 +214,7 @@ def test_no_room_for_the_weights(rclip: Command, gallery: Path, mount: Mount) ->
 
 
 def test_a_data_folder_on_a_read_only_disk(rclip: Command, gallery: Path, draw: Draw, mount: Mount) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     expected = rclip("-n", "a red star")
     mount(rclip.data_dir, 64 << 20)
     remount_read_only(rclip.data_dir)
@@ -228,7 +228,7 @@ def test_a_data_folder_on_a_read_only_disk(rclip: Command, gallery: Path, draw: 
 
 def test_a_killed_runs_log_on_a_read_only_disk_is_read(rclip: Command, gallery: Path, mount: Mount) -> None:
     """What was stored last lies in the log alone; SQLite would pass over it where it cannot write beside it."""
-    rclip("--index")
+    rclip("--index", "-v")
     path = index_of(rclip)
     kill_while_writing(path, "UPDATE images SET gone_ns = 5 WHERE instr(path, CAST('stars' AS BLOB))")
     Path(f"{path}-shm").unlink()
@@ -244,14 +244,14 @@ def test_a_killed_runs_log_on_a_read_only_disk_is_read(rclip: Command, gallery: 
 def test_a_forbidden_folder_or_file(
     rclip: Command, gallery: Path, draw: Draw, drop_root: tuple[str, ...], what: str
 ) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     path = rclip.data_dir if what == "folder" else index_of(rclip)
     path.chmod(0o500 if what == "folder" else 0o400)
     try:
         assert rclip("-n", "-t", "1", "a red star", prefix=drop_root) == Result(0, "stars/red.jpg\n", "")
         assert rclip("-t", "1", "a red star", prefix=drop_root) == Result(0, "stars/red.jpg\n", "")
         draw("new.jpg")
-        assert_told(rclip("--index", prefix=drop_root), "rclip may not write there; mend its permissions")
+        assert_told(rclip("--index", "-v", prefix=drop_root), "rclip may not write there; mend its permissions")
     finally:
         path.chmod(0o700)
 
@@ -297,7 +297,7 @@ def test_a_matrix_that_may_not_be_read_is_passed_over(rclip: Command, draw: Draw
 
 
 def test_weights_that_may_not_be_read_are_made_again(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     for path in (rclip.data_dir / "models").glob("*/text.safetensors"):
         path.chmod(0)
     found = rclip("-n", "-t", "1", "a red star", prefix=drop_root)
@@ -322,7 +322,7 @@ def test_a_matrix_of_another_model(rclip: Command, draw: Draw) -> None:
 
 
 def test_what_killed_runs_have_left_is_swept_up(rclip: Command, gallery: Path) -> None:
-    rclip("--index")
+    rclip("--index", "-v")
     folder = Path(folder_of(str(index_of(rclip))))
     folder.mkdir()
     models = next((rclip.data_dir / "models").iterdir())
@@ -370,7 +370,7 @@ def test_photos_of_any_time_are_found_and_not_read_again(
         pytest.skip("the file system has no such time")
     assert update(rclip) == "2 new"
     photo.chmod(0)
-    assert rclip("--index", prefix=drop_root) == Result(0, "", "")
+    assert rclip("--index", "-v", prefix=drop_root) == Result(0, "", "")
     photo.chmod(0o644)
     hit = json.loads(rclip("-n", "--json", "-t", "1", "a green star").out)
     assert hit["path"] == str(photo)
@@ -429,7 +429,7 @@ def test_what_has_been_gone_since_the_future_comes_back(
         assert update(rclip) == ""
         shutil.move(tmp_path / "aside.jpg", photo)
         photo.chmod(0)
-        assert rclip("--index", prefix=drop_root).err == "rclip: index updated: 1 back\n"
+        assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: 1 back\n"
         photo.chmod(0o644)
         assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
         shutil.move(photo, tmp_path / "aside.jpg")

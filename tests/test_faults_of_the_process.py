@@ -43,7 +43,7 @@ def test_twenty_kills_lose_nothing(rclip: Command, draw: Draw, prepared_data: Pa
     many_photos(draw, PHOTOS)
     stored = vectors(rclip)
     for number in range(KILLS):
-        run = start(rclip, "--index", "-b", "1", stderr=subprocess.DEVNULL)
+        run = start(rclip, "--index", "-v", "-b", "1", stderr=subprocess.DEVNULL)
         if number % 2:
             time.sleep(rng.uniform(0, 0.9))
         else:
@@ -83,7 +83,7 @@ def test_a_run_killed_while_it_prepares_the_model(rclip: Command, gallery: Path)
     for _ in range(10):
         for path in models.glob("*.safetensors*"):
             path.unlink()
-        run = start(rclip, "--index", stderr=subprocess.PIPE)
+        run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
         while run.poll() is None and not left:
             left = leftovers(models)
         run.kill()
@@ -148,7 +148,7 @@ def test_a_run_stopped_at_any_moment_says_how_far_it_got(
         os.link(first[copy % 50], photos / f"{copy:05}.jpg")
     kept = 0
     for _ in range(6):
-        run = start(rclip, "--index", stderr=subprocess.PIPE)
+        run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
         wait_until_it_listens(run)
         time.sleep(rng.uniform(0, 0.8))
         run.send_signal(number)
@@ -163,7 +163,7 @@ def test_a_run_stopped_at_any_moment_says_how_far_it_got(
         assert line == "rclip: stopped" or line.endswith(" is kept")  # the first where it had not begun
         assert kept <= len(vectors(rclip))
         kept = len(vectors(rclip))
-    rclip("--index")
+    rclip("--index", "-v")
     assert len(vectors(rclip)) == 10_050
     assert integrity(index_of(rclip)) == "ok"
 
@@ -174,7 +174,7 @@ def test_a_run_stopped_while_it_prepares_the_model(
 ) -> None:
     for path in (rclip.data_dir / "models").rglob("*.safetensors*"):
         path.unlink()
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     assert run.stderr
     assert run.stderr.readline().startswith(b"rclip: preparing the model")
     run.send_signal(number)
@@ -190,11 +190,11 @@ def test_a_run_stopped_while_it_prepares_the_model(
 
 def test_a_run_stopped_in_a_call_that_takes_a_minute(rclip: Command, gallery: Path) -> None:
     """SQLite waits a minute for a lock, and Python hears of no signal meanwhile."""
-    rclip("--index")
+    rclip("--index", "-v")
     (gallery / "stars/red.jpg").unlink()
     holder = sqlite3.connect(index_of(rclip), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    run = start(rclip, "--index", stderr=subprocess.PIPE)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     wait_until_it_listens(run)
     time.sleep(1)
     run.send_signal(signal.SIGTERM)
@@ -229,7 +229,7 @@ def crowd(rclip: Command, draw: Draw, seconds: float) -> None:
     ends = time.monotonic() + seconds
     rounds = 0
     while rounds == 0 or time.monotonic() < ends:
-        indexing = [start(rclip, "--index", *folder, stderr=subprocess.PIPE) for folder in folders]
+        indexing = [start(rclip, "--index", "-v", *folder, stderr=subprocess.PIPE) for folder in folders]
         queries = [
             start(rclip, "-n", "--json", "-t", "5", f"a {color} {shape}", stderr=subprocess.PIPE)
             for color, shape in GALLERY[:10]

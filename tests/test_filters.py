@@ -276,20 +276,20 @@ def test_a_file_time_is_that_of_clocks_here(album: Command) -> None:
 def test_copies_and_moved_photos_keep_their_facts(rclip: Command, draw: Draw, photos: Path) -> None:
     first = draw("a.jpg", exif=exif("2020:01:01 00:00:00"))
     draw("b.jpg", "blue star")
-    rclip("--index")
+    rclip("--index", "-v")
     shutil.copyfile(first, photos / "copy.jpg")
-    assert "1 copied" in rclip("--index").err
+    assert "1 copied" in rclip("--index", "-v").err
     first.rename(photos / "moved.png")
-    assert "1 moved" in rclip("--index").err
+    assert "1 moved" in rclip("--index", "-v").err
     assert rclip("-n", "--before", "2020-01-02").lines == ["copy.jpg", "moved.png"]
     assert rclip("-n", "--before", "2020-01-02", "--type", "png").lines == ["moved.png"]
 
 
 def test_a_changed_photo_has_its_new_facts(rclip: Command, draw: Draw) -> None:
     draw("a.jpg", exif=exif("2020:01:01 00:00:00", ("Canon", "R5")))
-    rclip("--index")
+    rclip("--index", "-v")
     draw("a.jpg", "blue star", exif=exif("2021:01:01 00:00:00"))
-    assert "1 changed" in rclip("--index").err
+    assert "1 changed" in rclip("--index", "-v").err
     told = json.loads(rclip("-n", "--json", "--after", "2021").out)
     assert told["captured"] == "2021-01-01T00:00:00"
     assert "camera" not in told
@@ -299,9 +299,9 @@ def test_a_changed_photo_has_its_new_facts(rclip: Command, draw: Draw) -> None:
 def test_gone_photos_pass_no_filter(rclip: Command, draw: Draw) -> None:
     draw("a.jpg", exif=exif("2020:01:01 00:00:00")).unlink()
     photo = draw("b.jpg", exif=exif("2020:01:01 00:00:00"))
-    rclip("--index")
+    rclip("--index", "-v")
     photo.unlink()
-    rclip("--index")
+    rclip("--index", "-v")
     assert rclip("-n", "--after", "2020").code == 1
 
 
@@ -387,7 +387,7 @@ NO_WEIGHTS = {"RCLIP_WEIGHTS_URL": "http://127.0.0.1:9/"}
 
 def test_an_older_index_is_looked_through_without_the_model(rclip: Command, older: Path) -> None:
     before = vectors(older)
-    done = rclip("--index", model="ViT-B/32", env=NO_WEIGHTS)
+    done = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS)
     assert (done.code, done.err) == (0, "rclip: index updated: 2 looked through for dates and places\n")
     assert vectors(older) == before
     found = rclip("--before", "2021", "--json", model="ViT-B/32", env=NO_WEIGHTS)
@@ -399,18 +399,18 @@ def test_an_older_index_is_looked_through_without_the_model(rclip: Command, olde
 
 def test_what_was_looked_through_is_not_opened_again(rclip: Command, older: Path, drop_root: tuple[str, ...]) -> None:
     (rclip.cwd / "sub/b.png").chmod(0)
-    first = rclip("--index", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
+    first = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
     assert first.err == "rclip: index updated: 1 looked through for dates and places\n"
     (rclip.cwd / "a.jpg").chmod(0)
     (rclip.cwd / "sub/b.png").chmod(0o644)
-    second = rclip("--index", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
+    second = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
     assert second.err == "rclip: index updated: 1 looked through for dates and places\n"
-    assert rclip("--index", model="ViT-B/32", env=NO_WEIGHTS).err == ""
+    assert rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS).err == ""
 
 
 def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, draw: Draw, photos: Path) -> None:
     first = draw("a.jpg", exif=exif("2020:01:01 00:00:00"))
-    rclip("--index")
+    rclip("--index", "-v")
     (index,) = rclip.data_dir.glob("*.db")
     connection = sqlite3.connect(index)
     connection.execute("UPDATE images SET described = 0")
@@ -418,7 +418,7 @@ def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, d
     connection.commit()
     connection.close()
     shutil.copyfile(first, photos / "copy.jpg")
-    assert rclip("--index").err == "rclip: index updated: 1 copied, 2 looked through for dates and places\n"
+    assert rclip("--index", "-v").err == "rclip: index updated: 1 copied, 2 looked through for dates and places\n"
     assert len(rclip("-n", "--before", "2021").lines) == 2
 
 

@@ -26,6 +26,7 @@ KINDS = {
         "ModelError",
         "StoreError",
         "DamagedIndex",
+        "ReadOnlyIndex",
         "argparse.ArgumentTypeError",
         "parser.error",
     },

@@ -67,7 +67,7 @@ def table(rclip: Command) -> Table:
 
 def update(rclip: Command, *arguments: str) -> str:
     """The line an update closes with, without its start; nothing when nothing changed."""
-    done = rclip("--index", *arguments)
+    done = rclip("--index", "-v", *arguments)
     assert done.code == 0, done.err
     assert done.out == ""
     return done.err.strip().removeprefix("rclip: ").removeprefix("index updated: ")
@@ -90,7 +90,7 @@ def test_an_unchanged_photo_is_not_opened(rclip: Command, gallery: Path, drop_ro
     update(rclip)
     for path in gallery.rglob("*.jpg"):
         path.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert (done.code, done.err) == (0, "")
 
 
@@ -145,7 +145,7 @@ def test_a_photo_that_comes_back_is_not_read(
     assert update(rclip) == "1 gone"
     shutil.move(tmp_path / "aside.jpg", photo)
     photo.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert done.err == "rclip: index updated: 1 back\n"
     assert table.vector(photo) == before
 
@@ -166,7 +166,7 @@ def test_a_renamed_photo_is_neither_decoded_nor_read(
     before = table.vector(old)
     new = old.rename(gallery / "stars/rouge.jpg")
     new.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert done.err == "rclip: index updated: 1 moved\n"
     assert table.vector(new) == before
 
@@ -179,7 +179,7 @@ def test_a_renamed_folder_moves_its_photos(
     (gallery / "stars").rename(gallery / "étoiles")
     for path in gallery.rglob("*.jpg"):
         path.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert done.err == "rclip: index updated: 4 moved\n"
     assert table.vector(gallery / "étoiles/red.jpg") == before
     assert rclip("-n", "-t", "1", "a red star").lines == ["étoiles/red.jpg"]
@@ -278,7 +278,7 @@ def test_an_unplugged_drive_forgets_nothing(
     (tmp_path / "drive").rename(gallery / "stars")
     for path in gallery.rglob("*.jpg"):
         path.chmod(0)
-    assert rclip("--index", prefix=drop_root).err == "rclip: index updated: 4 back\n"
+    assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: 4 back\n"
     assert table.vector(gallery / "stars/red.jpg") == before
 
 
@@ -355,10 +355,10 @@ def test_copies_of_a_broken_file_are_all_listed(rclip: Command, photos: Path) ->
 def test_a_forbidden_file_is_tried_again(rclip: Command, draw: Draw, drop_root: tuple[str, ...]) -> None:
     photo = draw("a.jpg")
     photo.chmod(0)
-    done = rclip("--index", prefix=drop_root)
+    done = rclip("--index", "-v", prefix=drop_root)
     assert done.err == "rclip: index updated: 1 unreadable (rclip --stats lists them)\n"
     assert "a.jpg: cannot open it: Permission denied" in rclip("--stats").out
-    assert rclip("--index", prefix=drop_root).err == ""
+    assert rclip("--index", "-v", prefix=drop_root).err == ""
     photo.chmod(0o644)
     assert update(rclip) == "1 changed"
 
@@ -417,7 +417,7 @@ def test_a_broken_decoder_is_not_the_photos_fault(rclip: Command, draw: Draw, ph
     broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{Path(__file__).parent.parent}"}
     (photos / "a.heic").write_bytes(pictures.encode(Image.new("RGB", (90, 90), "red"), "heic"))
     for _ in range(2):
-        assert rclip("--index", env=broken).err == "rclip: index updated: 1 left for the next run\n"
+        assert rclip("--index", "-v", env=broken).err == "rclip: index updated: 1 left for the next run\n"
     assert update(rclip) == "1 new"
 
 
@@ -501,14 +501,14 @@ def test_files_that_need_a_package_are_counted_and_the_command_named(
     draw("a.jpg")
     for name in ("b.heic", "c.HEIC", "d.nef", "e.jxl"):
         (photos / name).write_bytes(pictures.encode(Image.open(photos / "a.jpg").copy(), name.split(".")[1].lower()))
-    done = rclip("--index", env=without_extras)
+    done = rclip("--index", "-v", env=without_extras)
     lines = done.err.splitlines()
     assert lines[0] == "rclip: index updated: 1 new"
     assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what they")
     assert lines[1].endswith(f"{sys.executable} -m pip install pillow-heif pillow-jxl-plugin rawpy")
     assert len(lines) == 2
-    assert rclip("--index").err == "rclip: index updated: 3 new, 1 copied\n"  # two files have one content
-    assert rclip("--index", env=without_extras).err == ""  # known ones need nothing
+    assert rclip("--index", "-v").err == "rclip: index updated: 3 new, 1 copied\n"  # two files have one content
+    assert rclip("--index", "-v", env=without_extras).err == ""  # known ones need nothing
 
 
 def test_a_heic_called_jpg_waits_for_its_package_too(
@@ -517,8 +517,8 @@ def test_a_heic_called_jpg_waits_for_its_package_too(
     draw("a.png").rename(photos / "a.aside")
     (photos / "a.jpg").write_bytes(pictures.encode(Image.open(photos / "a.aside"), "heic"))
     shutil.copy(photos / "a.jpg", photos / "b.jpg")
-    assert rclip("--index", env=without_extras).err.startswith("rclip: 2 HEIC files cannot be opened yet")
-    assert rclip("--index").err == "rclip: index updated: 1 new, 1 copied\n"
+    assert rclip("--index", "-v", env=without_extras).err.startswith("rclip: 2 HEIC files cannot be opened yet")
+    assert rclip("--index", "-v").err == "rclip: index updated: 1 new, 1 copied\n"
 
 
 @pytest.mark.parametrize("name", sorted(formats.SUFFIXES))
@@ -579,7 +579,7 @@ def test_batches_and_devices_change_no_answer(rclip: Command, gallery: Path, arg
 
 
 def test_a_device_that_is_not_there_is_one_line(rclip: Command, gallery: Path) -> None:
-    done = rclip("--index", "--device", "cuda:77")
+    done = rclip("--index", "-v", "--device", "cuda:77")
     assert done.code == 2
     assert re.search(r"^rclip: .*cuda:77", done.err.splitlines()[-1])
     assert "Traceback" not in done.err

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from rclip import datadir
-from rclip.library import PREPROCESSING
 from rclip.matrix import APPEND_FROM_ROWS
+from rclip.shelf import PREPROCESSING
 from rclip.store import Stamp, Store
 from tests.conftest import Command, Draw
 from tests.test_command import one_line
@@ -402,7 +402,7 @@ def test_a_photo_that_is_there_is_never_forgotten(
         assert prune(rclip, "0", "--away", prefix=drop_root) == "0 forgotten"  # nobody can say that they are gone
     finally:
         (gallery / "stars").chmod(0o700)
-    assert rclip("--index").err == "rclip: index updated: 3 back\n"
+    assert rclip("--index", "-v").err == "rclip: index updated: 3 back\n"
 
 
 def test_an_unplugged_drive_is_forgotten_only_on_request(rclip: Command, gallery: Path, tmp_path: Path) -> None:

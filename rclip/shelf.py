@@ -1,0 +1,387 @@
+"""The photos of some folders as one index has them. A library has as many as its folders have indexes."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rclip import datadir, search
+from rclip.errors import DamagedIndex, StoreError
+from rclip.facts import Facts
+from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
+from rclip.meaning import Meaning
+from rclip.models import Model
+from rclip.places import Folder, Place
+from rclip.store import Record, Store
+from rclip.walk import Skip
+
+if TYPE_CHECKING:
+    import re
+
+    from rclip.changes import Summary
+    from rclip.check import Finding
+    from rclip.columns import Columns
+    from rclip.filters import Filters
+    from rclip.index import Options, Progress
+    from rclip.prune import Pruned
+    from rclip.salvage import Rebuilt
+
+PREPROCESSING = 1
+"""The version of the way from a file to pixels (`image`). An index never mixes two of them."""
+
+_MOST_IDS = 50_000
+"""Up to so many photos in the folders asked for, only they are scored; above, all are, and the best looked up."""
+
+_MOST_PATHS = 20_000
+"""Up to so many paths that match a glob are listed; of more, those of the best photos are looked at."""
+
+_MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
+_MOST_TIES = 1000  # beyond which ties are left as they fall
+
+
+class Count(NamedTuple):
+    """How many photos are in a shelf's folders, and what else is known of there."""
+
+    photos: int
+    gone: int
+    unreadable: dict[bytes, str]
+
+
+class Among(NamedTuple):
+    """Which photos may be found, if they are there."""
+
+    only: np.ndarray | None = None
+    """Ids (N,) int64, ascending; None for those of any."""
+    chosen: Chosen | None = None
+    globs: Sequence["re.Pattern[str]"] = ()
+    min_score: float = -np.inf
+
+    def allows(self, relative_path: bytes) -> bool:
+        return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
+
+
+class Found(NamedTuple):
+    """A photo, its score, which is None where there was no query, and what is known of it."""
+
+    score: float | None
+    record: Record
+    facts: Facts
+
+
+class Shelf:
+    """One index, and the folders that are asked for of those it holds."""
+
+    def __init__(
+        self, place: Place, own: str, folders: Sequence[Folder], skip: Skip, model: Model, notify: Callable[[str], None]
+    ):
+        """`own` is the folder of the user's own indexes."""
+        self.place = place
+        self._own = own
+        self._folders = folders
+        self._skip = skip
+        self._model = model
+        self._notify = notify
+
+    def close(self) -> None:
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.store
+
+    @property
+    def index_path(self) -> str:
+        return os.path.join(self.place.folder, self._model.key + ".db")
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.index_path, self._model.key, PREPROCESSING, self.place)
+
+    @property
+    def _ranges(self) -> list[bytes]:
+        """The folders in the index's terms, without those that lie inside another."""
+        distinct = sorted({folder.real for folder in self._folders})
+        return [real for real in distinct if not any(real.startswith(o) for o in distinct if o != real)]
+
+    @property
+    def _walked(self) -> list[bytes]:
+        """The folders to walk: a hidden one that is named is, though the walk of the one around it passes it over."""
+        ranges = self._ranges
+        inside = sorted({folder.real for folder in self._folders}.difference(ranges))
+        around = {real: next(outer for outer in ranges if real.startswith(outer)) for real in inside}
+        return ranges + [real for real in inside if self._skip.path(real[len(around[real]) :] + b"photo")]
+
+    # --- update ------------------------------------------------------------------------------------------------------
+
+    def update(self, options: "Options", summary: "Summary", progress: "Progress") -> None:
+        """Looks at what is new or changed in the folders. Raises `ReadOnlyIndex` where that cannot be noted."""
+        from rclip import index
+
+        for kept in (self.place.folder, folder_of(self.index_path)):
+            datadir.sweep(kept)
+        if self.store.may_adopt() and self.store.is_writable:
+            self._adopt()
+        for folder in self._walked:
+            index.update(self.store, self._model, folder, options._replace(skip=self._skip), summary, progress)
+
+    def prepare_search(self) -> None:
+        """Writes what makes a search quick, where that is behind the index. Raises `StoreError` where it cannot be."""
+        if os.path.exists(self.index_path) and (self.place.is_own or self.store.is_writable):
+            matrix = Matrix(self.store)
+            matrix.catch_up()
+            if matrix.rows:
+                self._caught_up_columns(matrix)
+
+    def rebuild(self) -> "Rebuilt":
+        """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
+
+        Raises `StoreError` where there is no index, or another run is at work.
+        """
+        from rclip.salvage import rebuild
+
+        self.close()
+        rebuilt = rebuild(self.index_path, self._model.key, PREPROCESSING)
+        datadir.delete_folder(folder_of(self.index_path))
+        return rebuilt
+
+    def _adopt(self) -> None:
+        """Photos that the user's own index knows need not go through the model again."""
+        own = os.path.join(self._own, os.path.basename(self.index_path))
+        if not os.path.exists(own):
+            return
+        try:
+            lender = Store(own, self._model.key, PREPROCESSING)
+        except StoreError:  # it is not this run's business
+            return
+        try:
+            self.store.adopt(lender, self.place.root + b"/")
+        finally:
+            lender.close()
+
+    # --- search ------------------------------------------------------------------------------------------------------
+
+    def has_photos(self) -> bool:
+        """Whether anything is indexed below the folders."""
+        if not os.path.exists(self.index_path):
+            return False
+        has_some = self.store.ids(self._ranges, most=0) is None
+        if not has_some:
+            self._check_counts()
+        return has_some
+
+    def searcher(self, filters: "Filters | None") -> "Callable[[Meaning, int], list[Found]]":
+        """What finds a query's best, so many of them, in the index as it is when the first is asked."""
+        matrix = self._caught_up_matrix()
+        among = self._among(matrix, filters) if filters else None
+        is_first = filters is None
+
+        def find(meaning: Meaning, top: int) -> list[Found]:
+            nonlocal among, is_first
+            with self.store.snapshot():
+                if among is None:
+                    among = Among(self.store.ids(self._ranges, _MOST_IDS))
+                must_be_asked = is_first and among.only is not None
+                ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
+                if must_be_asked and among.only is not None:
+                    self._check_scored(len(ids), len(among.only))
+                found = self._best(ids, scores, meaning, top, among, must_be_asked)
+            is_first = False
+            return found
+
+        return find
+
+    def newest(self, top: int, filters: "Filters") -> "list[Found]":
+        """Those that pass the filters, the one taken last first."""
+        matrix = self._caught_up_matrix()
+        among = self._among(matrix, filters)
+        columns = self._caught_up_columns(matrix)
+        ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
+        found: list[Record] = []
+        start, count = 0, top + _MARGIN
+        while len(found) < top and start < len(ids):
+            records = self.store.records(ids[start : start + count].tolist())
+            found += (record for record in records if record and self._is_asked(record.path, among))
+            start, count = start + count, 4 * count
+        return self._with_facts([(None, record) for record in found[:top]])
+
+    def _with_facts(self, found: "Sequence[tuple[float | None, Record]]") -> "list[Found]":
+        facts = self.store.facts([record.id for _, record in found])
+        return [Found(score, record, known) for (score, record), known in zip(found, facts, strict=True)]
+
+    def _check_counts(self) -> None:
+        self.store.check_counts(self._ranges, with_table=self.store.last_id() < APPEND_FROM_ROWS)
+
+    def _check_scored(self, scored: int, asked: int) -> None:
+        """Raises `DamagedIndex` where a photo has silently dropped out of a part of the index.
+
+        Where there are very many, that would take longer than the query.
+        """
+        self._check_counts()
+        unreadable = sum(len(self.store.failures(folder)) for folder in self._ranges)
+        if scored + unreadable != asked:
+            raise self.store.damage()
+
+    def _caught_up_matrix(self) -> Matrix:
+        """What cannot be written is said, and done without."""
+        matrix = Matrix(self.store)
+        if self.place.is_own or self.store.is_writable:
+            try:
+                matrix.catch_up()
+            except DamagedIndex:
+                raise
+            except StoreError as error:
+                self._notify(str(error))
+        return matrix
+
+    def _best(
+        self,
+        ids: np.ndarray,
+        scores: np.ndarray,
+        meaning: Meaning,
+        top: int,
+        among: Among,
+        must_be_asked: bool,
+    ) -> "list[Found]":
+        """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
+
+        Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
+        elsewhere; nearly always one round is enough.
+        """
+        count = top + _MARGIN
+        while True:
+            rows = search.top_k(scores, count)
+            found = self.store.records(ids[rows].tolist())
+            if must_be_asked and not all(record and any(self._inside(record.path)) for record in found):
+                raise self.store.damage()
+            exact = [
+                (search.exact_cosine(record.vector, meaning.vector), record)
+                for record in found
+                if record and self._is_asked(record.path, among) and record.path not in meaning.pictures
+            ]
+            best = sorted((hit for hit in exact if hit[0] >= among.min_score), key=lambda hit: -hit[0])[:top]
+            if count >= len(ids):
+                return self._with_facts(best)
+            rest_is_below = scores[rows[-1]] + search.ERROR
+            is_settled = len(best) == top and (best[-1][0] >= rest_is_below or count > top + _MOST_TIES)
+            if is_settled or rest_is_below < among.min_score:
+                return self._with_facts(best)
+            count *= 4
+
+    # --- filters -----------------------------------------------------------------------------------------------------
+
+    def _among(self, matrix: Matrix, filters: "Filters | None") -> Among:
+        """What may be found in these directories."""
+        if filters is None:
+            return Among(self.store.ids(self._ranges, _MOST_IDS))
+        from rclip.filters import glob_regex
+
+        globs = [glob_regex(glob) for glob in filters.paths]
+        only = self._ids_by_path(filters.paths, globs) if globs else self.store.ids(self._ranges, _MOST_IDS)
+        chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
+        lowest = -np.inf if filters.min_score is None else filters.min_score
+        return Among(only, chosen, globs, lowest)
+
+    def _caught_up_columns(self, matrix: Matrix) -> "Columns":
+        """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
+        from rclip.columns import Columns
+
+        if not self.store.has_facts:
+            raise StoreError(
+                f"{self.index_path} was made by an older rclip, which kept no dates and places, and may not be "
+                "written: mend its permissions, or search without filters"
+            )
+        columns = Columns(self.store, matrix)
+        if self.place.is_own or self.store.is_writable:
+            try:
+                columns.catch_up()
+            except StoreError as error:
+                self._notify(str(error))
+        return columns
+
+    def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.
+
+        Where many match, those that are looked up will match, too, often enough.
+        """
+        from rclip.filters import literal_start, longest_literal, sqlite_glob, sqlite_literal
+
+        found: dict[int, bytes] = {}
+        for folder in {folder.real for folder in self._folders}:
+            for path in paths:
+                start = folder + os.fsencode(literal_start(path))
+                start = folder if start.endswith(b"\xff") else start
+                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(path)
+                part = os.fsencode(longest_literal(path))
+                like = self.store.paths_like(start, part, os.fsencode(glob), _MOST_PATHS)
+                if like is None:
+                    return None
+                found |= like
+        among = Among(globs=globs)
+        return np.array(sorted(id_ for id_, path in found.items() if self._is_asked(path, among)), np.int64)
+
+    def _is_asked(self, path: bytes, among: Among) -> bool:
+        """Whether a walk with these folders and options would come to the photo, and the globs allow it."""
+        return any(not self._skip.path(inside) and among.allows(inside) for inside in self._inside(path))
+
+    def _inside(self, path: bytes) -> Iterator[bytes]:
+        """The path as seen from each of the folders that it lies in."""
+        return (path[len(folder.real) :] for folder in self._folders if path.startswith(folder.real))
+
+    # --- stats -------------------------------------------------------------------------------------------------------
+
+    def count(self) -> Count:
+        known = gone = 0
+        unreadable: dict[bytes, str] = {}
+        if os.path.exists(self.index_path):
+            for folder in self._ranges:
+                there, away = self.store.count(folder)
+                known, gone = known + there, gone + away
+                unreadable |= self.store.failures(folder)
+        return Count(known - len(unreadable), gone, unreadable)
+
+    def index_bytes(self) -> int:
+        """What the index takes on disk; SQLite's `-shm` is there only while it is open."""
+        database = sum(_size_bytes(self.index_path + suffix) for suffix in ("", "-wal", "-journal"))
+        return database + datadir.folder_bytes(folder_of(self.index_path))
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> "Iterator[Finding]":
+        """What is found of each part of the whole index, whatever the folders. Raises `StoreError`."""
+        from rclip import check
+
+        if os.path.exists(self.index_path):
+            yield from check.check_index(self.store, self._model.dimensions)
+        else:
+            yield check.Finding("index", "none yet", [])
+
+    def prune(self, older_than_s: float, with_away: bool) -> "Pruned":
+        """Forgets files below the folders that have been gone for so long, and gives their space back to the disk.
+
+        What an empty folder held, whose drive may only be unplugged, is forgotten only `with_away`, and then also what
+        no run has looked for and is not there. Raises `StoreError`.
+        """
+        from rclip import prune
+
+        if not os.path.exists(self.index_path):
+            return prune.NOTHING
+        before_bytes = self.index_bytes()
+        pruned = prune.forget(self.store, self._ranges, older_than_s, with_away)
+        blocked_by = prune.give_space_back(self.store)
+        freed_bytes = max(before_bytes - self.index_bytes(), 0)
+        return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
+
+
+def merged(parts: "Sequence[list[Found]]", top: int, order: "Callable[[Found], float]") -> "list[Found]":
+    """The first of what several indexes have found, each in that order; a photo that two hold comes once."""
+    if len(parts) == 1:
+        return parts[0]
+    distinct = {found.record.path: found for part in parts for found in part}
+    return sorted(distinct.values(), key=order)[:top]
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

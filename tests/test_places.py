@@ -1,0 +1,425 @@
+"""Indexes that lie with the photos: which is used, what they ask of a drive, and that they go wherever it goes."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rclip.places import place_of
+from tests.conftest import Command, Draw
+from tests.test_command import one_line
+from tests.test_faults_of_the_database import integrity
+from tests.test_faults_of_the_disk import Mount, fill_up, mount, remount_read_only
+from tests.test_structure import imported_by
+from tests.test_updating import Table, many_photos, start, update
+
+__all__ = ["mount"]  # a fixture
+
+
+def index_in(folder: Path) -> Path:
+    (path,) = (folder / ".rclip").glob("*.db")
+    return path
+
+
+def rows_in(folder: Path, sql: str) -> list[tuple]:
+    connection = sqlite3.connect(index_in(folder))
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def stored_in(folder: Path) -> int:
+    """How many photos a run at work has stored so far."""
+    try:
+        return rows_in(folder, "SELECT count(*) FROM images")[0][0]
+    except (ValueError, sqlite3.OperationalError):  # not made yet, or just written to
+        return 0
+
+
+def paths_in(folder: Path) -> list[bytes]:
+    return [path for (path,) in rows_in(folder, "SELECT path FROM images WHERE gone_ns IS NULL ORDER BY path")]
+
+
+def own_indexes(rclip: Command) -> list[Path]:
+    return list(rclip.data_dir.glob("*.db"))
+
+
+@pytest.fixture
+def kept(rclip: Command, gallery: Path) -> Path:
+    """The gallery with an index of its own, up to date."""
+    done = rclip("--init")
+    assert (done.code, done.out) == (0, "")
+    assert one_line(done.err).startswith(f"rclip: {gallery}/.rclip made: ")
+    assert update(rclip) == "12 new"
+    return gallery
+
+
+# --- which index ------------------------------------------------------------------------------------------------------
+
+
+def test_searches_in_and_below_use_it_and_those_above_do_not(rclip: Command, kept: Path) -> None:
+    assert rclip("-n", "-t", "1", "a red star", cwd=kept / "stars").lines == ["red.jpg"]
+    assert not own_indexes(rclip)
+    assert paths_in(kept)[:2] == [b"/circles/blue.jpg", b"/circles/green.jpg"]
+    assert update(rclip, str(kept.parent)) == "12 new"
+    assert len(own_indexes(rclip)) == 1
+    assert rclip("-n", "-t", "1", "a red star", cwd=kept.parent).lines == ["photos/stars/red.jpg"]
+
+
+def test_the_nearest_one_above_counts(rclip: Command, kept: Path) -> None:
+    assert rclip("--init", "stars").code == 0
+    assert update(rclip, "stars") == "4 new"
+    assert paths_in(kept / "stars") == [b"/blue.jpg", b"/green.jpg", b"/red.jpg", b"/yellow.jpg"]
+    told = rclip("--stats", "stars").out
+    assert str(index_in(kept / "stars")) in told
+    assert str(index_in(kept)) not in told
+    assert update(rclip) == ""  # the outer one holds all that is below, as before
+
+
+def test_a_link_leads_to_the_index_of_what_it_leads_to(rclip: Command, kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(kept / "stars")
+    assert rclip("-n", "-t", "1", "a red star", str(tmp_path / "link")).lines == [f"{tmp_path}/link/red.jpg"]
+
+
+def test_it_is_never_indexed_itself(rclip: Command, kept: Path) -> None:
+    shutil.copytree(kept / "stars", kept / ".rclip" / "pictures")
+    shutil.copytree(kept / "stars", kept / ".hidden")
+    assert update(rclip, "--include-hidden") == "4 copied"
+    assert not [path for path in paths_in(kept) if b".rclip" in path]
+
+
+def test_each_directory_is_answered_by_its_own_index(rclip: Command, kept: Path, draw: Draw, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    draw(other / "red.png", "red star")
+    draw(other / "blue.png", "blue square")
+    found = rclip("-t", "14", "--json", "a red star", ".", str(other))
+    assert found.err == "rclip: index updated: 2 new\n"
+    hits = [json.loads(line) for line in found.lines]
+    assert {hit["path"] for hit in hits[:2]} == {str(kept / "stars/red.jpg"), str(other / "red.png")}
+    assert len(hits) == 14
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    told = rclip("--stats", ".", str(other)).out
+    assert "photos      14\n" in told
+    for index in (index_in(kept), *own_indexes(rclip)):
+        assert f"  {index}\n" in told
+    checked = rclip("--check", cwd=kept)
+    assert (checked.code, checked.err) == (0, "")
+    assert "sound: 12 photos" in checked.out
+
+
+def test_a_photo_in_two_indexes_is_found_once(rclip: Command, kept: Path) -> None:
+    above = str(kept.parent)
+    assert update(rclip, above) == "12 new"
+    found = rclip("-n", "-t", "99", "a red star", above, str(kept)).lines
+    assert len(found) == len(set(found)) == 12
+    assert found[0] == f"{kept}/stars/red.jpg"
+
+
+def test_a_picture_in_one_index_is_a_query_to_another(rclip: Command, kept: Path, draw: Draw, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    draw(other / "red.png", "red star")
+    assert rclip("--index", str(other)).code == 0
+    found = rclip("-n", "-t", "1", "./stars/red.jpg", str(other), ".").lines
+    assert found == [f"{other}/red.png"]
+
+
+def test_a_place_that_a_stranger_has_made_is_passed_over(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give folders away")
+    folder = tmp_path / ".rclip"
+    folder.mkdir()
+    inside = os.fsencode(tmp_path / "photos")
+    assert not place_of(inside, "own").is_own
+    os.chown(folder, 12345, 12345)
+    assert os.fsencode(folder) != os.fsencode(place_of(inside, "own").folder)
+    os.chown(tmp_path, 12345, 12345)  # whose the photos are may say where their index is
+    assert place_of(inside, "own").folder == str(folder)
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert place_of(inside, "own").folder != str(folder)
+
+
+# --- making one -------------------------------------------------------------------------------------------------------
+
+
+def test_making_it_again_changes_nothing(rclip: Command, kept: Path) -> None:
+    before = index_in(kept).read_bytes()
+    done = rclip("--init", str(kept))
+    assert (done.code, done.out) == (0, "")
+    assert f"there is {kept}/.rclip already" in one_line(done.err)
+    assert index_in(kept).read_bytes() == before
+
+
+def test_where_it_cannot_be_made(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    (gallery / "stars").chmod(0o500)
+    (gallery / "circles" / ".rclip").touch()
+    try:
+        for folder, reason in (("stars", "Permission denied"), ("circles", "File exists")):
+            done = rclip("--init", folder, prefix=drop_root)
+            assert (done.code, done.out) == (2, "")
+            assert one_line(done.err) == f"rclip: cannot make {gallery}/{folder}/.rclip: {reason}"
+    finally:
+        (gallery / "stars").chmod(0o700)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775])
+def test_it_is_as_open_to_others_as_the_photos(rclip: Command, gallery: Path, mode: int) -> None:
+    gallery.chmod(mode)
+    assert rclip("--init").code == 0
+    assert rclip("--index", prefix=("sh", "-c", 'umask 0; exec "$@"', "sh")).code == 0
+    assert (gallery / ".rclip").stat().st_mode & 0o777 == mode
+    assert index_in(gallery).stat().st_mode & 0o777 == mode & 0o666
+
+
+def test_what_the_users_own_index_knows_is_taken_over(
+    rclip: Command, gallery: Path, draw: Draw, drop_root: tuple[str, ...]
+) -> None:
+    draw("../elsewhere.jpg")
+    assert update(rclip, "..") == "13 new"
+    assert rclip("--init").code == 0
+    for photo in gallery.rglob("*.jpg"):
+        photo.chmod(0)
+    assert rclip("--index", "-v", prefix=drop_root) == (0, "", "")
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+    sql = "SELECT vector FROM images WHERE path LIKE '%/stars/red.jpg'"
+    assert rows_in(gallery, sql) == Table(rclip)(sql)
+    assert len(paths_in(gallery)) == 12
+    (gallery / "stars/red.jpg").unlink()
+    assert update(rclip) == "1 gone"
+    assert update(rclip) == ""  # once is enough
+
+
+# --- going elsewhere --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(rclip: Command, prepared_data: Path, tmp_path: Path) -> Command:
+    """Another machine's rclip."""
+    data_dir = shutil.copytree(prepared_data, tmp_path / "other machine" / "data")
+    home = tmp_path / "other machine" / "home"
+    home.mkdir()
+    return Command(home, data_dir, rclip.model, rclip.cwd)
+
+
+def test_a_folder_is_moved_and_carried_to_another_machine(
+    kept: Path, elsewhere: Command, tmp_path: Path, drop_root: tuple[str, ...]
+) -> None:
+    """No photo may be opened there."""
+    moved = tmp_path / "other machine" / "a mount"
+    kept.rename(moved)
+    for photo in moved.rglob("*.jpg"):
+        photo.chmod(0)
+    assert elsewhere("--index", "-v", cwd=moved, prefix=drop_root) == (0, "", "")
+    assert elsewhere("-t", "1", "a red star", cwd=moved / "stars", prefix=drop_root).lines == ["red.jpg"]
+    assert not own_indexes(elsewhere)
+
+
+def test_a_copy_with_new_files_all_over_is_the_same(kept: Path, elsewhere: Command, tmp_path: Path) -> None:
+    """Other devices and inodes, the same sizes and times."""
+    copied = shutil.copytree(kept, tmp_path / "copied")
+    shutil.rmtree(kept)
+    assert elsewhere("--index", "-v", cwd=copied) == (0, "", "")
+    assert elsewhere("-n", "-t", "1", "a green circle", cwd=copied).lines == ["circles/green.jpg"]
+
+
+def test_times_an_hour_off_cost_no_model(rclip: Command, kept: Path) -> None:
+    """FAT keeps local time to two seconds: each photo looks changed when summer begins."""
+    before = rows_in(kept, "SELECT id, path, vector FROM images ORDER BY id")
+    for photo in kept.rglob("*.jpg"):
+        seconds = photo.stat().st_mtime_ns // 2_000_000_000 * 2 - 3600
+        os.utime(photo, ns=(seconds * 10**9, seconds * 10**9))
+    assert not imported_by(rclip, "--index") & {"torch", "clip", "PIL"}
+    assert rows_in(kept, "SELECT id, path, vector FROM images ORDER BY id") == before
+    assert update(rclip) == ""
+
+
+def test_numbers_of_devices_and_files_prove_nothing_on_another_machine(rclip: Command, kept: Path, draw: Draw) -> None:
+    """Another photo has the number, size and time that a known one had."""
+    (kept / "stars/red.jpg").unlink()
+    status = draw("other.jpg", "blue circle").stat()
+    connection = sqlite3.connect(index_in(kept))
+    connection.execute(
+        "UPDATE images SET device = ?, inode = ?, mtime_ns = ?, size = ? WHERE path = ?",
+        (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, b"/stars/red.jpg"),
+    )
+    connection.commit()
+    connection.close()
+    assert status.st_mtime_ns % 1_000_000_000
+    assert update(rclip) == "1 new, 1 gone"
+
+
+# --- drives that can do little ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spare() -> tuple[str, ...]:
+    """What to put before a command so that there are no locks, links and modes for it."""
+    script = (sys.executable, "-S", str(Path(__file__).with_name("spare_file_system.py")))
+    if subprocess.run([*script, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("the kernel takes no filter here")
+    return script
+
+
+def test_without_locks_links_and_modes(rclip: Command, gallery: Path, draw: Draw, spare: tuple[str, ...]) -> None:
+    assert rclip("--init", prefix=spare).code == 0
+    assert rclip("--index", "-v", prefix=spare).err == "rclip: index updated: 12 new\n"
+    draw("new.jpg", "green star")
+    found = rclip("-t", "1", "a red star", prefix=spare)
+    assert (found.lines, found.err) == (["stars/red.jpg"], "rclip: index updated: 1 new\n")
+    assert [path.name for path in (gallery / ".rclip").iterdir()] == [index_in(gallery).name]
+    assert integrity(index_in(gallery)) == "ok"
+
+
+def test_without_locks_two_runs_at_once_lose_nothing(
+    rclip: Command, gallery: Path, draw: Draw, spare: tuple[str, ...]
+) -> None:
+    many_photos(draw, 60)
+    assert rclip("--init").code == 0
+    command = [*spare, sys.executable, "-m", "rclip", "--model", str(rclip.model), "--index", "-b", "4"]
+    runs = [subprocess.Popen(command, cwd=gallery, env=rclip.env, stderr=subprocess.PIPE) for _ in range(2)]
+    for run in runs:
+        _, err = run.communicate(timeout=120)
+        assert (run.returncode, err) == (0, b"")
+    assert len(paths_in(gallery)) == 72
+    assert integrity(index_in(gallery)) == "ok"
+
+
+def test_a_lock_that_a_killed_run_has_left_is_lifted(rclip: Command, kept: Path, spare: tuple[str, ...]) -> None:
+    lock = Path(f"{index_in(kept)}.lock")
+    lock.mkdir()
+    os.utime(lock, (time.time() - 7200,) * 2)
+    assert rclip("-n", "-t", "1", "a red star", prefix=spare).lines == ["stars/red.jpg"]
+    assert not lock.exists()
+
+
+def test_no_log_is_kept(kept: Path) -> None:
+    assert rows_in(kept, "PRAGMA journal_mode") == [("delete",)]
+    assert [path.name for path in (kept / ".rclip").iterdir()] == [index_in(kept).name]
+
+
+def test_four_runs_may_make_it_at_once(rclip: Command, gallery: Path) -> None:
+    assert rclip("--init").code == 0
+    runs = [start(rclip, "--index", stderr=subprocess.PIPE) for _ in range(4)]
+    for run in runs:
+        _, err = run.communicate(timeout=120)
+        assert (run.returncode, err) == (0, b"")
+    assert len(paths_in(gallery)) == 12
+
+
+def test_a_killed_run_leaves_what_it_stored(rclip: Command, draw: Draw, photos: Path) -> None:
+    many_photos(draw, 200)
+    assert rclip("--init").code == 0
+    run = start(rclip, "--index", "-b", "2", stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and stored_in(photos) < 8:
+        time.sleep(0.005)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    assert rclip("-n", "-t", "1", "a star").code == 0
+    assert rclip("--index").code == 0
+    assert len(paths_in(photos)) == 200
+    assert rclip("--check").code == 0
+
+
+def test_a_full_drive_keeps_what_it_has(rclip: Command, draw: Draw, photos: Path, mount: Mount) -> None:
+    draw("0.jpg", "green star")
+    mount(photos, 32 << 20)
+    assert rclip("--init").code == 0
+    assert update(rclip) == "1 new"
+    many_photos(draw, 60)
+    ballast = fill_up(photos, 60_000)
+    done = rclip("--index", "-b", "1")
+    assert (done.code, done.out) == (2, "")
+    assert "make room on that disk and run again; what was stored is kept" in one_line(done.err)
+    assert rclip("-n", "-t", "1", "a green star").code == 0
+    ballast.unlink()
+    assert rclip("--index") == (0, "", "")
+    assert len(paths_in(photos)) == 61
+
+
+def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path: Path) -> None:
+    (kept / "stars/red.jpg").unlink()
+    assert update(rclip) == "1 gone"
+    moved = kept.rename(tmp_path / "moved")
+    assert "1 forgotten" in one_line(rclip("--prune", "0", cwd=moved).err)
+    damaged = rclip("--rebuild", cwd=moved)
+    assert damaged.code == 0
+    assert "with 11 files known" in one_line(damaged.err)
+    assert rows_in(moved, "PRAGMA journal_mode") == [("delete",)]
+    assert rclip("--index", "-v", cwd=moved) == (0, "", "")
+    assert rclip("-n", "-t", "1", "a blue star", cwd=moved).lines == ["stars/blue.jpg"]
+    assert rclip("--check", cwd=moved).code == 0
+
+
+# --- read-only --------------------------------------------------------------------------------------------------------
+
+
+def locked_by_mode(folder: Path, mount: Mount) -> None:
+    index_in(folder).chmod(0o400)
+    (folder / ".rclip").chmod(0o500)
+
+
+def mounted_read_only(folder: Path, mount: Mount) -> None:
+    mount(folder, 32 << 20)
+    remount_read_only(folder)
+
+
+@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+def test_a_drive_that_may_only_be_read_is_searched(
+    rclip: Command, kept: Path, lock: Callable[[Path, Mount], None], mount: Mount, drop_root: tuple[str, ...]
+) -> None:
+    (kept / "stars/red.jpg").rename(kept / "stars/scarlet.jpg")
+    update(rclip)
+    lock(kept, mount)
+    assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/scarlet.jpg\n", "")
+    assert rclip("--index", prefix=drop_root) == (0, "", "")
+    assert rclip("--stats", prefix=drop_root).code == 0
+
+
+@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+def test_photos_that_changed_on_a_read_only_drive_are_a_line(
+    rclip: Command, kept: Path, draw: Draw, lock: Callable[[Path, Mount], None], mount: Mount,
+    drop_root: tuple[str, ...],
+) -> None:  # fmt: skip
+    draw("new.jpg", "green star")
+    lock(kept, mount)
+    line = f"rclip: {index_in(kept)} may not be written, and photos have changed; it is searched as it is\n"
+    assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", line)
+    assert rclip("--index", prefix=drop_root) == (2, "", line)
+
+
+def test_a_read_only_drive_without_locks(rclip: Command, kept: Path, mount: Mount, spare: tuple[str, ...]) -> None:
+    mounted_read_only(kept, mount)
+    assert rclip("-t", "1", "a red star", prefix=spare) == (0, "stars/red.jpg\n", "")
+
+
+# --- for cron ---------------------------------------------------------------------------------------------------------
+
+
+def test_index_is_silent_when_all_is_well(rclip: Command, gallery: Path) -> None:
+    assert rclip("--index") == (0, "", "")
+    assert len(Table(rclip).paths()) == 12
+    assert rclip("--index") == (0, "", "")
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+
+
+def test_index_says_each_problem_in_a_line_and_once(rclip: Command, gallery: Path) -> None:
+    (gallery / "broken.jpg").write_bytes(b"no picture")
+    line = "damaged, or not a picture in a format known here; it is left out until it changes"
+    assert rclip("--index") == (0, "", f"rclip: cannot read {gallery}/broken.jpg: {line}\n")
+    assert rclip("--index") == (0, "", "")
+    for number in range(7):
+        (gallery / f"broken{number}.jpg").write_bytes(b"no picture either %d" % number)
+    told = rclip("--index").err.splitlines()
+    assert len(told) == 6
+    assert told[5] == "rclip: … and 2 files more; rclip --stats lists what cannot be read"
