@@ -49,7 +49,8 @@ class Options:
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
-    top: int
+    top: int | None
+    """None for all."""
     filters: "Filters | None"
     """None when none is given."""
     no_indexing: bool
@@ -121,6 +122,8 @@ def parse(arguments: "Sequence[str]") -> Options:
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
     values["filters"] = _filters(values)
+    if values["top"] is None and not (values["filters"] and values["filters"].is_relevant):
+        values["top"] = _TOP
     is_upkeep = any(values[action] for action in _ACTIONS) or values["prune"] is not None
     if values["filters"] and is_upkeep:
         raise UsageError(
@@ -194,7 +197,8 @@ def _is_plainly_a_folder(word: str) -> bool:
     return is_path and os.path.isdir(os.path.expanduser(word))
 
 
-_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score"}
+_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score", "is_relevant"}
+_TOP = 10
 
 
 def _filters(values: dict[str, Any]) -> "Filters | None":
@@ -229,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
         "-s", "--subtract", action="append", type=_term, default=[], metavar="TERM", help="less of this; repeatable"
     )
     search.add_argument("--queries", type=_file, metavar="FILE", help="a query a line, - for standard input; no QUERY")
-    search.add_argument("-t", "--top", type=_count, default=10, metavar="N", help="how many photos to print (10)")
+    search.add_argument("-t", "--top", type=_count, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
     filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
     filters.add_argument(
@@ -252,6 +256,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     filters.add_argument("--type", dest="types", type=_types, metavar="TYPES", help="endings, or raw: jpg,raw")
     filters.add_argument("--min-score", type=_score, metavar="S", help="score at least so high, from -1 to 1")
+    filters.add_argument(
+        "--relevant",
+        dest="is_relevant",
+        action="store_const",
+        const=True,
+        help="all that stand out for this query, or none",
+    )
     shown = parser.add_argument_group("output")
     form = shown.add_mutually_exclusive_group()
     form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")

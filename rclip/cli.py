@@ -169,7 +169,8 @@ def _show_newest(library: "Library", options: "Options") -> int:
 
 def _say_why_nothing_was_found(library: "Library", options: "Options") -> None:
     if options.filters and library.has_photos():
-        _tell("no photo here passes the filters")
+        stand_out = options.filters.is_relevant
+        _tell("no photo here stands out for this query" if stand_out else "no photo here passes the filters")
     else:
         _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
 

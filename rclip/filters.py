@@ -34,6 +34,8 @@ class Filters:
     types: frozenset[str] = frozenset()
     """Endings of file names, in lower case."""
     min_score: float | None = None
+    is_relevant: bool = False
+    """Whether they must stand out for the query, by `search.stands_out_from`."""
 
     @property
     def need_columns(self) -> bool:

@@ -9,6 +9,7 @@ for hit in photos.search("a red kite", top=5):
 """
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -169,7 +170,7 @@ class Library:
 
     # --- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, query: "str | Query | None", top: int = 10, filters: "Filters | None" = None) -> list[Hit]:
+    def search(self, query: "str | Query | None", top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
         """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
 
         `rclip.query` has all that a query may be. Only what has been indexed is found, and never a picture that was
@@ -185,13 +186,13 @@ class Library:
         return found
 
     def search_all(
-        self, blocks: "Iterable[Sequence[Query]]", top: int = 10, filters: "Filters | None" = None
+        self, blocks: "Iterable[Sequence[Query]]", top: int | None = 10, filters: "Filters | None" = None
     ) -> "Iterator[list[Hit] | RclipError]":
         """What `search` finds, or would raise, for one query after the other.
 
         The texts of a block are encoded together; the index is looked at as it was when the first block came.
         """
-        _check_top(top)
+        top = _checked_top(top)
         shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
         if not shelves:
             for block in blocks:
@@ -211,14 +212,13 @@ class Library:
         """Whether anything is indexed in these directories, and there."""
         return any(shelf.has_photos() for shelf in self._shelves)
 
-    def _newest(self, top: int, filters: "Filters | None") -> list[Hit]:
+    def _newest(self, top: int | None, filters: "Filters | None") -> list[Hit]:
         """Those that pass the filters, the one taken last first."""
         from rclip.filters import Filters
 
-        filters = filters or Filters()
-        _check_top(top)
-        if filters.min_score is not None:
-            raise UsageError("--min-score needs a query: without one nothing is scored")
+        filters, top = filters or Filters(), _checked_top(top)
+        if filters.min_score is not None or filters.is_relevant:
+            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
         parts = [shelf.newest(top, filters) for shelf in self._shelves if shelf.has_photos()]
         return self._hits(merged(parts, top, self._oldest_last)) if parts else []
 
@@ -301,9 +301,13 @@ def _folder_name(name: StrPath) -> bytes:
     return plain
 
 
-def _check_top(top: int) -> None:
+def _checked_top(top: int | None) -> int:
+    """None asks for all there are."""
+    if top is None:
+        return sys.maxsize
     if top < 1:
         raise UsageError(f"top must be 1 or more, not {top}")
+    return top
 
 
 def _worst_last(found: Found) -> float:

@@ -57,6 +57,7 @@ class Among(NamedTuple):
     chosen: Chosen | None = None
     globs: Sequence["re.Pattern[str]"] = ()
     min_score: float = -np.inf
+    must_stand_out: bool = False
 
     def allows(self, relative_path: bytes) -> bool:
         return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
@@ -184,7 +185,8 @@ class Shelf:
                 ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
                 if must_be_asked and among.only is not None:
                     self._check_scored(len(ids), len(among.only))
-                found = self._best(ids, scores, meaning, top, among, must_be_asked)
+                these = _standing_out(among, scores, matrix, meaning) if among.must_stand_out else among
+                found = self._best(ids, scores, meaning, top, these, must_be_asked)
             is_first = False
             return found
 
@@ -247,7 +249,7 @@ class Shelf:
         Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
         elsewhere; nearly always one round is enough.
         """
-        count = top + _MARGIN
+        count = min(top, int(np.count_nonzero(scores >= among.min_score - search.ERROR))) + _MARGIN
         while True:
             rows = search.top_k(scores, count)
             found = self.store.records(ids[rows].tolist())
@@ -279,7 +281,7 @@ class Shelf:
         only = self._ids_by_path(filters.paths, globs) if globs else self.store.ids(self._ranges, _MOST_IDS)
         chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
         lowest = -np.inf if filters.min_score is None else filters.min_score
-        return Among(only, chosen, globs, lowest)
+        return Among(only, chosen, globs, lowest, filters.is_relevant)
 
     def _caught_up_columns(self, matrix: Matrix) -> "Columns":
         """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
@@ -385,3 +387,11 @@ def _size_bytes(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
+
+
+def _standing_out(among: Among, scores: np.ndarray, matrix: Matrix, meaning: Meaning) -> Among:
+    """What may be found of those with these scores, judged by all scores that the index has for the query."""
+    is_part = among.only is not None or among.chosen is not None
+    background = matrix.scores(meaning.vector)[1] if is_part else scores
+    lowest = search.stands_out_from(scores, background) if len(scores) else np.inf
+    return among._replace(min_score=max(among.min_score, lowest - search.ERROR))
