@@ -870,7 +870,7 @@ class Store:
 
     def mark_gone(self, ids: Iterable[int], gone_ns: int | None = None) -> None:
         """These are not where they were; their vectors are kept for when they turn up again."""
-        when = time.time_ns() if gone_ns is None else gone_ns
+        when = max(time.time_ns(), 1) if gone_ns is None else gone_ns  # a clock may have lost its time
         self._connection.executemany("UPDATE images SET gone_ns = ? WHERE id = ?", ((when, id_) for id_ in ids))
 
     def mark_away(self, ids: Iterable[int]) -> None:

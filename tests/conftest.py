@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.tiny_clip import checkpoint, scenes
+
+def pytest_configure() -> None:
+    """Programs started in the background by a script ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 GALLERY = [(color, shape) for color in ("red", "blue", "yellow", "green") for shape in ("circle", "square", "star")]
 
