@@ -14,6 +14,7 @@ import pytest
 
 from tests.tiny_clip import checkpoint, scenes
 
+
 def pytest_configure() -> None:
     """Programs started in the background by a script ignore SIGINT, and so would all that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
