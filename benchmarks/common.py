@@ -184,7 +184,7 @@ class Ours(Tool):
         from rclip.store import Stamp
 
         with self.open(data_dir, library) as opened:
-            store = opened._store  # the one that the command will open
+            store = opened._shelves[0].store  # the one that the command will open
             dimensions = int(opened._model._text_weights.metadata["dimensions"])
             with store.transaction():
                 for number, row, vector in with_vectors(known, dimensions):

@@ -114,9 +114,9 @@ def restate(ours: Ours, data_dir: Path, library: Path, rows: int, count: int) ->
     """Renames photos, as far as the table knows."""
     from rclip.store import Stamp
 
-    with ours.open(data_dir, library) as opened, opened._store.transaction():
+    with ours.open(data_dir, library) as opened, opened._shelves[0].store.transaction():
         for id_ in range(1, rows, max(1, rows // count)):
-            opened._store.move(id_, os.fsencode(f"{library}/renamed/{id_}.jpg"), Stamp(1, 1, 1, id_))
+            opened._shelves[0].store.move(id_, os.fsencode(f"{library}/renamed/{id_}.jpg"), Stamp(1, 1, 1, id_))
 
 
 def measure_columns(ours: Ours, data_dir: Path, library: Path, runs: int) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def measure_columns(ours: Ours, data_dir: Path, library: Path, runs: int) -> lis
             took = []
             for _ in range(runs):
                 started = time.perf_counter()
-                chosen = Columns(opened._store, Matrix(opened._store)).chosen(filters)
+                chosen = Columns(opened._shelves[0].store, Matrix(opened._shelves[0].store)).chosen(filters)
                 took.append(time.perf_counter() - started)
             count = len(chosen.tail_ids) + (0 if chosen.mask is None else int(np.count_nonzero(chosen.mask)))
             results.append({"case": name, "n": count, **spread(took)})

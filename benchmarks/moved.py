@@ -88,7 +88,7 @@ class Library:
         return self._index(f"rclip: index updated: {self._files:,} moved\n")
 
     def _index(self, expected: str) -> Run:
-        run = timed_run(self._ours, self._data_dir, self._above, ("--index",))
+        run = timed_run(self._ours, self._data_dir, self._above, ("--index", "-v"))
         line = said(self._ours, self._data_dir)
         if line != expected:
             raise SystemExit(f"expected {expected!r}, but the program said {line!r}")

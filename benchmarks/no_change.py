@@ -113,7 +113,7 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
     folder = os.fsencode(library) + b"/"
     with ours.open(data_dir, library) as opened:
         started = time.perf_counter()
-        store = opened._store
+        store = opened._shelves[0].store
         plan = compare(_walk(library, rows), store.rows(folder), folder, USUAL, set(store.failures(folder)))
         seconds = time.perf_counter() - started
     peak_bytes = own_peak_bytes()

@@ -53,10 +53,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 
 def _guarded(arguments: "Sequence[str]") -> int:
     """Errors as a line on stderr and an exit status."""
-    from rclip.arguments import parse  # argparse takes long enough for a Ctrl-C to fall into it
-
     try:
-        return _run(parse(arguments))
+        return _parsed_and_run(arguments)
     except RclipError as error:
         _tell(str(error))
         return error.exit_code
@@ -67,6 +65,16 @@ def _guarded(arguments: "Sequence[str]") -> int:
         _tell(f"stopped: {plain_reason(error)}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would fail once more
         return ExitCode.ERROR
+
+
+def _parsed_and_run(arguments: "Sequence[str]") -> int:
+    try:
+        from rclip.arguments import parse  # argparse takes long enough for a Ctrl-C to fall into it
+
+        return _run(parse(arguments))
+    except Exception:
+        interruption.check()
+        raise
 
 
 def _open_missing_streams() -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn
 _GRACE_S = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_ending = False
+_arrived: int | None = None
 
 
 class Stopped(BaseException):
@@ -43,9 +44,17 @@ def close() -> None:
     _is_ending = True
 
 
+def check() -> None:
+    """Raises `Stopped` if that has been raised before: C code, while it is imported, makes an ImportError of it."""
+    if _arrived is not None:
+        raise Stopped(_arrived)
+
+
 def _stop(signal_number: int, _: object) -> None:
+    global _arrived
     if not _is_ending:
         close()
+        _arrived = signal_number
         raise Stopped(signal_number)
 
 

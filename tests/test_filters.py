@@ -248,7 +248,7 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--path", "/"], "--path: takes a pattern like '2019/**'"),
         (["--type", "mp3"], "--type: takes endings of photos"),
         (["--min-score", "27%"], "--min-score: takes a number from -1 to 1"),
-        (["--min-score", "0.2"], "--min-score needs a query"),
+        (["--min-score", "0.2"], "--min-score and --relevant need a query"),
         (["--index", "--after", "2020"], "filters go with a search: leave them out"),
         (["--near"], "--near: expected one argument"),
     ],
@@ -321,7 +321,7 @@ def test_the_library_takes_filters(opened: Library, album: Command) -> None:
     assert hit.captured == datetime(2020, 1, 1)
     assert hit.facts.model == "Canon EOS R5"
     assert [hit.score for hit in opened.search(None, filters=asked)] == [None]
-    with pytest.raises(UsageError, match="needs a query"):
+    with pytest.raises(UsageError, match="need a query"):
         opened.search(None, filters=Filters(min_score=0.2))
 
 
