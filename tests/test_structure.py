@@ -125,7 +125,7 @@ OWNED = {
     "subprocess": {"decoding", "preview/probe", "viewer"},
     "socket": {"decoding", "decoder"},
     "threading": {"decoding", "reading"},
-    "threadpoolctl": {"models/encoding"},
+    "threadpoolctl": {"models/__init__", "models/encoding"},
     "tqdm": {"cli", "models/downloads"},
 }
 

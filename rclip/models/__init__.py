@@ -3,7 +3,9 @@
 Text and single pictures go through the numpy towers, which start at once; `encoding` says who does many pictures.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "NAMES", "Model"]
 
 _TEXT_BATCH = 32
+_FEW_TEXTS = 8  # for which threads take longer to be called than to help
+
+
+def _all_cores() -> AbstractContextManager[object]:
+    """The command gives numpy's products one core, which is best for one query (`cli`)."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().limit(limits=os.cpu_count() or 1, user_api="blas")
 
 
 class Model:
@@ -77,7 +87,8 @@ class Model:
         # Texts of like length go together, and the longest of a batch decides what it costs.
         order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
         batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
-        vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
+        with _all_cores() if len(texts) > _FEW_TEXTS else nullcontext():
+            vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
         return towers.finite(vectors[np.argsort(order)], self.name), list(cut)
 
     def image_encoder(self, device: str | None = None, batch_size: int | None = None) -> "ImageEncoder":

@@ -7,7 +7,6 @@ Queries in plain ASCII take the standard library's `re`; anything else is cleane
 packages clip itself uses, which take longer to import than the query takes to run.
 """
 
-import html
 import re
 
 import numpy as np
@@ -83,6 +82,8 @@ def split(text: str) -> list[str]:
     """The words that are encoded one by one, in lower case."""
     if _PLAIN.fullmatch(text):
         return _ASCII_WORDS.findall(text.lower())
+    import html
+
     import ftfy
     import regex
 
