@@ -95,6 +95,11 @@ _MIGRATIONS = [
         DELETE FROM facts WHERE id = OLD.id;
         DELETE FROM restated WHERE id = OLD.id;
     END;
+    -- One of many copies, and a gone one first, is found without looking at the others.
+    DROP INDEX images_digest;
+    DROP INDEX images_inode;
+    CREATE INDEX images_digest ON images (digest, gone_ns) WHERE vector IS NOT NULL;
+    CREATE INDEX images_inode ON images (inode, gone_ns) WHERE vector IS NOT NULL;
     """,
 ]
 
@@ -443,11 +448,15 @@ class Store:
 
     def find_content(self, digest: bytes, path: bytes) -> Match | None:
         """A photo with these bytes: the one at `path`, else one that is gone from its place, else any."""
-        sql = """
-            SELECT id, gone_ns IS NOT NULL, path FROM images WHERE digest = ? AND vector IS NOT NULL
-            ORDER BY path <> ?, gone_ns IS NULL LIMIT 1
+        at_path = """
+            SELECT id, gone_ns IS NOT NULL, path FROM images
+            WHERE path = ? AND digest = ? AND vector IS NOT NULL
         """
-        return self._match(sql, (digest, self._inner(path)))
+        anywhere = """
+            SELECT id, gone_ns IS NOT NULL, path FROM images
+            WHERE digest = ? AND vector IS NOT NULL ORDER BY gone_ns DESC LIMIT 1
+        """
+        return self._match(at_path, (self._inner(path), digest)) or self._match(anywhere, (digest,))
 
     def find_identity(self, stamp: Stamp) -> Match | None:
         """A photo that the file system says is this very file under another name, by preference one that is gone.
@@ -459,7 +468,7 @@ class Store:
         sql = """
             SELECT id, gone_ns IS NOT NULL, path FROM images
             WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL
-            ORDER BY gone_ns IS NULL LIMIT 1
+            ORDER BY gone_ns DESC LIMIT 1
         """
         return self._match(sql, (stamp.inode, stamp.device, stamp.mtime_ns, stamp.size_bytes))
 
