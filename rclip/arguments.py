@@ -4,9 +4,10 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rclip import __version__
+from rclip import __version__, terminal
 from rclip import query as queries
 from rclip.errors import UsageError
 
@@ -94,11 +95,17 @@ class _Generate(argparse.Action):
         parser.exit()
 
 
+@cache
+def _help_columns() -> int:
+    """argparse would import shutil to learn it, for each option once."""
+    return terminal.size().columns - 2
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """As Python 3.13's: `-t, --top N` where earlier ones say `-t N, --top N`."""
 
     def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=25)
+        super().__init__(prog, max_help_position=25, width=_help_columns())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         value = "" if action.nargs == 0 else f" {action.metavar}"
@@ -125,10 +132,8 @@ def parse(arguments: "Sequence[str]") -> Options:
     if values["top"] is None and not (values["filters"] and values["filters"].is_relevant):
         values["top"] = _TOP
     is_upkeep = any(values[action] for action in _ACTIONS) or values["prune"] is not None
-    if values["filters"] and is_upkeep:
-        raise UsageError(
-            "filters go with a search: leave them out with --index, --stats, --check, --rebuild and --prune"
-        )
+    if is_upkeep and (values["filters"] or values["queries"] or added or subtracted):
+        raise UsageError("queries and filters go with a search: leave them out with an option that takes no query")
     if is_upkeep:
         query, directories = None, words
     elif values["queries"]:
@@ -136,6 +141,8 @@ def parse(arguments: "Sequence[str]") -> Options:
             raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
         query, directories = None, words
     elif values["filters"] and not (added or subtracted) and all(map(_is_plainly_a_folder, words)):
+        if values["filters"].min_score is not None or values["filters"].is_relevant:
+            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
         query, directories = None, words
     elif words or added or subtracted:
         asked, directories = queries.split(words)

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import interruption
@@ -153,12 +154,13 @@ def _answer(library: "Library", options: "Options") -> int:
     if options.query is None and options.queries is None:
         return _show_newest(library, options)
     statuses = set()
-    asked: list[Query] = []
+    asked: list[Query | RclipError] = []
     for found in library.search_all(_noting(_blocks(options), asked), options.top, options.filters):
         query = asked.pop(0)
-        if isinstance(found, RclipError):
-            _tell(str(found))
-            statuses.add(found.exit_code)
+        if isinstance(found, RclipError) or isinstance(query, RclipError):
+            error = found if isinstance(found, RclipError) else query
+            _tell(str(error))
+            statuses.add(ExitCode.ERROR)
         else:
             _print_hits(found, options, query.written if options.queries else None)
             statuses.add(ExitCode.FOUND if found else ExitCode.NOTHING_FOUND)
@@ -183,7 +185,7 @@ def _say_why_nothing_was_found(library: "Library", options: "Options") -> None:
         _tell("no photo is indexed here yet; run it once without -n" if options.no_indexing else "no photos here")
 
 
-def _blocks(options: "Options") -> "Iterator[list[Query]]":
+def _blocks(options: "Options") -> "Iterator[list[Query | RclipError]]":
     if options.query:
         _say_what_is_a_file(options.query)
         yield [options.query]
@@ -193,7 +195,9 @@ def _blocks(options: "Options") -> "Iterator[list[Query]]":
         yield from queries_in(options.queries)
 
 
-def _noting(blocks: "Iterable[list[Query]]", asked: "list[Query]") -> "Iterator[list[Query]]":
+def _noting(
+    blocks: "Iterable[list[Query | RclipError]]", asked: "list[Query | RclipError]"
+) -> "Iterator[list[Query | RclipError]]":
     """Passes the blocks on, and keeps their queries for when the answers come."""
     for block in blocks:
         asked += block
@@ -237,7 +241,8 @@ def _tell(line: str) -> None:
     """One line on stderr, for the person at the terminal."""
     from rclip.output import printable
 
-    print(f"rclip: {printable(line)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody listens, which is no reason to stop
+        print(f"rclip: {printable(line)}", file=sys.stderr, flush=True)
 
 
 # --- upkeep ----------------------------------------------------------------------------------------------------------

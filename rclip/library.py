@@ -186,17 +186,17 @@ class Library:
         return found
 
     def search_all(
-        self, blocks: "Iterable[Sequence[Query]]", top: int | None = 10, filters: "Filters | None" = None
+        self, blocks: "Iterable[Sequence[Query | RclipError]]", top: int | None = 10, filters: "Filters | None" = None
     ) -> "Iterator[list[Hit] | RclipError]":
         """What `search` finds, or would raise, for one query after the other.
 
-        The texts of a block are encoded together; the index is looked at as it was when the first block came.
+        An error in place of a query is passed on. The texts of a block are encoded together.
         """
         top = _checked_top(top)
         shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
         if not shelves:
             for block in blocks:
-                yield from ([] for _ in block)
+                yield from (asked if isinstance(asked, RclipError) else [] for asked in block)
             return
         stores = [shelf.store for shelf in shelves]
         meanings = Meanings(self._model, stores, self._device, self._max_pixels, self._notify)

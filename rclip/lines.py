@@ -4,22 +4,22 @@ import os
 import sys
 from collections.abc import Iterator
 
-from rclip.errors import UsageError, plain_reason
+from rclip.errors import RclipError, UsageError, plain_reason
 from rclip.query import Query, parse_line
 
 _CHUNK_BYTES = 1 << 16
 _BLOCK = 64  # encoded together
 
 
-def queries_in(path: str) -> Iterator[list[Query]]:
+def queries_in(path: str) -> Iterator[list[Query | RclipError]]:
     """The queries of a file, `-` for the standard input, in blocks of what is there to be read.
 
-    So a program that writes a line and waits gets its answer. Blank lines are passed over. Raises `UsageError` for what
-    cannot be read and for a line that is no query.
+    So a program that writes a line and waits gets its answer. Blank lines are passed over; for a line that is no query
+    there is an error in its place. Raises `UsageError` for what cannot be read.
     """
     number = 0
     for lines in _lines(path):
-        block = []
+        block: list[Query | RclipError] = []
         for line in lines:
             number += 1
             if line.strip():
@@ -28,11 +28,11 @@ def queries_in(path: str) -> Iterator[list[Query]]:
             yield block[start : start + _BLOCK]
 
 
-def _parse(line: str, number: int) -> Query:
+def _parse(line: str, number: int) -> Query | RclipError:
     try:
         return parse_line(line)
     except UsageError as error:
-        raise UsageError(f"line {number:,} of the queries: {error}") from error
+        return UsageError(f"line {number:,} of the queries: {error}")
 
 
 def _lines(path: str) -> Iterator[list[str]]:

@@ -48,11 +48,11 @@ class Meanings:
         self._max_pixels = max_pixels
         self._notify = notify
 
-    def of(self, queries: Sequence[Query]) -> list[Meaning | RclipError]:
-        """In their order; an error in place of a query that asks for what cannot be had."""
-        texts = self._text_vectors({term.what.text for query in queries for term in query.terms
-                                    if isinstance(term.what, Text)})  # fmt: skip
-        return [self._meaning(query, texts) for query in queries]
+    def of(self, queries: Sequence[Query | RclipError]) -> list[Meaning | RclipError]:
+        """In their order; an error in place of a query that asks for what cannot be had, or was none."""
+        terms = [term for query in queries if not isinstance(query, RclipError) for term in query.terms]
+        texts = self._text_vectors({term.what.text for term in terms if isinstance(term.what, Text)})
+        return [query if isinstance(query, RclipError) else self._meaning(query, texts) for query in queries]
 
     def _meaning(self, query: Query, texts: dict[str, np.ndarray]) -> Meaning | RclipError:
         try:

@@ -366,3 +366,11 @@ def test_stats_tell_what_is_indexed_and_what_could_not_be_read(rclip: Command, g
 def test_stats_before_anything_is_indexed(rclip: Command) -> None:
     assert rclip("--stats").lines[0].split() == ["photos", "0"]
     assert not list(rclip.data_dir.glob("*.db"))
+
+
+def test_an_error_that_nobody_hears_is_still_one(rclip_on_gallery: Command) -> None:
+    """Not the status 1 of a Python that ends in a traceback, which would say that nothing was found."""
+    command = [sys.executable, "-m", "rclip", "--model", rclip_on_gallery.model, ""]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=rclip_on_gallery.cwd, env=rclip_on_gallery.env, stderr=full, check=False)
+    assert done.returncode == 2

@@ -249,7 +249,7 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--type", "mp3"], "--type: takes endings of photos"),
         (["--min-score", "27%"], "--min-score: takes a number from -1 to 1"),
         (["--min-score", "0.2"], "--min-score and --relevant need a query"),
-        (["--index", "--after", "2020"], "filters go with a search: leave them out"),
+        (["--index", "--after", "2020"], "queries and filters go with a search: leave them out"),
         (["--near"], "--near: expected one argument"),
     ],
 )

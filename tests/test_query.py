@@ -360,10 +360,11 @@ def test_a_query_that_cannot_be_answered_does_not_keep_the_others(
 
 
 def test_what_is_wrong_with_queries_is_said(rclip: Command, gallery: Path, tmp_path: Path) -> None:
-    (tmp_path / "asked").write_text("a star\n0:a star\n")
-    done = rclip("--queries", tmp_path / "asked")
+    (tmp_path / "asked").write_text("a red star\n0:a star\na blue star\n")
+    done = rclip("--queries", tmp_path / "asked", "-t", "1")
     assert done.code == 2
     assert "rclip: line 2 of the queries: '0:a star' has the weight 0; " in done.err
+    assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
     done = rclip("--queries", tmp_path / "gone")
     assert done.code == 2
     assert f"rclip: cannot read the queries in {tmp_path}/gone: No such file or directory; --queries takes" in done.err

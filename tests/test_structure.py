@@ -29,7 +29,7 @@ MAY_IMPORT = {
         "terminal",
         "viewer",
     },
-    "arguments": {"__init__", "errors", "filters", "query", "shell", "template"},
+    "arguments": {"__init__", "errors", "filters", "query", "shell", "template", "terminal"},
     "shell": {"__init__", "arguments", "models"},
     "lines": {"errors", "query"},
     "meaning": {"decoding", "errors", "image", "models", "query", "store", "walk", "web"},

@@ -246,7 +246,7 @@ def _ask_tmux(environ: Mapping[str, str]) -> Tmux:
         told = subprocess.run(command, capture_output=True, timeout=1, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return Tmux()
-    lines = told.decode(errors="replace").split("\n")
+    lines = told.decode(errors="replace").split("\n") + [""] * len(_TMUX_FACTS)
     passthrough, name, features, width, height, pane_width, window_width = lines[: len(_TMUX_FACTS)]
     return Tmux(
         name,
