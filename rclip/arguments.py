@@ -129,8 +129,6 @@ def parse(arguments: "Sequence[str]") -> Options:
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
     values["filters"] = _filters(values)
-    if values["top"] is None and not (values["filters"] and values["filters"].is_relevant):
-        values["top"] = _TOP
     is_upkeep = any(values[action] for action in _ACTIONS) or values["prune"] is not None
     if is_upkeep and (values["filters"] or values["queries"] or added or subtracted):
         raise UsageError("queries and filters go with a search: leave them out with an option that takes no query")
@@ -149,6 +147,9 @@ def parse(arguments: "Sequence[str]") -> Options:
         query = queries.parse_words(asked, added, subtracted)
     else:
         parser.error('say what to look for: rclip "a red kite"')
+    if values["top"] is None and not _asks_for_all(query, values):
+        values["top"] = _TOP
+    _refuse_folders(query)
     missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
     if missing is not None:
         needs_quotes = query and os.sep not in missing
@@ -196,6 +197,19 @@ def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
         else:
             joined.append(argument)
     return joined
+
+
+def _asks_for_all(query: "Query | None", values: dict[str, Any]) -> bool:
+    """Filters say themselves where to end, unless something is to be ranked."""
+    filters = values["filters"]
+    return bool(filters) and (filters.is_relevant or not (query or values["queries"]))
+
+
+def _refuse_folders(query: "Query | None") -> None:
+    for term in query.terms if query else ():
+        if isinstance(term.what, queries.Picture) and os.path.isdir(term.what.path):
+            where = term.what.path
+            raise UsageError(f'{where} is a folder; say what to look for in it: rclip "a red kite" {where}')
 
 
 def _is_plainly_a_folder(word: str) -> bool:

@@ -30,6 +30,8 @@ def queries_in(path: str) -> Iterator[list[Query | RclipError]]:
 
 def _parse(line: str, number: int) -> Query | RclipError:
     try:
+        if "\0" in line:
+            raise UsageError("it is no text")
         return parse_line(line)
     except UsageError as error:
         return UsageError(f"line {number:,} of the queries: {error}")

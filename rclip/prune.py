@@ -74,9 +74,9 @@ def _mark_away_what_is_not_there(store: Store, folders: Iterable[bytes]) -> None
 
 
 def _is_absent(path: bytes) -> bool:
-    """Only where the file system says just that: what cannot be looked at may be there."""
+    """Only where the file system says just that: what cannot be looked at may be there, and a broken link is."""
     try:
-        os.stat(path)
+        os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:

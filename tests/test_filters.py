@@ -437,3 +437,9 @@ def test_an_older_index_that_may_not_be_written_is_searched_but_not_filtered(
     finally:
         rclip.data_dir.chmod(0o700)
     assert older.read_bytes() == before
+
+
+def test_filters_alone_list_all_that_passes(rclip: Command, gallery: Path) -> None:
+    assert len(rclip("--type", "jpg").lines) == len(GALLERY) > 10
+    assert len(rclip("-n", "--type", "jpg", "-t", "3").lines) == 3
+    assert len(rclip("-n", "--type", "jpg", "a red star").lines) == 10

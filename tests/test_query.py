@@ -171,7 +171,6 @@ def test_words_that_name_a_file_are_words(rclip: Command, gallery: Path) -> None
     ("name", "reason"),
     [
         ("./gone.jpg", "No such file or directory"),
-        ("./stars", "Is a directory"),
         ("./note.txt", "damaged, or not a picture in a format known here"),
     ],
 )
@@ -180,6 +179,12 @@ def test_what_is_no_picture_is_said(rclip: Command, gallery: Path, name: str, re
     done = rclip("a star", "+", name)
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[-1] == f"rclip: cannot look at {name}: {reason}"
+
+
+def test_a_folder_that_stands_where_the_query_should_is_said(rclip: Command, gallery: Path) -> None:
+    done = rclip("./stars")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == 'rclip: ./stars is a folder; say what to look for in it: rclip "a red kite" ./stars\n'
 
 
 IMPORTS = "import sys; sys.argv[0] = 'rclip'; from rclip.cli import main; main(); print(*sys.modules, file=sys.stderr)"
@@ -357,6 +362,13 @@ def test_a_query_that_cannot_be_answered_does_not_keep_the_others(
     assert done.code == 2
     assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
     assert "rclip: cannot look at ./gone.jpg: No such file or directory" in done.err.splitlines()
+
+
+def test_a_file_of_queries_that_is_no_text_is_said(rclip: Command, gallery: Path) -> None:
+    (gallery / "asked").write_bytes(b"a red star\na\0b\n")
+    done = rclip("--queries", "asked", "-t", "1")
+    assert (done.code, done.lines) == (2, ["a red star\tstars/red.jpg"])
+    assert done.err.splitlines()[-1] == "rclip: line 2 of the queries: it is no text"
 
 
 def test_what_is_wrong_with_queries_is_said(rclip: Command, gallery: Path, tmp_path: Path) -> None:

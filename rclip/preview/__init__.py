@@ -30,8 +30,9 @@ class _Layout:
         self.rows = max(1, min(height, most, screen.lines - _CAPTION_LINES - 1))
         width, height_px = screen.cell
         wished = max(12, round(self.rows * height_px * _ASPECT / width))
-        self.in_a_row = max(1, (screen.columns + _GAP) // (wished + _GAP))
-        self.columns = max(1, (screen.columns + _GAP) // self.in_a_row - _GAP)
+        room = screen.columns - 1  # behind the last column the cursor is not where it seems to be
+        self.in_a_row = max(1, (room + _GAP) // (wished + _GAP))
+        self.columns = max(1, (room + _GAP) // self.in_a_row - _GAP)
 
     def left(self, number: int) -> bytes:
         """Moves the cursor to where the thumbnail of this number in its row starts."""
