@@ -18,7 +18,7 @@ from PIL import Image
 
 from rclip import Library, UsageError, filters
 from rclip.filters import Filters, Near
-from tests.conftest import Command, Draw, draw_scene
+from tests.conftest import GALLERY, Command, Draw, draw_scene
 from tests.test_command import on_terminal, one_line
 
 # --- what is taken ---------------------------------------------------------------------------------------------------
