@@ -32,7 +32,7 @@ def main(descriptor: str, resolution: str, max_pixels: str, time_limit_s: str) -
         if not descriptors:
             return
         with open(descriptors[0], "rb") as file, _time_limit(float(time_limit_s)):
-            answer, pixels = _answer(connection, file, suffix.decode(), int(resolution), int(max_pixels))
+            answer, pixels = _answer(connection, file, suffix.decode()[1:], int(resolution), int(max_pixels))
         _say(connection, answer)
         connection.sendall(pixels)
 

@@ -28,6 +28,7 @@ from rclip.errors import plain_reason
 from rclip.facts import Facts
 
 _TIME_LIMIT_S = 60.0
+_SUFFIX_LENGTH = 16  # longer than any there is
 
 
 class Refusal(NamedTuple):
@@ -177,7 +178,8 @@ class _Process:
         if not self.was_ready:
             self._receive(1)
             self.was_ready = True
-        socket.send_fds(self._socket, [suffix.encode()], [descriptor])
+        # A descriptor does not travel without a byte, and an address may end in anything.
+        socket.send_fds(self._socket, [f".{suffix[:_SUFFIX_LENGTH]}".encode(errors="replace")], [descriptor])
         answer = self._receive_json()
         if "wants" in answer:
             with turn:

@@ -71,10 +71,7 @@ class Meanings:
             return texts[what.text]
         if isinstance(what, Picture):
             return self._file_vector(what.path)
-        from rclip import web
-
-        with web.fetch(what.url) as stream:
-            return self._picture_vector(stream, what.url, _suffix(web.path_of(what.url)))
+        return self._link_vector(what.url)
 
     def _text_vectors(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         distinct = sorted(texts)
@@ -106,6 +103,22 @@ class Meanings:
             return None
         vector = np.frombuffer(found, np.float16).astype(np.float32)
         return vector / np.linalg.norm(vector)
+
+    def _link_vector(self, url: str) -> np.ndarray:
+        """A stranger's picture is decoded as those for the index are: in a process that may crash, and is soon ended."""
+        from rclip import web
+        from rclip.decoding import Decoders, Refusal, default_max_pixels
+
+        decoders = Decoders(self._model.resolution, self._max_pixels or default_max_pixels())
+        try:
+            with web.fetch(url) as file:
+                answer = decoders.decode(file, _suffix(web.path_of(url)))
+        finally:
+            decoders.close()
+        if isinstance(answer, Refusal):
+            raise UsageError(f"cannot look at {url}: {answer.reason}")
+        vector: np.ndarray = self._encoder.encode(answer.pixels[np.newaxis])[0]
+        return vector
 
     def _picture_vector(self, stream: BinaryIO, name: str, suffix: str) -> np.ndarray:
         from rclip import decoding, image

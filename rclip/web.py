@@ -15,18 +15,17 @@ TIMEOUT_S = 30.0
 """For the whole of it. A server that sends a byte now and then would pass any limit on the single read."""
 
 _CHUNK_BYTES = 1 << 16
-_IN_MEMORY_BYTES = 16 << 20
 _SCHEMES = ("http", "https")
 
 
 def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> BinaryIO:
-    """The bytes at an http or https address, at their beginning; the caller closes them.
+    """The bytes at an http or https address, in a file without a name, at their beginning; the caller closes it.
 
     Raises `UsageError` when there are more than `max_bytes`, when it takes longer than `timeout_s`, when a redirect
     leads to another scheme, and when the server will not have it.
     """
     deadline = time.monotonic() + timeout_s
-    target = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
+    target = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         request = urllib.request.Request(url, headers={"User-Agent": f"rclip/{__version__}"})  # noqa: S310 - see `Link`
         with urllib.request.build_opener(_Redirects).open(request, timeout=timeout_s) as source:
@@ -35,7 +34,7 @@ def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) ->
         target.close()
         raise UsageError(f"cannot fetch {url}: {plain_reason(getattr(error, 'reason', None) or error)}") from error
     target.seek(0)
-    return target  # type: ignore[return-value]
+    return target
 
 
 def path_of(url: str) -> str:
@@ -43,7 +42,7 @@ def path_of(url: str) -> str:
     return unquote(urlsplit(url).path)
 
 
-def _copy(source: HTTPResponse, target: IO[bytes], max_bytes: int, deadline: float) -> None:
+def _copy(source: HTTPResponse, target: BinaryIO, max_bytes: int, deadline: float) -> None:
     left = max_bytes
     while chunk := source.read1(_CHUNK_BYTES):
         left -= len(chunk)

@@ -271,7 +271,7 @@ def server(draw: Draw, tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("path", ["/red.jpg", "/moved", "/red.jpg?size=large"])
+@pytest.mark.parametrize("path", ["/red.jpg", "/moved", "/red.jpg?size=large", "/red.jpg." + "x" * 2000])
 def test_a_picture_at_an_address(rclip: Command, gallery: Path, server: str, path: str) -> None:
     done = rclip("-t", "1", server + path)
     assert done.out == "stars/red.jpg\n", done.err
