@@ -105,7 +105,7 @@ class Meanings:
         return vector / np.linalg.norm(vector)
 
     def _link_vector(self, url: str) -> np.ndarray:
-        """A stranger's picture is decoded as those for the index are: in a process that may crash, and is soon ended."""
+        """A stranger's picture is decoded as those for the index are: in a process that may crash."""
         from rclip import web
         from rclip.decoding import Decoders, Refusal, default_max_pixels
 
