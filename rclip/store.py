@@ -486,9 +486,10 @@ class Store:
         return self._match(sql, (stamp.inode, stamp.device, stamp.mtime_ns, stamp.size_bytes))
 
     def _match(self, sql: str, parameters: Sequence[object]) -> Match | None:
-        with self._errors():
+        with self._reading():
             found = self._connection.execute(sql, parameters).fetchone()
-        return Match(found[0], bool(found[1]), self._outer(found[2])) if found else None
+            _check(found is None or type(found[2]) is bytes)
+            return Match(found[0], bool(found[1]), self._outer(found[2])) if found else None
 
     def vector_at(self, path: bytes, stamp: Stamp) -> bytes | None:
         """The vector of a photo that is indexed under this path and has not changed since."""
@@ -608,8 +609,9 @@ class Store:
             WHERE path >= ? AND path < ? AND instr(path, ?) AND gone_ns IS NULL
             AND CAST(? AS TEXT) || CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
         """
-        with self._errors():
-            rows = self._connection.execute(sql, (*self._range(start), part, self._root, glob, most + 1))
+        with self._reading():
+            rows = self._connection.execute(sql, (*self._range(start), part, self._root, glob, most + 1)).fetchall()
+            _check(may_hold(("id", "path"), rows))
             found = {id_: self._outer(path) for id_, path in rows}
         return None if len(found) > most else found
 
@@ -798,7 +800,9 @@ class Store:
     def have_described_again(self) -> None:
         """Photos are looked through once more whose facts, or whose camera, have been lost on the way here."""
         self._connection.execute("DELETE FROM facts WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)")
-        self._connection.execute("UPDATE images SET described = 0 WHERE id NOT IN (SELECT id FROM facts)")
+        self._connection.execute(
+            "UPDATE images SET described = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM facts)"
+        )
 
     def reserve_ids(self, last_id: int) -> None:
         """No id up to this one will be given to a new photo: something may still stand under it."""
