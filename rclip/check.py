@@ -1,17 +1,18 @@
 """Looks at all that is stored and says what is wrong with it, part by part, and what mends it.
 
-Nothing is written to the table. What is derived, the matrix and the weights, is discarded when it is wrong, so that the
-next run makes it anew.
+Nothing is written to the table. What is derived, the matrix, the columns and the weights, is discarded when it is
+wrong, so that the next run makes it anew.
 """
 
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from rclip.columns import Columns
 from rclip.errors import StoreError, plain_reason
 from rclip.matrix import Matrix, folder_of
 from rclip.models import Model
@@ -34,7 +35,7 @@ class Finding(NamedTuple):
     """What was found of one part of what is stored."""
 
     part: str
-    """The database, the vectors in it, the matrix, the weights."""
+    """The database, the vectors and facts in it, the matrix, the columns, the weights."""
     summary: str
     """In a few words; of a damaged part also what mends it."""
     faults: list[str]
@@ -50,10 +51,13 @@ def check_weights(model: Model) -> Finding:
 
 
 def check_index(store: Store, dimensions: int | None) -> Iterator[Finding]:
-    """The database, its vectors, and the matrix. `dimensions` None is told by the vectors themselves."""
+    """The database, its vectors and facts, and what is derived. `dimensions` None is told by the vectors themselves."""
     yield _check_database(store)
     yield _check_matrix(store)
     yield _check_vectors(store, dimensions)
+    if store.has_facts:
+        yield _check_facts(store)
+        yield _check_columns(store)
 
 
 def _check_database(store: Store) -> Finding:
@@ -71,28 +75,52 @@ def _check_database(store: Store) -> Finding:
 
 def _check_matrix(store: Store) -> Finding:
     """Whether its bytes are those that were written; that they are the table's is seen with the vectors."""
+    return _check_derived(store, "matrix", "vectors", lambda: Matrix(store))
+
+
+def _check_columns(store: Store) -> Finding:
+    """Whether their bytes are those that were written; without their matrix they are not looked at."""
+    return _check_derived(store, "columns", "photos", lambda: Columns(store, Matrix(store)))
+
+
+def _check_derived(store: Store, part: str, of: str, opened: Callable[[], Matrix | Columns]) -> Finding:
     try:
-        matrix, doubt = _doubted(store)
+        derived, doubt = _doubted(opened)
         if doubt is None:
-            return Finding("matrix", f"sound: {matrix.rows:,} vectors" if matrix.rows else "none, nor needed yet", [])
-        matrix.discard()
+            return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, nor needed yet", [])
+        derived.discard()
     except StoreError as error:
-        return Finding("matrix", f"cannot be checked; {REBUILD}", [str(error)])
+        return Finding(part, f"cannot be checked; {REBUILD}", [str(error)])
     except OSError as error:
         folder = folder_of(store.path)
-        return Finding("matrix", f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(doubt)])
-    return Finding("matrix", f"damaged; {ANEW}", [str(doubt)])
+        return Finding(part, f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(doubt)])
+    return Finding(part, f"damaged; {ANEW}", [str(doubt)])
 
 
-def _doubted(store: Store) -> tuple[Matrix, str | None]:
-    """The matrix and what speaks against it, also after a moment: another run may just have been writing it."""
-    matrix = Matrix(store)
-    doubt = matrix.doubt()
+def _doubted(opened: Callable[[], Matrix | Columns]) -> tuple[Matrix | Columns, str | None]:
+    """What is derived and what speaks against it, also after a moment: another run may just have been writing it."""
+    derived = opened()
+    doubt = derived.doubt()
     if doubt is not None:
         time.sleep(_WRITERS_MOMENT_S)
-        matrix = Matrix(store)
-        doubt = matrix.doubt()
-    return matrix, doubt
+        derived = opened()
+        doubt = derived.doubt()
+    return derived, doubt
+
+
+def _check_facts(store: Store) -> Finding:
+    """Whether each is of its column's type and within what can be."""
+    try:
+        count, wrong = store.impossible_facts()
+        if not wrong:
+            store.cameras()  # also those that no photo names
+    except StoreError as error:
+        return Finding("facts", f"cannot be read to the end; {REBUILD}", [str(error)])
+    if not wrong:
+        return Finding("facts", f"sound: of {count:,} photos" if count else "none yet", [])
+    faults = [f"{os.fsdecode(path)}: what is noted of it was never stored so" for path in wrong[:_MOST_FAULTS]]
+    more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
+    return Finding("facts", f"{len(wrong):,} of {count:,} damaged; {REBUILD}", faults + more)
 
 
 def _check_vectors(store: Store, dimensions: int | None) -> Finding:

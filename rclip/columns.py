@@ -137,11 +137,51 @@ class Columns:
 
         return column
 
+    # --- checking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        """Of the file; 0 where there is none to be trusted."""
+        return self._stored.seal.rows if self._stored else 0
+
+    def doubt(self) -> str | None:
+        """Why the file is not to be trusted; None when it is, or there is none of this state of matrix and table.
+
+        A query believes a file whose stat is as it was; this reads it whole.
+        """
+        try:
+            seal = self._read_seal()
+            if not self._is_of_this_state(seal):
+                return None
+            with open(self._path(seal), "rb") as file:
+                is_as_written = zlib.crc32(file.read()) == seal.crc32
+        except FileNotFoundError:
+            return "its file is gone" if os.path.exists(self._seal_path) else None
+        except OSError as error:
+            return plain_reason(error)
+        except (ValueError, TypeError, KeyError):
+            return "what it says of itself cannot be read"
+        return None if is_as_written else "its bytes are not those that were written"
+
+    def discard(self) -> None:
+        """Has the next search that filters make it anew. Raises OSError where it may not be deleted."""
+        self._stored = None
+        with suppress(FileNotFoundError):
+            os.unlink(self._seal_path)
+
     # --- the file ----------------------------------------------------------------------------------------------------
 
     @property
     def _seal_path(self) -> str:
         return os.path.join(self._folder, "columns.json")
+
+    def _read_seal(self) -> _Seal:
+        with open(self._seal_path, "rb") as file:
+            return _Seal(**json.loads(file.read()))
+
+    def _is_of_this_state(self, seal: _Seal) -> bool:
+        is_told_alike = (seal.token, seal.suffixes) == (self._matrix.token, _SUFFIXES)
+        return is_told_alike and seal.rows <= self._matrix.rows and seal.note == self._store.note(_NOTE)
 
     def _path(self, seal: _Seal) -> str:
         return os.path.join(self._folder, f"columns-{seal.name}-{seal.token}")
@@ -149,11 +189,8 @@ class Columns:
     def _trusted(self) -> "_Stored | None":
         """The file, if it is what its seal says, of this very matrix and table; it may have fewer rows than these."""
         try:
-            with open(self._seal_path, "rb") as file:
-                seal = _Seal(**json.loads(file.read()))
-            if (seal.token, seal.suffixes) != (self._matrix.token, _SUFFIXES) or seal.rows > self._matrix.rows:
-                return None
-            if seal.note != self._store.note(_NOTE):
+            seal = self._read_seal()
+            if not self._is_of_this_state(seal):
                 return None
             with open(self._path(seal), "rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -36,6 +36,9 @@ class Facts(NamedTuple):
 
 NONE = Facts()
 
+EARLIEST_S, LATEST_S = -62_135_596_800, 253_402_300_799
+"""The first and the last second of the years 1 to 9999, which is what a `moment` can be."""
+
 
 def moment(captured_s: int, offset_min: int | None) -> "datetime":
     """The time on the camera's clock, aware of its offset where that is known."""

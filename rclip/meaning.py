@@ -94,10 +94,10 @@ class Meanings:
         """By the file's path and stat, else by its bytes."""
         seen = Stamp(*stamp(os.fstat(file.fileno())))
         names = sorted(_names_of(path))
-        found = _first(store.vector_at(name, seen) for store in self._stores for name in names)
+        found = _first(self._checked(store, store.vector_at(name, seen)) for store in self._stores for name in names)
         if found is None and seen.size_bytes <= _HASHED_BYTES:
             digest = digest_of(file)
-            found = _first(store.vector_with(digest) for store in self._stores)
+            found = _first(self._checked(store, store.vector_with(digest)) for store in self._stores)
             file.seek(0)
         if found is None:
             return None
@@ -118,6 +118,13 @@ class Meanings:
         if isinstance(answer, Refusal):
             raise UsageError(f"cannot look at {url}: {answer.reason}")
         vector: np.ndarray = self._encoder.encode(answer.pixels[np.newaxis])[0]
+        return vector
+
+    def _checked(self, store: Store, vector: bytes | None) -> bytes | None:
+        """The vector. Raises `DamagedIndex` for one of another length than the model's."""
+        dimensions = self._model.dimensions if vector else None
+        if vector and dimensions and len(vector) != 2 * dimensions:
+            raise store.damage()
         return vector
 
     def _picture_vector(self, stream: BinaryIO, name: str, suffix: str) -> np.ndarray:

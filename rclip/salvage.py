@@ -6,6 +6,7 @@ over, so that its photo need not go through the model again; the run that follow
 
 import os
 import sqlite3
+import stat
 import tempfile
 import time
 from collections import deque
@@ -15,7 +16,8 @@ from typing import NamedTuple
 
 from rclip import datadir
 from rclip.errors import StoreError, plain_reason
-from rclip.store import SUFFIXES, Store, connect_untouched, is_unit
+from rclip.places import Place
+from rclip.store import FACTS_COLUMNS, SUFFIXES, Store, connect_untouched, is_unit, may_hold
 
 _STORED_TOGETHER = 8192
 _LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their number
@@ -37,6 +39,7 @@ _TYPES = {
     "vector": (bytes, type(None)),
     "failure": (str, type(None)),
     "gone_ns": (int, type(None)),
+    "described": (int,),
 }
 
 
@@ -49,8 +52,8 @@ class Rebuilt(NamedTuple):
     """Where the damaged file lies now."""
 
 
-def rebuild(path: str, model_key: str, preprocessing: int) -> Rebuilt:
-    """Puts a sound index in the place of the one at `path`, and that aside.
+def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebuilt:
+    """Puts a sound index in the place of the one at `path`, and that aside. It is as open to others as that was.
 
     Raises `StoreError`, having changed nothing.
     No other run may be at work in the folder; those that start now wait until this is done.
@@ -63,7 +66,9 @@ def rebuild(path: str, model_key: str, preprocessing: int) -> Rebuilt:
         try:
             with tempfile.TemporaryDirectory(prefix=datadir.TEMPORARY, dir=folder) as beside:
                 fresh = os.path.join(beside, name)
-                kept = _copy_sound_rows(path, Store(fresh, model_key, preprocessing))
+                kept = _copy_sound_rows(path, Store(fresh, model_key, preprocessing, place))
+                with suppress(PermissionError):  # on a drive that knows no modes
+                    os.chmod(fresh, stat.S_IMODE(os.stat(path).st_mode))
                 aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
                 _put_aside(path, aside)
                 os.replace(fresh, path)
@@ -105,6 +110,10 @@ def _copy_sound_rows(path: str, store: Store) -> int:
                 rows = _readable_rows(connection, path, table, columns)
                 copied = _copy(store, table, rows)
                 kept += copied if table == "images" else 0
+            with store.transaction():
+                store.have_described_again()
+                if _has_adopted(connection):
+                    store.note_adopted()
         finally:
             connection.close()
     finally:
@@ -118,7 +127,7 @@ def _copy(store: Store, table: str, rows: Iterator[_Row]) -> int:
         is_more = False
         with store.transaction():
             for row in rows:
-                if (table != "images" or _may_be_true(row)) and store.restore(table, row):
+                if _MAY_BE_TRUE.get(table, _is_any)(row) and store.restore(table, row):
                     kept += 1
                     if kept % _STORED_TOGETHER == 0:
                         is_more = True
@@ -126,13 +135,36 @@ def _copy(store: Store, table: str, rows: Iterator[_Row]) -> int:
     return kept
 
 
-def _may_be_true(row: _Row) -> bool:
+def _has_adopted(connection: sqlite3.Connection) -> bool:
+    try:
+        return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'has_adopted'").fetchone())
+    except sqlite3.DatabaseError:  # doing it twice does no harm
+        return False
+
+
+def _is_any(row: _Row) -> bool:
+    return True
+
+
+def _may_be_facts(row: _Row) -> bool:
+    names = [name for name in FACTS_COLUMNS if name in row]
+    return may_hold(names, [[row[name] for name in names]])
+
+
+def _may_be_camera(row: _Row) -> bool:
+    return may_hold(("maker", "model"), [(row.get("maker"), row.get("model"))])
+
+
+def _may_be_photo(row: _Row) -> bool:
     if not all(isinstance(row[name], types) for name, types in _TYPES.items() if name in row):
         return False
     vector = row["vector"]
     if isinstance(vector, bytes):
         return row["failure"] is None and row["digest"] is not None and len(vector) % 2 == 0 and is_unit(vector)
     return row["failure"] is not None
+
+
+_MAY_BE_TRUE = {"cameras": _may_be_camera, "facts": _may_be_facts, "images": _may_be_photo}
 
 
 def _readable_rows(connection: sqlite3.Connection, path: str, table: str, columns: list[str]) -> Iterator[_Row]:

@@ -14,7 +14,7 @@ from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
 from rclip.meaning import Meaning
 from rclip.models import Model
 from rclip.places import Folder, Place
-from rclip.store import Record, Store
+from rclip.store import Loan, Record, Store
 from rclip.walk import Skip
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Shelf:
         from rclip.salvage import rebuild
 
         self.close()
-        rebuilt = rebuild(self.index_path, self._model.key, PREPROCESSING)
+        rebuilt = rebuild(self.index_path, self._model.key, PREPROCESSING, self.place)
         datadir.delete_folder(folder_of(self.index_path))
         return rebuilt
 
@@ -155,9 +155,23 @@ class Shelf:
         except StoreError:  # it is not this run's business
             return
         try:
-            self.store.adopt(lender, self.place.root + b"/")
+            for loans in self._loans(lender):
+                with self.store.transaction():
+                    self.store.adopt(loans)
         finally:
             lender.close()
+        with self.store.transaction():
+            self.store.note_adopted()
+
+    def _loans(self, lender: Store) -> Iterator[list[Loan]]:
+        """What the lender knows of the photos here, up to where it cannot be read."""
+        try:
+            yield from lender.lend(self.place.root + b"/")
+        except StoreError:
+            self._notify(
+                f"{lender.path} cannot be read to the end; what can be is taken over, and "
+                f"rclip --rebuild in a folder that is not below {os.fsdecode(self.place.root)} mends it"
+            )
 
     # --- search ------------------------------------------------------------------------------------------------------
 
@@ -296,6 +310,8 @@ class Shelf:
         if self.place.is_own or self.store.is_writable:
             try:
                 columns.catch_up()
+            except DamagedIndex:
+                raise
             except StoreError as error:
                 self._notify(str(error))
         return columns

@@ -31,13 +31,14 @@ import numpy as np
 
 from rclip import datadir
 from rclip.errors import DamagedIndex, StoreError, plain_reason
-from rclip.facts import NONE, Facts
+from rclip.facts import EARLIEST_S, LATEST_S, NONE, Facts
 from rclip.places import Place
 
 APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
 _BUSY_TIMEOUT_S = 60.0
 _READERS_TIMEOUT_MS = 3000  # for those who read what has been rewritten; whoever is last shortens the file anyway
 _CHUNK_ROWS = 8192
+_LENT_ROWS = 512
 _OFF_UNIT = 0.01  # half precision is off by a twentieth of it
 SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the files that SQLite keeps for one
 _REBUILD = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
@@ -159,6 +160,18 @@ class Record(NamedTuple):
     mtime_ns: int
     vector: bytes
     """D float16"""
+
+
+class Loan(NamedTuple):
+    """What one index tells another of a photo."""
+
+    path: bytes
+    stamp: Stamp
+    digest: bytes
+    vector: bytes
+    """D float16"""
+    facts: Facts | None
+    """None when its file has to be looked through."""
 
 
 class Store:
@@ -473,9 +486,10 @@ class Store:
         return self._match(sql, (stamp.inode, stamp.device, stamp.mtime_ns, stamp.size_bytes))
 
     def _match(self, sql: str, parameters: Sequence[object]) -> Match | None:
-        with self._errors():
+        with self._reading():
             found = self._connection.execute(sql, parameters).fetchone()
-        return Match(found[0], bool(found[1]), self._outer(found[2])) if found else None
+            _check(found is None or type(found[2]) is bytes)
+            return Match(found[0], bool(found[1]), self._outer(found[2])) if found else None
 
     def vector_at(self, path: bytes, stamp: Stamp) -> bytes | None:
         """The vector of a photo that is indexed under this path and has not changed since."""
@@ -487,9 +501,13 @@ class Store:
         return self._vector("SELECT vector FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 1", (digest,))
 
     def _vector(self, sql: str, parameters: Sequence[object]) -> bytes | None:
-        with self._errors():
+        """Half precision of length 1, of whatever dimension."""
+        with self._reading():
             found = self._connection.execute(sql, parameters).fetchone()
-        return found[0] if found else None
+            if found is None or found[0] is None:
+                return None
+            _check(type(found[0]) is bytes and is_unit(found[0]))
+            return bytes(found[0])
 
     def vectors_above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos with ids above, some thousands at a time.
@@ -591,8 +609,9 @@ class Store:
             WHERE path >= ? AND path < ? AND instr(path, ?) AND gone_ns IS NULL
             AND CAST(? AS TEXT) || CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
         """
-        with self._errors():
-            rows = self._connection.execute(sql, (*self._range(start), part, self._root, glob, most + 1))
+        with self._reading():
+            rows = self._connection.execute(sql, (*self._range(start), part, self._root, glob, most + 1)).fetchall()
+            _check(may_hold(("id", "path"), rows))
             found = {id_: self._outer(path) for id_, path in rows}
         return None if len(found) > most else found
 
@@ -624,9 +643,10 @@ class Store:
         """
         if not self.has_facts:
             return [NONE] * len(ids)
-        with self._errors():
+        with self._reading():
             found = [self._connection.execute(sql, (id_,)).fetchone() for id_ in ids]
-        return [_facts(row) if row else NONE for row in found]
+            _check(may_hold(_TOLD_COLUMNS, [row for row in found if row]))
+            return [_facts(row) if row else NONE for row in found]
 
     def undescribed(self, folder: bytes) -> list[Undescribed]:
         """The photos that are in the folder and whose files have not been looked through for facts, in path order."""
@@ -636,21 +656,25 @@ class Store:
         """
         if not self.has_facts:
             return []
-        with self._errors():
+        with self._reading():
             found = self._connection.execute(sql, self._range(folder)).fetchall()
-        return [Undescribed(id_, self._outer(path), *row) for id_, path, *row in found]
+            _check(may_hold(("id", "path", "size", "mtime_ns"), found))
+            return [Undescribed(id_, self._outer(path), *row) for id_, path, *row in found]
 
     def filterable_above(self, last_id: int) -> Iterator[list[Filterable]]:
         """What all photos with ids above are filtered by, in ascending order, some thousands at a time."""
-        with self._errors():
+        with self._reading():
             cursor = self._connection.execute(_FILTERABLE_ABOVE, (last_id,))
             while rows := cursor.fetchmany(_CHUNK_ROWS):
+                _check(may_hold(Filterable._fields, rows))
                 yield list(map(Filterable._make, rows))
 
     def filterable_restated(self, up_to_id: int) -> list[Filterable]:
         """What photos are filtered by of which it has changed since `restated` was last emptied, in ascending order."""
-        with self._errors():
-            return list(map(Filterable._make, self._connection.execute(_FILTERABLE_RESTATED, (up_to_id,))))
+        with self._reading():
+            rows = self._connection.execute(_FILTERABLE_RESTATED, (up_to_id,)).fetchall()
+            _check(may_hold(Filterable._fields, rows))
+            return list(map(Filterable._make, rows))
 
     def restated_count(self) -> int:
         with self._errors():
@@ -658,8 +682,9 @@ class Store:
 
     def cameras(self) -> dict[int, tuple[str, str]]:
         """Maker and model of each."""
-        with self._errors():
-            rows = self._connection.execute("SELECT id, maker, model FROM cameras")
+        with self._reading():
+            rows = self._connection.execute("SELECT id, maker, model FROM cameras").fetchall()
+            _check(may_hold(("id", "maker", "model"), rows))
             return {id_: (maker, model) for id_, maker, model in rows}
 
     def count(self, folder: bytes) -> tuple[int, int]:
@@ -682,9 +707,9 @@ class Store:
             WHERE path >= ? AND path < ? AND gone_ns BETWEEN ? AND ? ORDER BY path
         """
         since = -before_ns if with_away else AWAY + 1
-        with self._errors():
+        with self._reading():
             found = self._connection.execute(sql, (*self._range(folder), since, before_ns)).fetchall()
-        return [self._row(row) for row in found]
+            return [self._row(row) for row in found]
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -706,6 +731,24 @@ class Store:
         """  # what has been displaced starts with NUL
         with self._errors():
             return [path for (path,) in self._connection.execute(sql)]
+
+    def impossible_facts(self) -> tuple[int, list[bytes]]:
+        """How many photos have facts, and the paths of those whose facts were never stored so."""
+        sql = """
+            SELECT CAST(path AS BLOB), coalesce(maker, iif(camera IS NULL, '', x'')), coalesce(model, ''),
+                   captured_s, offset_min, latitude, longitude, camera, facts.width, facts.height, keywords, rating
+            FROM facts JOIN images ON images.id = facts.id LEFT JOIN cameras ON cameras.id = facts.camera
+            ORDER BY facts.id
+        """
+        names = ("path", "maker", "model", *FACTS_COLUMNS)
+        count, wrong = 0, []
+        with self._errors():
+            cursor = self._connection.execute(sql)
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                count += len(rows)
+                if not may_hold(names, rows):
+                    wrong += [self._outer(row[0]) for row in rows if not may_hold(names, [row])]
+        return count, wrong
 
     def is_worth_compacting(self) -> bool:
         """Whether rows were forgotten since that was last done, or a twentieth of the file or more holds nothing."""
@@ -753,6 +796,13 @@ class Store:
         except sqlite3.IntegrityError:
             return False
         return True
+
+    def have_described_again(self) -> None:
+        """Photos are looked through once more whose facts, or whose camera, have been lost on the way here."""
+        self._connection.execute("DELETE FROM facts WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)")
+        self._connection.execute(
+            "UPDATE images SET described = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM facts)"
+        )
 
     def reserve_ids(self, last_id: int) -> None:
         """No id up to this one will be given to a new photo: something may still stand under it."""
@@ -811,25 +861,45 @@ class Store:
         assert id_ is not None
         return id_
 
-    def adopt(self, other: "Store", folder: bytes) -> None:
-        """Takes over what another index knows of the photos below `folder`, and notes that this has been done.
+    def lend(self, folder: bytes) -> Iterator[list[Loan]]:
+        """What it knows of the photos below `folder` that are there, in path order, some hundreds at a time.
 
-        Of paths that both have this one's own word counts.
+        What was never stored so is left out. Raises `StoreError` where reading ends.
         """
+        described = "described" if self.has_facts else "0"
+        sql = f"""
+            SELECT id, path, size, mtime_ns, device, inode, digest, vector, {described}
+            FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND vector IS NOT NULL AND gone_ns IS NULL ORDER BY path
+        """  # noqa: S608 - one of two columns
+        with self._reading():
+            cursor = self._connection.execute(sql, self._range(folder))
+            while rows := cursor.fetchmany(_LENT_ROWS):
+                yield [self._loan(row) for row in rows if may_hold(_LENT_COLUMNS, [row]) and is_unit(row[7])]
+
+    def _loan(self, row: tuple[Any, ...]) -> Loan:
+        id_, path, *stamp, digest, vector, is_described = row
+        try:
+            facts = self.facts([id_])[0] if is_described else None
+        except DamagedIndex:
+            facts = None
+        return Loan(self._outer(path), Stamp(*stamp), digest, vector, facts)
+
+    def adopt(self, loans: Iterable[Loan]) -> None:
+        """Takes over what another index has lent. Of paths that both have this one's own word counts."""
         sql = """
-            SELECT id, path, size, mtime_ns, device, inode, digest, vector, described FROM images
-            WHERE path >= ? AND path < ? AND vector IS NOT NULL AND gone_ns IS NULL
-        """
-        insert = """
             INSERT OR IGNORE INTO images (path, size, mtime_ns, device, inode, digest, vector, described)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         """
-        with self.transaction():
-            for id_, path, *row in other._connection.execute(sql, other._range(folder)):
-                added = self._connection.execute(insert, (self._inner(other._outer(path)), *row))
-                if added.rowcount and added.lastrowid:
-                    self._set_facts(added.lastrowid, *other.facts([id_]))
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_adopted', '')")
+        for path, stamp, digest, vector, facts in loans:
+            row = (self._inner(path), *stamp, digest, vector, facts is not None)
+            added = self._connection.execute(sql, row)
+            if added.rowcount and added.lastrowid and facts:
+                self._set_facts(added.lastrowid, facts)
+
+    def note_adopted(self) -> None:
+        """All that another index could lend has been taken over."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_adopted', '')")
 
     def may_adopt(self) -> bool:
         """Whether this index lies with its photos and has not taken over yet what the user's own knows of them."""
@@ -925,6 +995,69 @@ _FILTERABLE_RESTATED = """
 _BETWEEN_KEYWORDS = "\n"  # there is none in them
 
 
+class _Domain(NamedTuple):
+    """What a column may hold."""
+
+    types: frozenset[type]
+    lowest: float | None = None
+    highest: float | None = None
+
+
+_NUMBER, _BYTES, _WORDS = (_Domain(frozenset([type_])) for type_ in (int, bytes, str))
+
+
+def _whole_between(lowest: int, highest: int) -> _Domain:
+    return _Domain(frozenset([int, type(None)]), lowest, highest)
+
+
+def _degrees_up_to(highest: int) -> _Domain:
+    return _Domain(frozenset([float, type(None)]), -highest, highest)
+
+
+_DOMAINS = {
+    "id": _NUMBER,
+    "path": _BYTES,
+    "size": _NUMBER,
+    "mtime_ns": _NUMBER,
+    "device": _NUMBER,
+    "inode": _NUMBER,
+    "digest": _BYTES,
+    "vector": _BYTES,
+    "described": _NUMBER,
+    "maker": _WORDS,
+    "model": _WORDS,
+    "captured_s": _whole_between(EARLIEST_S, LATEST_S),
+    "offset_min": _whole_between(-24 * 60 + 1, 24 * 60 - 1),
+    "latitude": _degrees_up_to(90),
+    "longitude": _degrees_up_to(180),
+    "camera": _whole_between(1, (1 << 31) - 1),
+    "width": _whole_between(0, (1 << 31) - 1),
+    "height": _whole_between(0, (1 << 31) - 1),
+    "keywords": _Domain(frozenset([str, type(None)])),
+    "rating": _whole_between(-1, 5),
+}
+_WHEN_AND_WHERE = ("captured_s", "offset_min", "latitude", "longitude")
+_THE_REST = ("width", "height", "keywords", "rating")
+FACTS_COLUMNS = (*_WHEN_AND_WHERE, "camera", *_THE_REST)
+"""All of the table's but the id."""
+_LENT_COLUMNS = ("id", "path", "size", "mtime_ns", "device", "inode", "digest", "vector", "described")
+_TOLD_COLUMNS = (*_WHEN_AND_WHERE, "maker", "model", *_THE_REST)
+
+
+def may_hold(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether rows of these columns can have been stored so. SQLite itself takes anything anywhere."""
+    return all(
+        _is_within(_DOMAINS[name], values) for name, values in zip(columns, zip(*rows, strict=True), strict=False)
+    )
+
+
+def _is_within(domain: _Domain, values: Sequence[Any]) -> bool:
+    if not set(map(type, values)) <= domain.types:
+        return False
+    known = [] if domain.lowest is None else [value for value in values if value is not None]
+    return not known or (domain.lowest <= min(known) and max(known) <= domain.highest)
+
+
 def _facts(row: Sequence[Any]) -> Facts:
     *others, keywords, rating = row
     return Facts._make((*others, tuple(keywords.split(_BETWEEN_KEYWORDS)) if keywords else (), rating))
@@ -960,6 +1093,8 @@ def _uri(path: str, parameters: str) -> str:
 
 def is_unit(vector: bytes) -> bool:
     """Whether these are float16 of length 1, as all that are stored."""
+    if len(vector) % 2:
+        return False
     numbers = np.frombuffer(vector, np.float16).astype(np.float32)
     return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)
 

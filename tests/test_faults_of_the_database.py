@@ -169,6 +169,34 @@ def test_a_rebuilt_index_keeps_what_can_be_read(rclip: Command, many_photos: Non
     assert len(rclip("-n", "-t", "99", "star").lines) == 60
 
 
+def test_facts_that_are_lost_are_looked_for_in_the_photos_again(rclip: Command, gallery: Path) -> None:
+    """The page that has them all is gone; the model has no part in it."""
+    rclip("--index", "-v")
+    path = index_of(rclip)
+    table = Table(rclip)
+    before = table("SELECT * FROM facts ORDER BY id")
+    ((page,),) = table("SELECT rootpage FROM sqlite_schema WHERE name = 'facts'")
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 8192 : page * 8192] = bytes(8192)
+    put(path, content)
+    done = rclip("--rebuild")
+    assert done.code == 0
+    assert done.err.splitlines()[1] == "rclip: index updated: 12 looked through for dates and places"
+    assert table("SELECT * FROM facts ORDER BY id") == before
+
+
+def test_the_path_of_a_copied_photo_that_is_none_is_told(rclip: Command, gallery: Path) -> None:
+    """It is only come upon when the same bytes are found elsewhere."""
+    rclip("--index", "-v")
+    connection = sqlite3.connect(index_of(rclip))
+    connection.execute("UPDATE images SET path = 'text' WHERE instr(path, CAST('stars/red.jpg' AS BLOB))")
+    connection.commit()
+    connection.close()
+    assert_told(rclip("--index"))
+    assert rclip("--rebuild").code == 0
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+
+
 def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -> None:
     (gallery / "broken.jpg").write_bytes(b"no picture")
     rclip("--index", "-v")

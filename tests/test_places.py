@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from rclip.places import place_of
+from rclip.places import Place, place_of
+from rclip.salvage import rebuild
+from rclip.shelf import PREPROCESSING
 from tests.conftest import Command, Draw
 from tests.test_command import one_line
 from tests.test_faults_of_the_database import integrity
 from tests.test_faults_of_the_disk import Mount, fill_up, mount, remount_read_only
 from tests.test_structure import imported_by
 from tests.test_updating import Table, many_photos, start, update
+from tests.test_upkeep import path_is
 
 __all__ = ["mount"]  # a fixture
 
@@ -190,12 +193,106 @@ def test_what_the_users_own_index_knows_is_taken_over(
         photo.chmod(0)
     assert rclip("--index", "-v", prefix=drop_root) == (0, "", "")
     assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
-    sql = "SELECT vector FROM images WHERE path LIKE '%/stars/red.jpg'"
+    sql = f"SELECT vector FROM images WHERE {path_is('/stars/red.jpg')}"
+    assert len(rows_in(gallery, sql)) == 1
     assert rows_in(gallery, sql) == Table(rclip)(sql)
     assert len(paths_in(gallery)) == 12
     (gallery / "stars/red.jpg").unlink()
     assert update(rclip) == "1 gone"
     assert update(rclip) == ""  # once is enough
+
+
+def test_of_a_damaged_index_of_the_users_own_is_taken_over_what_can_be_read(
+    rclip: Command, gallery: Path, drop_root: tuple[str, ...]
+) -> None:
+    """One page of its table is gone; indexing goes on, and the one that is damaged is named."""
+    assert update(rclip) == "12 new"
+    (own,) = own_indexes(rclip)
+    run_in(own, f"UPDATE images SET vector = zeroblob(length(vector)) WHERE {path_is('circles/red')}")
+    content = bytearray(own.read_bytes())
+    photo = os.fsencode(gallery / "stars/red.jpg")
+    leaf = next(
+        start
+        for start in range(8192, len(content), 8192)
+        if content[start] == 13 and photo in content[start : start + 8192]  # of the table
+    )
+    content[leaf : leaf + 8192] = bytes(8192)
+    own.write_bytes(content)
+    assert rclip("--init").code == 0
+    done = rclip("--index")
+    assert (done.code, done.out) == (0, "")
+    assert one_line(done.err) == (
+        f"rclip: {own} cannot be read to the end; what can be is taken over, and rclip --rebuild in a folder that is "
+        f"not below {gallery} mends it"
+    )
+    assert len(paths_in(gallery)) == 12
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+    assert rclip("-n", "-t", "1", "a red circle").lines == ["circles/red.jpg"]
+    assert rclip("--check").code == 0
+    assert rclip("--index") == (0, "", "")  # it is said once
+
+
+def test_what_was_never_stored_so_is_not_taken_over(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    """All else is: photos that may not be opened are known."""
+    assert update(rclip) == "12 new"
+    (own,) = own_indexes(rclip)
+    run_in(own, f"UPDATE images SET vector = zeroblob(length(vector)) WHERE {path_is('circles/red')}")
+    run_in(own, f"UPDATE images SET mtime_ns = 'text' WHERE {path_is('circles/blue')}")
+    run_in(own, f"UPDATE facts SET captured_s = 'text' WHERE id IN (SELECT id FROM images WHERE {path_is('s/green')})")
+    assert rclip("--init").code == 0
+    for photo in (gallery / "stars").glob("*.jpg"):
+        photo.chmod(0)
+    (gallery / "stars/green.jpg").chmod(0o644)  # is looked through for dates
+    done = rclip("--index", "-v", prefix=drop_root)
+    assert done.err == "rclip: index updated: 2 new, 3 looked through for dates and places\n"
+    assert len(paths_in(gallery)) == 12
+    assert rclip("--check").code == 0
+
+
+def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
+    rclip: Command, gallery: Path, drop_root: tuple[str, ...]
+) -> None:
+    assert update(rclip) == "12 new"
+    (own,) = own_indexes(rclip)
+    for statement in (
+        *("DROP TRIGGER images_forget", "DROP INDEX images_undescribed", "DROP TABLE facts", "DROP TABLE cameras"),
+        *("DROP TABLE restated", "ALTER TABLE images DROP COLUMN described", "PRAGMA user_version = 1"),
+    ):
+        run_in(own, statement)
+    own.chmod(0o400)
+    assert rclip("--init").code == 0
+    for photo in (gallery / "stars").glob("*.jpg"):
+        photo.chmod(0)
+    done = rclip("--index", "-v", prefix=drop_root)
+    assert (done.code, done.err) == (0, "rclip: index updated: 8 looked through for dates and places\n")
+    assert len(paths_in(gallery)) == 12
+
+
+def run_in(index: Path, sql: str) -> None:
+    """Runs it and leaves no log."""
+    connection = sqlite3.connect(index, isolation_level=None)
+    connection.execute(sql)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def test_a_rebuilt_index_is_as_open_to_others_as_it_was(rclip: Command, kept: Path) -> None:
+    run_in(index_in(kept), "INSERT INTO meta VALUES ('has_adopted', '')")
+    for mode in (0o644, 0o660, 0o600):
+        index_in(kept).chmod(mode)
+        assert rclip("--rebuild").code == 0
+        assert index_in(kept).stat().st_mode & 0o777 == mode
+        next((kept / ".rclip").glob("*.damaged-*")).unlink()
+    assert rows_in(kept, "SELECT count(*) FROM meta WHERE key = 'has_adopted'") == [(1,)]
+    assert rclip("--index", "-v") == (0, "", "")
+
+
+def test_a_rebuilt_index_keeps_no_log(rclip: Command, kept: Path) -> None:
+    """Not even until it is next opened: on the drive it lies on there may be no locks to do so."""
+    path = index_in(kept)
+    rebuild(str(path), path.stem, PREPROCESSING, Place(str(path.parent), os.fsencode(kept), is_own=False))
+    assert path.read_bytes()[18:20] == b"\1\1"  # of the header: no write-ahead log
+    assert sorted(left.name for left in path.parent.iterdir())[0] == path.name
 
 
 # --- going elsewhere --------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from rclip.errors import StoreError
+from rclip.facts import Facts
+from rclip.places import Place
 from rclip.store import APPLICATION_ID, Stamp, Store
 from rclip.walk import stamp
 from tests.conftest import Command
@@ -204,3 +206,34 @@ def test_a_transaction_reports_a_database_that_went_bad(store: Store) -> None:
     store._connection.execute("DROP TABLE images")
     with pytest.raises(StoreError, match="no such table"), store.transaction():
         store.add(b"/a", STAMP, b"digest", VECTOR)
+
+
+def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_path: Path) -> None:
+    """One that is stopped in between has kept what it took, and the next takes it all."""
+    with store.transaction():
+        for number in range(700):
+            facts = Facts(1_500_000_000 + number, 60, 48.8, 2.3, "Maker", "Model", 4, 3, ("word",), 5)
+            store.add(b"/a/b/%03d.jpg" % number, STAMP, b"%d" % number, VECTOR, facts)
+        store.add(b"/a/b0.jpg", STAMP, b"digest", VECTOR)
+    folder = tmp_path / ".rclip"
+    folder.mkdir()
+    borrower = Store(str(folder / "index.db"), "model", 1, Place(str(folder), b"/a/b", is_own=False))
+    try:
+        for loans in store.lend(b"/a/b/"):
+            with borrower.transaction():
+                borrower.adopt(loans)
+            break
+        assert 0 < borrower.count(b"/a/b/")[0] < 700
+        assert borrower.may_adopt()
+        for loans in store.lend(b"/a/b/"):
+            with borrower.transaction():
+                borrower.adopt(loans)
+        with borrower.transaction():
+            borrower.note_adopted()
+        assert not borrower.may_adopt()
+        assert [row.path for row in borrower.rows(b"/a/b/")] == [row.path for row in store.rows(b"/a/b/")]
+        ids = [row.id for row in borrower.rows(b"/a/b/")]
+        assert borrower.facts(ids) == store.facts(range(1, 701))
+        assert borrower.undescribed(b"/a/b/") == []
+    finally:
+        borrower.close()

@@ -11,17 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rclip import datadir
 from rclip.matrix import APPEND_FROM_ROWS
 from rclip.shelf import PREPROCESSING
 from rclip.store import Stamp, Store
 from tests.conftest import Command, Draw
+from tests.many_runs import ManyRuns
 from tests.test_command import one_line
 from tests.test_store import index_of
 
 MEND_INDEX = "rclip --rebuild, with the same --model, mends the index"
 ANEW = "the next run makes it anew"
+ANEW_FROM_REST = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
+_MAKER, _MODEL, _EXIF, _TAKEN = 0x010F, 0x0110, 0x8769, 0x9003
 
 
 def report(rclip: Command, *options: str, code: int = 0, prefix: tuple[str, ...] = ()) -> dict[str, str]:
@@ -35,7 +39,7 @@ def report(rclip: Command, *options: str, code: int = 0, prefix: tuple[str, ...]
     for line in done.lines:
         part, text = line[:12].strip() or part, line[12:]
         parts[part] = f"{parts[part]}\n{text}" if part in parts else text
-    assert list(parts) == ["weights", "index", "matrix", "vectors"]
+    assert list(parts) == ["weights", "index", "matrix", "vectors", "facts", "columns"]
     return parts
 
 
@@ -103,6 +107,8 @@ def test_a_sound_index_is_called_so(filled: Command, gallery: Path) -> None:
         "index": f"sound: {APPEND_FROM_ROWS + 10:,} photos, 0 unreadable, 2 gone",
         "matrix": f"sound: {APPEND_FROM_ROWS + 12:,} vectors",
         "vectors": f"sound: {APPEND_FROM_ROWS + 12:,} of length 1",
+        "facts": "sound: of 12 photos",
+        "columns": f"sound: {APPEND_FROM_ROWS + 12:,} photos",
     }
     assert value(filled, content) == before
 
@@ -267,6 +273,62 @@ def test_a_database_that_cannot_even_be_opened_is_one_line(
     assert f"{reason}: it is damaged" in one_line(done.err)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "facts SET captured_s = 'abc'",
+        "facts SET captured_s = 1000000000000000",
+        "facts SET offset_min = 100000",
+        "facts SET keywords = x'6162'",
+        "facts SET latitude = 'north'",
+        "facts SET longitude = 9e999",
+        "facts SET width = x'00'",
+        "facts SET rating = 99",
+        "cameras SET model = x'00'",
+    ],
+)
+def test_facts_that_were_never_stored_so_are_a_line_and_rebuilt(
+    rclip: Command, draw: Draw, damage: str, photos: Path
+) -> None:
+    described = Image.Exif()
+    described[_MAKER], described[_MODEL] = "Canon", "EOS R5"
+    described.get_ifd(_EXIF)[_TAKEN] = "2020:01:01 10:00:00"
+    draw("a.jpg", "red star", exif=described)
+    draw("b.jpg", "blue square")
+    rclip("--index")
+    which = "" if damage.startswith("cameras") else f" WHERE id = (SELECT id FROM images WHERE {path_is('a.jpg')})"
+    execute(rclip, f"UPDATE {damage}{which}")
+    with ManyRuns(rclip) as run:
+        for asked in (["a red star"], ["--json", "a red star"], ["--after", "2019"], ["--camera", "canon"]):
+            done = run("-n", *asked)
+            assert (done.code, done.out) == (2, "")
+            assert one_line(done.err) == f"rclip: {index_of(rclip)}: it is damaged; {ANEW_FROM_REST}"
+    facts = report(rclip, code=2)["facts"]
+    assert facts.splitlines() == [
+        f"1 of 2 damaged; {MEND_INDEX}",
+        f"{photos}/a.jpg: what is noted of it was never stored so",
+    ]
+    assert "1 looked through for dates and places" in rclip("--rebuild").err
+    assert report(rclip)["facts"] == "sound: of 2 photos"
+    (told,) = map(json.loads, rclip("-n", "--after", "2019", "--before", "2021", "--json").lines)
+    assert (told["captured"], told["camera"], told["width"]) == ("2020-01-01T10:00:00", "Canon EOS R5", 160)
+
+
+@pytest.mark.parametrize(
+    "damage", ["substr(vector, 1, 10)", "substr(vector, 1, 9)", "'text'", "x'003C'", "zeroblob(length(vector))"]
+)
+def test_a_damaged_vector_of_a_picture_asked_with_is_the_indexs_fault(
+    rclip: Command, gallery: Path, damage: str
+) -> None:
+    rclip("--index")
+    execute(rclip, f"UPDATE images SET vector = {damage} WHERE {path_is('stars/red')}")
+    shutil.copy(gallery / "stars/red.jpg", gallery.parent / "same bytes.jpg")
+    for query in (["./stars/red.jpg", "+", "red"], ["./stars/red.jpg"], ["../same bytes.jpg"]):
+        done = rclip("-n", *query)
+        assert (done.code, done.out) == (2, "")
+        assert one_line(done.err) == f"rclip: {index_of(rclip)}: it is damaged; {ANEW_FROM_REST}"
+
+
 # --- check: what is derived ------------------------------------------------------------------------------------------
 
 
@@ -300,6 +362,40 @@ def test_a_damaged_matrix_is_discarded_and_made_anew(filled: Command, kind: str,
     assert parts["vectors"].startswith("sound")
     assert filled("-n", "-t", "1", "a red star").code == 0
     assert report(filled)["matrix"] == f"sound: {APPEND_FROM_ROWS + 12:,} vectors"
+
+
+@pytest.mark.parametrize("damage", ["written to", "gone bad", "cut short", "missing", "torn seal"])
+def test_damaged_columns_are_discarded_and_made_anew(filled: Command, damage: str) -> None:
+    assert filled("-n", "--type", "png").code == 1
+    folder = index_of(filled).with_suffix(".matrix")
+    (path,) = folder.glob("columns-*")
+    if damage == "cut short":
+        os.truncate(path, 4000)
+    elif damage == "missing":
+        path.unlink()
+    elif damage == "torn seal":
+        os.truncate(folder / "columns.json", 30)
+    else:
+        with open(path, "r+b") as file:
+            file.seek(4000)
+            file.write(b"bad")
+    if damage == "gone bad":
+        forge_stat(folder / "columns.json", path)
+    parts = report(filled, code=2)
+    reasons = {"missing": "its file is gone", "torn seal": "what it says of itself cannot be read"}
+    assert parts["columns"] == f"damaged; {ANEW}\n{reasons.get(damage, 'its bytes are not those that were written')}"
+    assert parts["matrix"].startswith("sound")
+    assert filled("-n", "--type", "png").code == 1
+    assert report(filled)["columns"] == f"sound: {APPEND_FROM_ROWS + 12:,} photos"
+
+
+def test_columns_of_an_earlier_matrix_are_no_damage(filled: Command) -> None:
+    """They are passed over, and written anew once a search filters."""
+    filled("-n", "--type", "png")
+    folder = index_of(filled).with_suffix(".matrix")
+    (folder / "seal.json").unlink()
+    assert filled("-n", "star").code == 0
+    assert report(filled)["columns"] == "none, nor needed yet"
 
 
 @pytest.mark.parametrize("tower", ["text", "image"])
