@@ -317,7 +317,7 @@ class Store:
             raise StoreError(f"{self.path} is a database of another program: move it away, or set RCLIP_DATADIR")
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
-        self.has_facts = version >= _WITH_FACTS or not self._is_read_only()
+        self.has_facts = version >= _WITH_FACTS or is_empty or self.is_writable
         """False for an index of an older rclip that cannot be brought up to date; all else can be asked of it."""
         if version < len(_MIGRATIONS) and self.has_facts:
             self._upgrade(identity)
@@ -347,9 +347,6 @@ class Store:
     def _value(self, sql: str) -> int:
         value: int = self._connection.execute(sql).fetchone()[0]
         return value
-
-    def _is_read_only(self) -> bool:
-        return self._value("PRAGMA user_version") > 0 and not os.access(self.path, os.W_OK)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -398,6 +398,40 @@ def test_photos_that_changed_on_a_read_only_drive_are_a_line(
     assert rclip("--index", prefix=drop_root) == (2, "", line)
 
 
+def leave_work(index: Path) -> None:
+    """A photo that is to be looked through for facts, and one that was replaced."""
+    connection = sqlite3.connect(index)
+    connection.execute("UPDATE images SET described = 0 WHERE id = 3")
+    connection.execute(
+        "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, gone_ns)"
+        " SELECT CAST(char(0) || 99 AS BLOB), mtime_ns, size, device, inode, digest, vector, 0 FROM images WHERE id = 4"
+    )
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+def test_work_that_was_left_does_not_keep_a_read_only_drive_from_being_searched(
+    rclip: Command, kept: Path, lock: Callable[[Path, Mount], None], mount: Mount, drop_root: tuple[str, ...]
+) -> None:
+    leave_work(index_in(kept))
+    lock(kept, mount)
+    assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    assert rclip("--index", prefix=drop_root) == (0, "", "")
+
+
+def test_nor_does_it_in_ones_own_index(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    update(rclip)
+    (index,) = own_indexes(rclip)
+    leave_work(index)
+    index.chmod(0o400)
+    rclip.data_dir.chmod(0o500)
+    try:
+        assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    finally:
+        rclip.data_dir.chmod(0o700)
+
+
 def test_a_read_only_drive_without_locks(rclip: Command, kept: Path, mount: Mount, spare: tuple[str, ...]) -> None:
     mounted_read_only(kept, mount)
     assert rclip("-t", "1", "a red star", prefix=spare) == (0, "stars/red.jpg\n", "")
