@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rclip import datadir, search
-from rclip.errors import DamagedIndex, StoreError
+from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError, UnlistedFolder
 from rclip.facts import Facts
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
 from rclip.meaning import Meaning
@@ -114,16 +114,24 @@ class Shelf:
 
     # --- update ------------------------------------------------------------------------------------------------------
 
-    def update(self, options: "Options", summary: "Summary", progress: "Progress") -> None:
-        """Looks at what is new or changed in the folders. Raises `ReadOnlyIndex` where that cannot be noted."""
+    def update(self, options: "Options", summary: "Summary", progress: "Progress") -> "list[StoreError]":
+        """Looks at what is new or changed in the folders. Raises `StoreError`.
+
+        Returns what kept single folders from being updated; the others are.
+        """
         from rclip import index
 
         for kept in (self.place.folder, folder_of(self.index_path)):
             datadir.sweep(kept)
         if self.store.may_adopt() and self.store.is_writable:
             self._adopt()
+        hindrances: list[StoreError] = []
         for folder in self._walked:
-            index.update(self.store, self._model, folder, options._replace(skip=self._skip), summary, progress)
+            try:
+                index.update(self.store, self._model, folder, options._replace(skip=self._skip), summary, progress)
+            except (ReadOnlyIndex, UnlistedFolder) as error:
+                hindrances.append(error)
+        return hindrances
 
     def prepare_search(self) -> None:
         """Writes what makes a search quick, where that is behind the index. Raises `StoreError` where it cannot be."""
