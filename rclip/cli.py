@@ -339,12 +339,14 @@ def _report(summary: "Summary", options: "Options") -> None:
         _tell(f"… and {len(summary.unlisted) - _MOST_LINES:,} folders more")
     if options.index and not options.verbose and not sys.stderr.isatty():
         _list_files(summary)
-    elif summary.has_changes:
+        return
+    if summary.has_changes:
         _tell(_closing_line(summary))
     if summary.missing_extras:
         counts = _listing(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
+        files = "file" if summary.missing_extras.total() == 1 else "files"
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
-        _tell(f"{counts} files cannot be opened yet; this installs what they need: "
+        _tell(f"{counts} {files} cannot be opened yet; this installs what is needed: "
               f"{sys.executable} -m pip install {packages}")  # fmt: skip
 
 
