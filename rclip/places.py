@@ -63,7 +63,7 @@ def make(directory: bytes) -> tuple[str, bool]:
     folder = resolve(directory).real + NAME
     try:
         mode = os.stat(os.path.dirname(folder)).st_mode
-        mode &= 0o755 if mode & stat.S_ISVTX else 0o777  # where all may write but not to what others have, nor here
+        mode &= 0o2755 if mode & stat.S_ISVTX else 0o2777  # where all may write but not to what others have, nor here
         os.mkdir(folder, mode)
         with suppress(OSError):  # beyond what the umask leaves; not every file system knows modes
             os.chmod(folder, mode)

@@ -135,11 +135,18 @@ class Shelf:
 
     def prepare_search(self) -> None:
         """Writes what makes a search quick, where that is behind the index. Raises `StoreError` where it cannot be."""
-        if os.path.exists(self.index_path) and (self.place.is_own or self.store.is_writable):
+        if os.path.exists(self.index_path) and self._may_derive:
             matrix = Matrix(self.store)
             matrix.catch_up()
             if matrix.rows:
                 self._caught_up_columns(matrix)
+
+    @property
+    def _may_derive(self) -> bool:
+        """Whether what makes searches quick is to be written; of an index that travels others may have it in hand."""
+        folder = folder_of(self.index_path)
+        is_others = os.path.exists(folder) and not os.access(folder, os.W_OK)
+        return self.place.is_own or (self.store.is_writable and not is_others)
 
     def rebuild(self) -> "Rebuilt":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
@@ -234,7 +241,7 @@ class Shelf:
     def _caught_up_matrix(self) -> Matrix:
         """What cannot be written is said, and done without."""
         matrix = Matrix(self.store)
-        if self.place.is_own or self.store.is_writable:
+        if self._may_derive:
             try:
                 matrix.catch_up()
             except DamagedIndex:
@@ -301,7 +308,7 @@ class Shelf:
                 "written: mend its permissions, or search without filters"
             )
         columns = Columns(self.store, matrix)
-        if self.place.is_own or self.store.is_writable:
+        if self._may_derive:
             try:
                 columns.catch_up()
             except StoreError as error:

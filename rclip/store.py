@@ -245,9 +245,18 @@ class Store:
         folder = os.path.dirname(self.path)
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, os.stat(folder).st_mode & 0o666)
+            datadir.open_up(self.path, self.modes[1])
         except OSError as error:
             raise self._not_made(error) from error
         os.close(descriptor)
+
+    @property
+    def modes(self) -> tuple[int, int]:
+        """Of folders and of files that are made for this index: as open to others as its folder, if it travels."""
+        if not self.travels:
+            return 0o700, 0o600
+        mode = os.stat(os.path.dirname(self.path)).st_mode & 0o2777
+        return mode, mode & 0o666
 
     @property
     def is_writable(self) -> bool:

@@ -180,6 +180,42 @@ def test_it_is_as_open_to_others_as_the_photos(rclip: Command, gallery: Path, mo
     assert index_in(gallery).stat().st_mode & 0o777 == mode & 0o666
 
 
+def fill_to_a_matrix(folder: Path) -> None:
+    """Photos that are not there, enough for a matrix."""
+    connection = sqlite3.connect(index_in(folder))
+    connection.execute(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000)"
+        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, described)"
+        " SELECT CAST('/filled/' || x AS BLOB), 1, 1, 1, x, randomblob(16), vector, 1 FROM n, images WHERE id = 1"
+    )
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o2775])
+def test_nor_is_what_is_made_from_it(rclip: Command, gallery: Path, mode: int) -> None:
+    gallery.chmod(mode)
+    assert rclip("--init").code == 0
+    assert rclip("--index").code == 0
+    fill_to_a_matrix(gallery)
+    assert rclip("-n", "--after", "2000", "a red star").code == 0
+    (folder,) = (gallery / ".rclip").glob("*.matrix")
+    assert {path.stat().st_mode & 0o7777 for path in (gallery / ".rclip", folder)} == {mode}
+    made = sorted(path.name.split("-")[0] for path in folder.iterdir())
+    assert made == ["columns", "columns.json", "ids", "seal.json", "vectors"]
+    assert {path.stat().st_mode & 0o777 for path in (*folder.iterdir(), index_in(gallery))} == {mode & 0o666}
+
+
+def test_others_who_may_write_it_are_not_told_of_a_matrix_that_is_not_theirs(
+    rclip: Command, kept: Path, drop_root: tuple[str, ...]
+) -> None:
+    fill_to_a_matrix(kept)
+    folder = index_in(kept).with_suffix(".matrix")
+    folder.mkdir(mode=0o500)
+    assert rclip("-n", "-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    assert rclip("-n", "-t", "1", "--path", "stars/*", "red", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+
+
 def test_what_the_users_own_index_knows_is_taken_over(
     rclip: Command, gallery: Path, draw: Draw, drop_root: tuple[str, ...]
 ) -> None:
