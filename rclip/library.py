@@ -171,12 +171,16 @@ class Library:
         for shelf in self._shelves:
             shelf.prepare_search()
 
-    def rebuild(self) -> "list[Rebuilt]":
+    def rebuild(self) -> "Iterator[Rebuilt]":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
 
-        Where the directories have several, each. Raises `StoreError` where there is none, or another run is at work.
+        Where the directories have several, each when it is asked for the next. Raises `StoreError` where there is
+        none, before anything is done, or another run is at work.
         """
-        return [shelf.rebuild() for shelf in self._shelves]
+        for shelf in self._shelves:
+            shelf.check_is_there()
+        for shelf in self._shelves:
+            yield shelf.rebuild()
 
     # --- search ------------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,15 @@ class Place(NamedTuple):
     """Absolute, with links resolved and no slash behind; empty for the user's own, whose paths begin at `/`."""
     is_own: bool
 
+    @property
+    def argument(self) -> str:
+        """What a command line needs behind its options to mean this place; nothing for the user's own."""
+        if self.is_own:
+            return ""
+        from shlex import quote
+
+        return f" {quote(os.fsdecode(self.root or b'/'))}"
+
 
 def place_of(directory: bytes, own: str) -> Place:
     """The nearest place at or above `directory`, which is absolute and without links; else the user's `own`."""

@@ -148,6 +148,12 @@ class Shelf:
         is_others = os.path.exists(folder) and not os.access(folder, os.W_OK)
         return self.place.is_own or (self.store.is_writable and not is_others)
 
+    def check_is_there(self) -> None:
+        """Raises `StoreError` where there is nothing to be rebuilt."""
+        if not os.path.exists(self.index_path):
+            where = self.place.argument
+            raise StoreError(f"there is no index at {self.index_path} to rebuild; rclip --index{where} makes one")
+
     def rebuild(self) -> "Rebuilt":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
 

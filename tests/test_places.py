@@ -397,6 +397,47 @@ def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path:
     assert rclip("--check", cwd=moved).code == 0
 
 
+def test_who_has_a_damaged_one_is_told_to_rebuild_just_that(rclip: Command, gallery: Path) -> None:
+    drive = gallery / "my stars"
+    (gallery / "stars").rename(drive)
+    assert rclip("--init", str(drive)).code == 0
+    assert rclip("--index", ".", str(drive)).code == 0
+    index = index_in(drive)
+    command = f"rclip --rebuild '{drive}', with the same --model"
+    connection = sqlite3.connect(index)
+    connection.execute("UPDATE images SET vector = zeroblob(length(vector)) WHERE id = 2")
+    connection.commit()
+    connection.close()
+    checked = rclip("--check", str(drive))
+    assert checked.code == 2
+    assert f"1 of 4 damaged; {command}" in checked.out
+    assert f"it is damaged; {command}" in one_line(rclip("-n", "a red star", str(drive)).err)
+    index.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    told = one_line(rclip("--index", str(drive)).err)
+    assert command in told
+    assert rclip("--rebuild", str(drive)).code == 0
+    assert rclip("-n", "-t", "1", "a red star", str(drive)).lines == [f"{drive}/red.jpg"]
+
+
+def test_who_has_one_that_is_another_programs_is_told_of_no_other_folder(rclip: Command, gallery: Path) -> None:
+    assert rclip("--init").code == 0
+    assert rclip("--index").code == 0
+    index = index_in(gallery)
+    index.unlink()
+    connection = sqlite3.connect(index)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    assert one_line(rclip("--index").err) == f"rclip: {index} is a database of another program: move it away"
+
+
+def test_nothing_is_rebuilt_where_one_of_several_is_not_there(rclip: Command, kept: Path) -> None:
+    assert rclip("--init", "stars").code == 0
+    done = rclip("--rebuild", ".", "stars")
+    assert (done.code, done.out) == (2, "")
+    assert f"rclip --index {kept}/stars makes one" in one_line(done.err)
+    assert not list((kept / ".rclip").glob("*.damaged-*"))
+
+
 # --- read-only --------------------------------------------------------------------------------------------------------
 
 
