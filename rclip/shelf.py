@@ -139,7 +139,7 @@ class Shelf:
             matrix = Matrix(self.store)
             matrix.catch_up()
             if matrix.rows:
-                self._caught_up_columns(matrix)
+                self._catch_up_columns(matrix)
 
     @property
     def _may_derive(self) -> bool:
@@ -194,14 +194,17 @@ class Shelf:
     def searcher(self, filters: "Filters | None") -> "Callable[[Meaning, int], list[Found]]":
         """What finds a query's best, so many of them, in the index as it is when the first is asked."""
         matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters) if filters else None
+        need_columns = filters is not None and filters.need_columns
+        if need_columns:
+            self._catch_up_columns(matrix)
+        among: Among | None = None
         is_first = filters is None
 
         def find(meaning: Meaning, top: int) -> list[Found]:
             nonlocal among, is_first
             with self.store.snapshot():
                 if among is None:
-                    among = Among(self.store.ids(self._ranges, _MOST_IDS))
+                    among = self._among(filters, self._columns(matrix) if need_columns else None)
                 must_be_asked = is_first and among.only is not None
                 ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
                 if must_be_asked and among.only is not None:
@@ -216,8 +219,13 @@ class Shelf:
     def newest(self, top: int, filters: "Filters") -> "list[Found]":
         """Those that pass the filters, the one taken last first."""
         matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters)
-        columns = self._caught_up_columns(matrix)
+        self._catch_up_columns(matrix)
+        with self.store.snapshot():
+            return self._newest_now(top, filters, self._columns(matrix))
+
+    def _newest_now(self, top: int, filters: "Filters", columns: "Columns") -> "list[Found]":
+        """The same, of one moment."""
+        among = self._among(filters, columns)
         ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
         found: list[Record] = []
         start, count = 0, top + _MARGIN
@@ -292,34 +300,36 @@ class Shelf:
 
     # --- filters -----------------------------------------------------------------------------------------------------
 
-    def _among(self, matrix: Matrix, filters: "Filters | None") -> Among:
-        """What may be found in these directories."""
+    def _among(self, filters: "Filters | None", columns: "Columns | None") -> Among:
+        """What may be found in these directories. `columns` are needed where the filters need them."""
         if filters is None:
             return Among(self.store.ids(self._ranges, _MOST_IDS))
         from rclip.filters import glob_regex
 
         globs = [glob_regex(glob) for glob in filters.paths]
         only = self._ids_by_path(filters.paths, globs) if globs else self.store.ids(self._ranges, _MOST_IDS)
-        chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
+        chosen = columns.chosen(filters) if columns and filters.need_columns else None
         lowest = -np.inf if filters.min_score is None else filters.min_score
         return Among(only, chosen, globs, lowest, filters.is_relevant)
 
-    def _caught_up_columns(self, matrix: Matrix) -> "Columns":
-        """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
+    def _columns(self, matrix: Matrix) -> "Columns":
+        """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
         from rclip.columns import Columns
 
+        return Columns(self.store, matrix)
+
+    def _catch_up_columns(self, matrix: Matrix) -> None:
+        """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
         if not self.store.has_facts:
             raise StoreError(
                 f"{self.index_path} was made by an older rclip, which kept no dates and places, and may not be "
                 "written: mend its permissions, or search without filters"
             )
-        columns = Columns(self.store, matrix)
         if self._may_derive:
             try:
-                columns.catch_up()
+                self._columns(matrix).catch_up()
             except StoreError as error:
                 self._notify(str(error))
-        return columns
 
     def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
         """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.
