@@ -159,8 +159,6 @@ def parse(arguments: "Sequence[str]") -> Options:
         raise UsageError("--index and -n cannot go together; rclip --help lists the options")
     if values["rebuild"] and values["no_indexing"]:
         raise UsageError("--rebuild and -n cannot go together; rclip --help lists the options")
-    if values["check"] and directories:
-        raise UsageError("--check looks at the whole index and takes no folder; rclip --help lists the options")
     if values["away"] and values["prune"] is None:
         raise UsageError("--away goes with --prune only; rclip --help lists the options")
     if values["device"] == "auto":
@@ -312,7 +310,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
     action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
-    action.add_argument("--check", action="store_true", help="only look for damage in what is stored; takes no QUERY")
+    action.add_argument(
+        "--check", action="store_true", help="only look for damage in the indexes of each DIR; takes no QUERY"
+    )
     action.add_argument(
         "--rebuild", action="store_true", help="set a damaged index aside, save what can be read of it, then --index"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from rclip import formats
-from rclip.errors import Failure, StoreError
+from rclip.errors import Failure, UnlistedFolder
 from rclip.store import AWAY, Row
 from rclip.walk import Empty, File, Skip, Unlisted, suffix
 
@@ -86,7 +86,7 @@ def compare(
 ) -> Plan:
     """Merges a walk of `folder` with the rows below it, both in path order.
 
-    A row is gone only if the walk listed the folder it was in and would have come to it. Raises `StoreError` when
+    A row is gone only if the walk listed the folder it was in and would have come to it. Raises `UnlistedFolder` when
     `folder` itself cannot be listed.
     """
     plan = Plan()
@@ -128,7 +128,7 @@ def compare(
 def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
     assert item.reason
     if not item.path:
-        raise StoreError(f"cannot list {os.fsdecode(path)}: {item.reason}")
+        raise UnlistedFolder(f"cannot list {os.fsdecode(path)}: {item.reason}")
     plan.unlisted.append(Failure(path, item.reason))
 
 

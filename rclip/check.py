@@ -18,7 +18,11 @@ from rclip.matrix import Matrix, folder_of
 from rclip.models import Model
 from rclip.store import Store
 
-REBUILD = "rclip --rebuild, with the same --model, mends the index"
+
+def _rebuild(store: Store) -> str:
+    return f"rclip --rebuild{store.directory}, with the same --model, mends the index"
+
+
 ANEW = "the next run makes it anew"
 
 LENGTH_TOLERANCE = 5e-3
@@ -65,11 +69,11 @@ def _check_database(store: Store) -> Finding:
         faults = store.faults()
         faults += [f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in store.misnamed()]
         if faults:
-            return Finding("index", f"damaged; {REBUILD}", faults)
+            return Finding("index", f"damaged; {_rebuild(store)}", faults)
         there, gone = store.count(b"/")
         unreadable = len(store.failures(b"/"))
     except StoreError as error:
-        return Finding("index", f"damaged; {REBUILD}", [str(error)])
+        return Finding("index", f"damaged; {_rebuild(store)}", [str(error)])
     return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {gone:,} gone", [])
 
 
@@ -90,7 +94,7 @@ def _check_derived(store: Store, part: str, of: str, opened: Callable[[], Matrix
             return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, nor needed yet", [])
         derived.discard()
     except StoreError as error:
-        return Finding(part, f"cannot be checked; {REBUILD}", [str(error)])
+        return Finding(part, f"cannot be checked; {_rebuild(store)}", [str(error)])
     except OSError as error:
         folder = folder_of(store.path)
         return Finding(part, f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(doubt)])
@@ -115,12 +119,12 @@ def _check_facts(store: Store) -> Finding:
         if not wrong:
             store.cameras()  # also those that no photo names
     except StoreError as error:
-        return Finding("facts", f"cannot be read to the end; {REBUILD}", [str(error)])
+        return Finding("facts", f"cannot be read to the end; {_rebuild(store)}", [str(error)])
     if not wrong:
         return Finding("facts", f"sound: of {count:,} photos" if count else "none yet", [])
     faults = [f"{os.fsdecode(path)}: what is noted of it was never stored so" for path in wrong[:_MOST_FAULTS]]
     more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
-    return Finding("facts", f"{len(wrong):,} of {count:,} damaged; {REBUILD}", faults + more)
+    return Finding("facts", f"{len(wrong):,} of {count:,} damaged; {_rebuild(store)}", faults + more)
 
 
 def _check_vectors(store: Store, dimensions: int | None) -> Finding:
@@ -141,10 +145,10 @@ def _check_vectors(store: Store, dimensions: int | None) -> Finding:
                 listed = sorted(wrong.items())[: _MOST_FAULTS - len(faults)]
                 faults += (f"{os.fsdecode(rows[place][1])}: {why}" for place, why in listed)
     except StoreError as error:
-        return Finding("vectors", f"cannot be read to the end; {REBUILD}", [*faults, str(error)])
+        return Finding("vectors", f"cannot be read to the end; {_rebuild(store)}", [*faults, str(error)])
     if faults:
         more = [f"… and {fault_count - len(faults):,} more"] if fault_count > len(faults) else []
-        return Finding("vectors", f"{fault_count:,} of {count:,} damaged; {REBUILD}", faults + more)
+        return Finding("vectors", f"{fault_count:,} of {count:,} damaged; {_rebuild(store)}", faults + more)
     return Finding("vectors", f"sound: {count:,} of length 1" if count else "none yet", [])
 
 

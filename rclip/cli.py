@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import interruption
-from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, UsageError, plain_reason
+from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, StoreError, UsageError, plain_reason
 from rclip.interruption import Stopped
 from rclip.query import Text
 
@@ -306,6 +306,7 @@ def _update(library: "Library", options: "Options") -> None:
     from rclip.changes import Summary
 
     summary, bar = Summary(), _Bar()
+    error: StoreError | None = None
     try:
         library.update(bar, summary)
     except Stopped as stopped:
@@ -316,13 +317,15 @@ def _update(library: "Library", options: "Options") -> None:
             _tell("stopped before any file was read; what is indexed is kept")
         stopped.is_told = True
         raise
-    except ReadOnlyIndex as error:
-        if options.index:
-            raise
-        _tell(str(error))
+    except StoreError as caught:
+        error = caught
     finally:
         bar.close()
     _report(summary, options)
+    if error and (options.index or not isinstance(error, ReadOnlyIndex)):
+        raise error
+    if error:
+        _tell(str(error))
 
 
 _MOST_LINES = 5  # about folders and files that could not be read, each
@@ -336,12 +339,14 @@ def _report(summary: "Summary", options: "Options") -> None:
         _tell(f"… and {len(summary.unlisted) - _MOST_LINES:,} folders more")
     if options.index and not options.verbose and not sys.stderr.isatty():
         _list_files(summary)
-    elif summary.has_changes:
+        return
+    if summary.has_changes:
         _tell(_closing_line(summary))
     if summary.missing_extras:
         counts = _listing(f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items()))
+        files = "file" if summary.missing_extras.total() == 1 else "files"
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
-        _tell(f"{counts} files cannot be opened yet; this installs what they need: "
+        _tell(f"{counts} {files} cannot be opened yet; this installs what is needed: "
               f"{sys.executable} -m pip install {packages}")  # fmt: skip
 
 

@@ -239,7 +239,7 @@ class Columns:
             stat=[],
         )
         path = self._path(seal)
-        datadir.replace_file(path, content)
+        datadir.replace_file(path, content, self._store.modes[1])
         seal = seal._replace(stat=datadir.identity(os.stat(path)))
         self._store.set_note(_NOTE, seal.note)
         self._store.forget_restated()
@@ -267,7 +267,7 @@ class Columns:
         return columns
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()])
+        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
 
 
 _NOTE = "columns"

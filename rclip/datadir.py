@@ -6,6 +6,7 @@ later one sweeps it up.
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -35,13 +36,22 @@ def make_private(folder: str) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
 
 
-def replace_file(path: str, parts: Iterable[Any]) -> None:
+def open_up(path: str, mode: int) -> None:
+    """Gives a file or folder that mode whatever the umask, where it is ours and its file system knows modes."""
+    with suppress(OSError):
+        if stat.S_IMODE(os.stat(path).st_mode) != mode:
+            os.chmod(path, mode)
+
+
+def replace_file(path: str, parts: Iterable[Any], mode: int = 0o600) -> None:
     """Puts a file of these bytes in place of `path`, whole or not at all. Raises OSError and leaves nothing behind."""
     import tempfile  # slow to import, and a query writes nothing
 
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with open(descriptor, "wb") as file:
+            if mode != 0o600:
+                open_up(temporary, mode)
             for part in parts:
                 file.write(part)
             file.flush()

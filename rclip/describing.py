@@ -1,5 +1,6 @@
 """Looks through photos that an older rclip has indexed for what they say of themselves; the model has no part in it."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,7 +11,7 @@ from rclip.decoding import Answer, Decoders, default_max_pixels
 from rclip.facts import NONE, Facts
 from rclip.reading import WORKERS, open_without_waiting
 from rclip.store import Store, Undescribed
-from rclip.walk import suffix
+from rclip.walk import stamp, suffix
 
 _STORED_TOGETHER = 500
 
@@ -61,6 +62,8 @@ def _facts(photo: Undescribed, decoders: Decoders) -> Facts | None:
         return None
     try:
         with open(photo.path, "rb", opener=open_without_waiting) as file:
+            if stamp(os.fstat(file.fileno()))[:2] != (photo.size_bytes, photo.mtime_ns):
+                return None
             answer = decoders.decode(file, ending)
     except OSError:
         return None

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
-    """What the command tells the shell; grep's convention."""
+    """What the command tells the shell; grep's convention. One that a signal ends gives 128 and its number."""
 
     FOUND = 0
     NOTHING_FOUND = 1
     ERROR = 2
-    INTERRUPTED = 130
 
 
 class RclipError(Exception):
@@ -41,6 +40,10 @@ class DamagedIndex(StoreError):
 
 class ReadOnlyIndex(StoreError):
     """The index lies with the photos and may not be written. It can still be searched."""
+
+
+class UnlistedFolder(StoreError):
+    """A folder that was named cannot be listed; what is known of it is kept. Others can be updated all the same."""
 
 
 class Failure(NamedTuple):

@@ -12,7 +12,7 @@ Two shortcuts change pixels by less than a level on average, and vectors by 3e-5
 1/4 or 1/8 of their size while that is at least one and a half times the resolution (`Image.draft`), and other large
 pictures are first reduced by an integer factor.
 
-A change here that gives other pixels for the same file must raise `library.PREPROCESSING`.
+A change here that gives other pixels for the same file must raise `shelf.PREPROCESSING`.
 """
 
 import io

@@ -38,8 +38,12 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
     """
     found = walk(folder, formats.SUFFIXES, options.skip)
     plan = compare(found, store.rows(folder), folder, options.skip, _to_retry(store.failures(folder), options))
-    if store.travels and not store.is_writable and not plan.is_empty:
-        raise ReadOnlyIndex(f"{store.path} may not be written, and photos have changed; it is searched as it is")
+    if not store.is_writable:
+        if plan.is_empty:  # what earlier runs have left to do is put off
+            summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
+            return
+        if store.travels:
+            raise ReadOnlyIndex(f"{store.path} may not be written, and photos have changed; it is searched as it is")
     summary += _store_plan(store, plan)
     if plan.pending:
         from rclip.writing import write_pending  # loads the decoders, which most runs have no use for

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import datadir, places
 from rclip import query as queries
-from rclip.errors import RclipError, ReadOnlyIndex, UsageError
+from rclip.errors import RclipError, ReadOnlyIndex, StoreError, UsageError
 from rclip.facts import NONE, Facts, moment
 from rclip.meaning import Meanings
 from rclip.models import DEFAULT, Model
@@ -134,8 +134,9 @@ class Library:
         """Looks at what is new or changed on disk and forgets nothing that may still be there.
 
         `progress(done, total)` is called now and then while files are read. `summary` is filled in as the work is
-        stored, so that it tells how far an interrupted run came. Raises `ReadOnlyIndex`, when all else is done, where
-        an index that lies with its photos may not be written, and these have changed.
+        stored, so that it tells how far an interrupted run came. Raises `StoreError`, when all else is done, where a
+        directory cannot be listed or an index is not to be used: `ReadOnlyIndex` where one that lies with its photos
+        may not be written, and these have changed.
         """
         from rclip.changes import Summary
         from rclip.index import Options
@@ -143,15 +144,24 @@ class Library:
         summary = Summary() if summary is None else summary
         options = Options(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
         datadir.sweep(self._model.folder)
-        kept_out: ReadOnlyIndex | None = None
+        errors: list[StoreError] = []
         for shelf in self._shelves:
             try:
-                shelf.update(options, summary, progress or (lambda done, total: None))
-            except ReadOnlyIndex as error:
-                kept_out = error
-        if kept_out:
-            raise kept_out
+                errors += shelf.update(options, summary, progress or (lambda done, total: None))
+            except StoreError as error:
+                errors.append(error)
+        self._raise_worst(errors)
         return summary
+
+    def _raise_worst(self, errors: "Iterable[StoreError]") -> None:
+        """The others are told. An index that may only be read is the least of them: it can be searched as it is."""
+        distinct = {str(error): error for error in errors}.values()
+        if not distinct:
+            return
+        *others, worst = sorted(distinct, key=lambda error: not isinstance(error, ReadOnlyIndex))
+        for error in others:
+            self._notify(str(error))
+        raise worst
 
     def prepare_search(self) -> None:
         """Writes what makes a search quick, where that is behind the index; a search else does so itself, if it can.
@@ -161,12 +171,16 @@ class Library:
         for shelf in self._shelves:
             shelf.prepare_search()
 
-    def rebuild(self) -> "list[Rebuilt]":
+    def rebuild(self) -> "Iterator[Rebuilt]":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
 
-        Where the directories have several, each. Raises `StoreError` where there is none, or another run is at work.
+        Where the directories have several, each when it is asked for the next. Raises `StoreError` where there is
+        none, before anything is done, or another run is at work.
         """
-        return [shelf.rebuild() for shelf in self._shelves]
+        for shelf in self._shelves:
+            shelf.check_is_there()
+        for shelf in self._shelves:
+            yield shelf.rebuild()
 
     # --- search ------------------------------------------------------------------------------------------------------
 

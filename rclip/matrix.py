@@ -315,13 +315,17 @@ class Matrix:
 
     def _start_anew(self) -> _Seal:
         datadir.make_private(self.folder)
+        folder_mode, file_mode = self._store.modes
+        if self._store.travels:
+            datadir.open_up(self.folder, folder_mode)
         seal = _Seal(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
             os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_WRONLY, 0o600))
+            datadir.open_up(self._path(kind, seal), file_mode)
         return seal
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()])
+        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
 
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""

@@ -45,6 +45,15 @@ class Place(NamedTuple):
     """Absolute, with links resolved and no slash behind; empty for the user's own, whose paths begin at `/`."""
     is_own: bool
 
+    @property
+    def argument(self) -> str:
+        """What a command line needs behind its options to mean this place; nothing for the user's own."""
+        if self.is_own:
+            return ""
+        from shlex import quote
+
+        return f" {quote(os.fsdecode(self.root or b'/'))}"
+
 
 def place_of(directory: bytes, own: str) -> Place:
     """The nearest place at or above `directory`, which is absolute and without links; else the user's `own`."""
@@ -63,7 +72,7 @@ def make(directory: bytes) -> tuple[str, bool]:
     folder = resolve(directory).real + NAME
     try:
         mode = os.stat(os.path.dirname(folder)).st_mode
-        mode &= 0o755 if mode & stat.S_ISVTX else 0o777  # where all may write but not to what others have, nor here
+        mode &= 0o2755 if mode & stat.S_ISVTX else 0o2777  # where all may write but not to what others have, nor here
         os.mkdir(folder, mode)
         with suppress(OSError):  # beyond what the umask leaves; not every file system knows modes
             os.chmod(folder, mode)

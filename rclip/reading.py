@@ -59,6 +59,8 @@ class Failed(NamedTuple):
     digest: bytes | None
     reason: str
     is_lasting: bool = True
+    is_torn: bool = False
+    """Whether the bytes that were read may never have been the file's, nor those of the digest."""
 
 
 class Lacking(NamedTuple):
@@ -140,7 +142,7 @@ class Reader:
             return Copy(pending, stamp, digest)
         outcome = self._decode(pending, stamp, digest, file)
         if Stamp(*walk.stamp(os.fstat(file.fileno()))) != stamp:
-            return Failed(pending, stamp, digest, "it changed while it was read", is_lasting=False)
+            return Failed(pending, stamp, digest, "it changed while it was read", is_lasting=False, is_torn=True)
         return outcome
 
     def _claim(self, digest: bytes) -> bool:

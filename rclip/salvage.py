@@ -58,8 +58,6 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebu
     Raises `StoreError`, having changed nothing.
     No other run may be at work in the folder; those that start now wait until this is done.
     """
-    if not os.path.exists(path):
-        raise StoreError(f"there is no index at {path} to rebuild; rclip --index makes one")
     folder, name = os.path.split(path)
     try:
         claim = datadir.claim(folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rclip import datadir, search
-from rclip.errors import DamagedIndex, StoreError
+from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError, UnlistedFolder
 from rclip.facts import Facts
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
 from rclip.meaning import Meaning
@@ -114,24 +114,45 @@ class Shelf:
 
     # --- update ------------------------------------------------------------------------------------------------------
 
-    def update(self, options: "Options", summary: "Summary", progress: "Progress") -> None:
-        """Looks at what is new or changed in the folders. Raises `ReadOnlyIndex` where that cannot be noted."""
+    def update(self, options: "Options", summary: "Summary", progress: "Progress") -> "list[StoreError]":
+        """Looks at what is new or changed in the folders. Raises `StoreError`.
+
+        Returns what kept single folders from being updated; the others are.
+        """
         from rclip import index
 
         for kept in (self.place.folder, folder_of(self.index_path)):
             datadir.sweep(kept)
         if self.store.may_adopt() and self.store.is_writable:
             self._adopt()
+        hindrances: list[StoreError] = []
         for folder in self._walked:
-            index.update(self.store, self._model, folder, options._replace(skip=self._skip), summary, progress)
+            try:
+                index.update(self.store, self._model, folder, options._replace(skip=self._skip), summary, progress)
+            except (ReadOnlyIndex, UnlistedFolder) as error:
+                hindrances.append(error)
+        return hindrances
 
     def prepare_search(self) -> None:
         """Writes what makes a search quick, where that is behind the index. Raises `StoreError` where it cannot be."""
-        if os.path.exists(self.index_path) and (self.place.is_own or self.store.is_writable):
+        if os.path.exists(self.index_path) and self._may_derive:
             matrix = Matrix(self.store)
             matrix.catch_up()
             if matrix.rows:
-                self._caught_up_columns(matrix)
+                self._catch_up_columns(matrix)
+
+    @property
+    def _may_derive(self) -> bool:
+        """Whether what makes searches quick is to be written; of an index that travels others may have it in hand."""
+        folder = folder_of(self.index_path)
+        is_others = os.path.exists(folder) and not os.access(folder, os.W_OK)
+        return self.place.is_own or (self.store.is_writable and not is_others)
+
+    def check_is_there(self) -> None:
+        """Raises `StoreError` where there is nothing to be rebuilt."""
+        if not os.path.exists(self.index_path):
+            where = self.place.argument
+            raise StoreError(f"there is no index at {self.index_path} to rebuild; rclip --index{where} makes one")
 
     def rebuild(self) -> "Rebuilt":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
@@ -187,14 +208,17 @@ class Shelf:
     def searcher(self, filters: "Filters | None") -> "Callable[[Meaning, int], list[Found]]":
         """What finds a query's best, so many of them, in the index as it is when the first is asked."""
         matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters) if filters else None
+        need_columns = filters is not None and filters.need_columns
+        if need_columns:
+            self._catch_up_columns(matrix)
+        among: Among | None = None
         is_first = filters is None
 
         def find(meaning: Meaning, top: int) -> list[Found]:
             nonlocal among, is_first
             with self.store.snapshot():
                 if among is None:
-                    among = Among(self.store.ids(self._ranges, _MOST_IDS))
+                    among = self._among(filters, self._columns(matrix) if need_columns else None)
                 must_be_asked = is_first and among.only is not None
                 ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
                 if must_be_asked and among.only is not None:
@@ -209,8 +233,13 @@ class Shelf:
     def newest(self, top: int, filters: "Filters") -> "list[Found]":
         """Those that pass the filters, the one taken last first."""
         matrix = self._caught_up_matrix()
-        among = self._among(matrix, filters)
-        columns = self._caught_up_columns(matrix)
+        self._catch_up_columns(matrix)
+        with self.store.snapshot():
+            return self._newest_now(top, filters, self._columns(matrix))
+
+    def _newest_now(self, top: int, filters: "Filters", columns: "Columns") -> "list[Found]":
+        """The same, of one moment."""
+        among = self._among(filters, columns)
         ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
         found: list[Record] = []
         start, count = 0, top + _MARGIN
@@ -240,7 +269,7 @@ class Shelf:
     def _caught_up_matrix(self) -> Matrix:
         """What cannot be written is said, and done without."""
         matrix = Matrix(self.store)
-        if self.place.is_own or self.store.is_writable:
+        if self._may_derive:
             try:
                 matrix.catch_up()
             except DamagedIndex:
@@ -285,36 +314,38 @@ class Shelf:
 
     # --- filters -----------------------------------------------------------------------------------------------------
 
-    def _among(self, matrix: Matrix, filters: "Filters | None") -> Among:
-        """What may be found in these directories."""
+    def _among(self, filters: "Filters | None", columns: "Columns | None") -> Among:
+        """What may be found in these directories. `columns` are needed where the filters need them."""
         if filters is None:
             return Among(self.store.ids(self._ranges, _MOST_IDS))
         from rclip.filters import glob_regex
 
         globs = [glob_regex(glob) for glob in filters.paths]
         only = self._ids_by_path(filters.paths, globs) if globs else self.store.ids(self._ranges, _MOST_IDS)
-        chosen = self._caught_up_columns(matrix).chosen(filters) if filters.need_columns else None
+        chosen = columns.chosen(filters) if columns and filters.need_columns else None
         lowest = -np.inf if filters.min_score is None else filters.min_score
         return Among(only, chosen, globs, lowest, filters.is_relevant)
 
-    def _caught_up_columns(self, matrix: Matrix) -> "Columns":
-        """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
+    def _columns(self, matrix: Matrix) -> "Columns":
+        """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
         from rclip.columns import Columns
 
+        return Columns(self.store, matrix)
+
+    def _catch_up_columns(self, matrix: Matrix) -> None:
+        """What cannot be written is said, and done without; of a drive that may only be read it is clear."""
         if not self.store.has_facts:
             raise StoreError(
                 f"{self.index_path} was made by an older rclip, which kept no dates and places, and may not be "
                 "written: mend its permissions, or search without filters"
             )
-        columns = Columns(self.store, matrix)
-        if self.place.is_own or self.store.is_writable:
+        if self._may_derive:
             try:
-                columns.catch_up()
+                self._columns(matrix).catch_up()
             except DamagedIndex:
                 raise
             except StoreError as error:
                 self._notify(str(error))
-        return columns
 
     def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
         """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.

@@ -41,8 +41,7 @@ _CHUNK_ROWS = 8192
 _LENT_ROWS = 512
 _OFF_UNIT = 0.01  # half precision is off by a twentieth of it
 SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the files that SQLite keeps for one
-_REBUILD = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
-_DAMAGED = f"it is damaged; {_REBUILD}"
+_MADE_ANEW = ", with the same --model, sets it aside and makes it anew from what can still be read"
 _LOCKED = (errno.EACCES, errno.EAGAIN)
 _STALE_LOCK_S = 3600.0
 
@@ -186,6 +185,7 @@ class Store:
         self.path = path
         self._lock: int | None = None
         self._connection: sqlite3.Connection
+        self._place = place
         self._root = place.root if place else b""
         self.travels = place is not None and not place.is_own
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
@@ -258,9 +258,23 @@ class Store:
         folder = os.path.dirname(self.path)
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, os.stat(folder).st_mode & 0o666)
+            datadir.open_up(self.path, self.modes[1])
         except OSError as error:
             raise self._not_made(error) from error
         os.close(descriptor)
+
+    @property
+    def directory(self) -> str:
+        """What a command line needs behind its options to mean this index; nothing for the user's own."""
+        return self._place.argument if self._place else ""
+
+    @property
+    def modes(self) -> tuple[int, int]:
+        """Of folders and of files that are made for this index: as open to others as its folder, if it travels."""
+        if not self.travels:
+            return 0o700, 0o600
+        mode = os.stat(os.path.dirname(self.path)).st_mode & 0o2777
+        return mode, mode & 0o666
 
     @property
     def is_writable(self) -> bool:
@@ -327,10 +341,11 @@ class Store:
             application_id = self._value("PRAGMA application_id")
             version = self._value("PRAGMA user_version")
         if application_id != APPLICATION_ID and not is_empty:
-            raise StoreError(f"{self.path} is a database of another program: move it away, or set RCLIP_DATADIR")
+            otherwise = "" if self.travels else ", or set RCLIP_DATADIR"
+            raise StoreError(f"{self.path} is a database of another program: move it away{otherwise}")
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
-        self.has_facts = version >= _WITH_FACTS or not self._is_read_only()
+        self.has_facts = version >= _WITH_FACTS or is_empty or self.is_writable
         """False for an index of an older rclip that cannot be brought up to date; all else can be asked of it."""
         if version < len(_MIGRATIONS) and self.has_facts:
             self._upgrade(identity)
@@ -361,9 +376,6 @@ class Store:
         value: int = self._connection.execute(sql).fetchone()[0]
         return value
 
-    def _is_read_only(self) -> bool:
-        return self._value("PRAGMA user_version") > 0 and not os.access(self.path, os.W_OK)
-
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """SQLite's errors as `StoreError`s that say what to do."""
@@ -371,8 +383,10 @@ class Store:
             yield
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-                raise DamagedIndex(f"{self.path}: {error}: {_DAMAGED}") from error
-            raise StoreError(f"{self.path}: {error}: {_advice(error)}") from error
+                raise DamagedIndex(
+                    f"{self.path}: {error}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}"
+                ) from error
+            raise StoreError(f"{self.path}: {error}: {_advice(error, self.travels, self.directory)}") from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -385,7 +399,7 @@ class Store:
 
     def damage(self) -> DamagedIndex:
         """The error for content that cannot have been stored so."""
-        return DamagedIndex(f"{self.path}: {_DAMAGED}")
+        return DamagedIndex(f"{self.path}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -1155,12 +1169,13 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _advice(error: sqlite3.Error) -> str:
+def _advice(error: sqlite3.Error, travels: bool, directory: str) -> str:
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith("SQLITE_FULL"):
         return "make room on that disk and run again; what was stored is kept"
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another program keeps it locked; wait for it, or end it"
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search what is indexed with -n"
-    return f"run again; if it stays, {_REBUILD}"
+        otherwise = "" if travels else ", set RCLIP_DATADIR"
+        return f"rclip may not write there; mend its permissions{otherwise}, or search what is indexed with -n"
+    return f"run again; if it stays, rclip --rebuild{directory}{_MADE_ANEW}"

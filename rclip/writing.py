@@ -133,11 +133,12 @@ class _Writer:
 
     def _note(self, outcome: Failed | Lacking, done: Summary) -> None:
         """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""
+        is_torn = isinstance(outcome, Failed) and outcome.is_torn
+        if outcome.digest and not is_torn:
+            self._fruitless[outcome.digest] = outcome
         if isinstance(outcome, Failed) and not outcome.is_lasting:
             done.postponed.append(Failure(self._path(outcome), outcome.reason))
             return
-        if outcome.digest:
-            self._fruitless[outcome.digest] = outcome
         if isinstance(outcome, Lacking):
             done.missing_extras[outcome.extra] += 1
             return

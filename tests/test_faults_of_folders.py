@@ -31,6 +31,26 @@ def test_an_unreadable_folder_is_said_and_the_others_are_indexed(
     assert update(rclip) == "4 new"
 
 
+def test_a_named_folder_that_cannot_be_listed_keeps_no_other_from_being_indexed(
+    rclip: Command, gallery: Path, drop_root: tuple[str, ...]
+) -> None:
+    rclip("--init", "squares")
+    folders = [gallery / name for name in ("circles", "stars", "squares")]
+    for folder in (folders[0], gallery / "broken"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0)
+    done = rclip("--index", "-v", "broken", *map(str, folders), prefix=drop_root)
+    for folder in (folders[0], gallery / "broken"):
+        folder.chmod(0o755)
+    assert (done.code, done.out) == (2, "")
+    assert sorted(done.err.splitlines()) == [
+        f"rclip: cannot list {gallery}/broken/: Permission denied",
+        f"rclip: cannot list {gallery}/circles/: Permission denied",
+        "rclip: index updated: 8 new",
+    ]
+    assert lines(rclip, "red", "stars", "squares")[0] == "squares/blue.jpg"
+
+
 def test_an_unreadable_folder_whose_name_would_steer_the_terminal(
     rclip: Command, photos: Path, drop_root: tuple[str, ...]
 ) -> None:

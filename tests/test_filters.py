@@ -422,11 +422,13 @@ def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, d
     assert len(rclip("-n", "--before", "2021").lines) == 2
 
 
+@pytest.mark.parametrize("mode", [0o400, 0o600])
 def test_an_older_index_that_may_not_be_written_is_searched_but_not_filtered(
-    rclip: Command, older: Path, drop_root: tuple[str, ...]
+    rclip: Command, older: Path, drop_root: tuple[str, ...], mode: int
 ) -> None:
+    """Nor may its folder: then it does not help that the file itself may be."""
     before = older.read_bytes()
-    older.chmod(0o400)
+    older.chmod(mode)
     rclip.data_dir.chmod(0o500)
     try:
         stats = rclip("--stats", model="ViT-B/32", prefix=drop_root)

@@ -1,7 +1,9 @@
 """What photos say of themselves: read out of files of every format that can say it, and out of broken ones."""
 
 import io
+import os
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rclip import image, metadata
+from rclip.changes import Summary
+from rclip.describing import describe
 from rclip.facts import NONE, Facts, moment
 from rclip.metadata import Blocks
+from rclip.store import Store, Undescribed
 from tests import pictures
 
 LIMIT = 10_000_000
@@ -77,6 +82,25 @@ PHOTO = Facts(
     width=64,
     height=48,
 )
+
+
+def test_what_changed_since_it_was_listed_is_not_taken_for_what_was_indexed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(pictures.saved(PICTURE, "JPEG", exif=exif_block().tobytes()))
+    status = path.stat()
+    store = Store(str(tmp_path / "index.db"), "m", 1)
+    with store.transaction():
+        store.restore("images", {
+            "id": 1, "path": os.fsencode(path), "mtime_ns": status.st_mtime_ns, "size": status.st_size,
+            "device": 0, "inode": 0, "digest": b"d" * 16, "vector": b"v",
+        })  # fmt: skip
+    for size_bytes, expected in ((status.st_size - 1, 0), (status.st_size, 1)):
+        summary = Summary()
+        photo = Undescribed(1, os.fsencode(path), size_bytes, status.st_mtime_ns)
+        describe(store, [photo], None, summary, lambda done, total: None)
+        assert summary.described == expected
+    assert store.facts([1]) == [PHOTO]
+    store.close()
 
 
 # --- the formats -----------------------------------------------------------------------------------------------------

@@ -183,6 +183,42 @@ def test_it_is_as_open_to_others_as_the_photos(rclip: Command, gallery: Path, mo
     assert index_in(gallery).stat().st_mode & 0o777 == mode & 0o666
 
 
+def fill_to_a_matrix(folder: Path) -> None:
+    """Photos that are not there, enough for a matrix."""
+    connection = sqlite3.connect(index_in(folder))
+    connection.execute(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000)"
+        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, described)"
+        " SELECT CAST('/filled/' || x AS BLOB), 1, 1, 1, x, randomblob(16), vector, 1 FROM n, images WHERE id = 1"
+    )
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o2775])
+def test_nor_is_what_is_made_from_it(rclip: Command, gallery: Path, mode: int) -> None:
+    gallery.chmod(mode)
+    assert rclip("--init").code == 0
+    assert rclip("--index").code == 0
+    fill_to_a_matrix(gallery)
+    assert rclip("-n", "--after", "2000", "a red star").code == 0
+    (folder,) = (gallery / ".rclip").glob("*.matrix")
+    assert {path.stat().st_mode & 0o7777 for path in (gallery / ".rclip", folder)} == {mode}
+    made = sorted(path.name.split("-")[0] for path in folder.iterdir())
+    assert made == ["columns", "columns.json", "ids", "seal.json", "vectors"]
+    assert {path.stat().st_mode & 0o777 for path in (*folder.iterdir(), index_in(gallery))} == {mode & 0o666}
+
+
+def test_others_who_may_write_it_are_not_told_of_a_matrix_that_is_not_theirs(
+    rclip: Command, kept: Path, drop_root: tuple[str, ...]
+) -> None:
+    fill_to_a_matrix(kept)
+    folder = index_in(kept).with_suffix(".matrix")
+    folder.mkdir(mode=0o500)
+    assert rclip("-n", "-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    assert rclip("-n", "-t", "1", "--path", "stars/*", "red", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+
+
 def test_what_the_users_own_index_knows_is_taken_over(
     rclip: Command, gallery: Path, draw: Draw, drop_root: tuple[str, ...]
 ) -> None:
@@ -458,6 +494,47 @@ def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path:
     assert rclip("--check", cwd=moved).code == 0
 
 
+def test_who_has_a_damaged_one_is_told_to_rebuild_just_that(rclip: Command, gallery: Path) -> None:
+    drive = gallery / "my stars"
+    (gallery / "stars").rename(drive)
+    assert rclip("--init", str(drive)).code == 0
+    assert rclip("--index", ".", str(drive)).code == 0
+    index = index_in(drive)
+    command = f"rclip --rebuild '{drive}', with the same --model"
+    connection = sqlite3.connect(index)
+    connection.execute("UPDATE images SET vector = zeroblob(length(vector)) WHERE id = 2")
+    connection.commit()
+    connection.close()
+    checked = rclip("--check", str(drive))
+    assert checked.code == 2
+    assert f"1 of 4 damaged; {command}" in checked.out
+    assert f"it is damaged; {command}" in one_line(rclip("-n", "a red star", str(drive)).err)
+    index.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    told = one_line(rclip("--index", str(drive)).err)
+    assert command in told
+    assert rclip("--rebuild", str(drive)).code == 0
+    assert rclip("-n", "-t", "1", "a red star", str(drive)).lines == [f"{drive}/red.jpg"]
+
+
+def test_who_has_one_that_is_another_programs_is_told_of_no_other_folder(rclip: Command, gallery: Path) -> None:
+    assert rclip("--init").code == 0
+    assert rclip("--index").code == 0
+    index = index_in(gallery)
+    index.unlink()
+    connection = sqlite3.connect(index)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    assert one_line(rclip("--index").err) == f"rclip: {index} is a database of another program: move it away"
+
+
+def test_nothing_is_rebuilt_where_one_of_several_is_not_there(rclip: Command, kept: Path) -> None:
+    assert rclip("--init", "stars").code == 0
+    done = rclip("--rebuild", ".", "stars")
+    assert (done.code, done.out) == (2, "")
+    assert f"rclip --index {kept}/stars makes one" in one_line(done.err)
+    assert not list((kept / ".rclip").glob("*.damaged-*"))
+
+
 # --- read-only --------------------------------------------------------------------------------------------------------
 
 
@@ -493,6 +570,40 @@ def test_photos_that_changed_on_a_read_only_drive_are_a_line(
     line = f"rclip: {index_in(kept)} may not be written, and photos have changed; it is searched as it is\n"
     assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", line)
     assert rclip("--index", prefix=drop_root) == (2, "", line)
+
+
+def leave_work(index: Path) -> None:
+    """A photo that is to be looked through for facts, and one that was replaced."""
+    connection = sqlite3.connect(index)
+    connection.execute("UPDATE images SET described = 0 WHERE id = 3")
+    connection.execute(
+        "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, gone_ns)"
+        " SELECT CAST(char(0) || 99 AS BLOB), mtime_ns, size, device, inode, digest, vector, 0 FROM images WHERE id = 4"
+    )
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+def test_work_that_was_left_does_not_keep_a_read_only_drive_from_being_searched(
+    rclip: Command, kept: Path, lock: Callable[[Path, Mount], None], mount: Mount, drop_root: tuple[str, ...]
+) -> None:
+    leave_work(index_in(kept))
+    lock(kept, mount)
+    assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    assert rclip("--index", prefix=drop_root) == (0, "", "")
+
+
+def test_nor_does_it_in_ones_own_index(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
+    update(rclip)
+    (index,) = own_indexes(rclip)
+    leave_work(index)
+    index.chmod(0o400)
+    rclip.data_dir.chmod(0o500)
+    try:
+        assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+    finally:
+        rclip.data_dir.chmod(0o700)
 
 
 def test_a_read_only_drive_without_locks(rclip: Command, kept: Path, mount: Mount, spare: tuple[str, ...]) -> None:

@@ -421,6 +421,20 @@ def test_a_broken_decoder_is_not_the_photos_fault(rclip: Command, draw: Draw, ph
     assert update(rclip) == "1 new"
 
 
+def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    asked = tmp_path / "asked"
+    code = f"open({str(asked)!r}, 'a').write('x')\nraise ImportError('libheif.so.1 is missing')\n"
+    (tmp_path / "broken/pillow_heif.py").write_text(code)
+    broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{Path(__file__).parent.parent}"}
+    content = pictures.encode(Image.new("RGB", (90, 90), "red"), "heic")
+    for number in range(12):
+        (photos / f"{number}.heic").write_bytes(content)
+    assert rclip("--index", "-v", env=broken).err == "rclip: index updated: 12 left for the next run\n"
+    assert len(asked.read_text()) == 1
+    assert update(rclip) == "1 new, 11 copied"
+
+
 # --- which files -----------------------------------------------------------------------------------------------------
 
 
@@ -504,11 +518,19 @@ def test_files_that_need_a_package_are_counted_and_the_command_named(
     done = rclip("--index", "-v", env=without_extras)
     lines = done.err.splitlines()
     assert lines[0] == "rclip: index updated: 1 new"
-    assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what they")
+    assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what is")
     assert lines[1].endswith(f"{sys.executable} -m pip install pillow-heif pillow-jxl-plugin rawpy")
     assert len(lines) == 2
     assert rclip("--index", "-v").err == "rclip: index updated: 3 new, 1 copied\n"  # two files have one content
     assert rclip("--index", "-v", env=without_extras).err == ""  # known ones need nothing
+
+
+def test_one_that_needs_a_package_is_a_line_but_where_nobody_looks(
+    rclip: Command, draw: Draw, photos: Path, without_extras: dict[str, str]
+) -> None:
+    (photos / "b.heic").write_bytes(pictures.encode(Image.open(draw("a.jpg")).copy(), "heic"))
+    assert rclip("--index", env=without_extras) == (0, "", "")
+    assert "rclip: 1 HEIC file cannot be opened yet; " in rclip("red", env=without_extras).err
 
 
 def test_a_heic_called_jpg_waits_for_its_package_too(

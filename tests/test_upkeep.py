@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -428,10 +429,16 @@ def test_damaged_weights_are_discarded_and_made_anew(
     assert report(rclip)["weights"] == "sound"
 
 
-def test_check_takes_no_folder(rclip: Command) -> None:
-    done = rclip("--check", ".")
-    assert (done.code, done.out) == (2, "")
-    assert "--check looks at the whole index and takes no folder" in one_line(done.err)
+def test_check_looks_at_the_index_of_each_folder(rclip: Command, gallery: Path) -> None:
+    assert rclip("--init", "stars").code == 0
+    assert rclip("--index", "stars", "circles").code == 0
+    done = rclip("--check", "stars", "circles", cwd=gallery / "squares")
+    assert done.code == 2  # there are no such folders
+    for folders, counts in ((["stars"], [4]), (["circles"], [4]), (["stars", "circles"], [4, 4])):
+        done = rclip("--check", *folders)
+        assert (done.code, done.err) == (0, "")
+        assert re.findall("sound: ([0-9]+) photos", done.out) == list(map(str, counts))
+    assert rclip("--check").out.count("sound: 4 photos") == 1
 
 
 # --- prune: what is forgotten ----------------------------------------------------------------------------------------

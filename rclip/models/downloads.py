@@ -1,4 +1,6 @@
-"""Fetching checkpoints. Nothing else of rclip goes to the network, and this only for weights that are not there."""
+"""Fetching checkpoints, and only those that are not there. The network has nothing else for rclip, but for pictures
+whose address is a query's.
+"""
 
 import hashlib
 import os
