@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip import interruption
-from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, StoreError, UsageError, plain_reason
+from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, UnlistedFolder, UsageError, plain_reason
 from rclip.interruption import Stopped
 from rclip.query import Text
 
@@ -306,7 +306,7 @@ def _update(library: "Library", options: "Options") -> None:
     from rclip.changes import Summary
 
     summary, bar = Summary(), _Bar()
-    error: StoreError | None = None
+    error: ReadOnlyIndex | UnlistedFolder | None = None
     try:
         library.update(bar, summary)
     except Stopped as stopped:
@@ -317,7 +317,7 @@ def _update(library: "Library", options: "Options") -> None:
             _tell("stopped before any file was read; what is indexed is kept")
         stopped.is_told = True
         raise
-    except StoreError as caught:
+    except (ReadOnlyIndex, UnlistedFolder) as caught:  # what could be done was done all the same
         error = caught
     finally:
         bar.close()

@@ -76,12 +76,19 @@ def test_a_nul_can_only_come_by_the_api_and_is_answered(indexed: Command) -> Non
             library.search("./a\0b.jpg")
 
 
-@pytest.mark.parametrize("query", ["./\x1b[2J.jpg", "./" + "x" * 300 + ".jpg", "./" + "x/" * 3000, "/", "./", "~/"])
+@pytest.mark.parametrize("query", ["./\x1b[2J.jpg", "./" + "x" * 300 + ".jpg", "./" + "x/" * 3000])
 def test_pictures_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
     assert one_line(done.err).startswith("rclip: cannot look at ")
     assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize("query", ["/", "./", "~/"])
+def test_folders_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
+    done = indexed("-n", query)
+    assert (done.code, done.out) == (2, "")
+    assert " is a folder; say what to look for in it: " in one_line(done.err)
 
 
 def test_a_bomb_as_a_query_is_one_line(indexed: Command, tmp_path: Path) -> None:
