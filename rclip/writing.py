@@ -18,6 +18,9 @@ from rclip.store import Match, Store
 _STORED_TOGETHER = 1000
 """Files in one transaction at most, where few or none of them need the model."""
 
+_DECODED_AHEAD_BYTES = 40_000_000
+"""In pixels for the model; 265 pictures of 224 pixels' side."""
+
 
 def write_pending(
     store: Store,
@@ -35,12 +38,17 @@ def write_pending(
     while pending:
         total = left = len(pending)
         progress(0, total)
-        with closing(reader.read(pending, lambda: 2 * encoder.batch_size + WORKERS)) as outcomes:
+        with closing(reader.read(pending, lambda: _ahead(encoder))) as outcomes:
             for batch in _encoded(_batches(outcomes, encoder), encoder, total):
                 summary += writer.write(batch)
                 left -= len(batch.outcomes)
                 progress(total - left, total)
         pending = writer.take_unresolved()
+
+
+def _ahead(encoder: ImageEncoder) -> int:
+    """How many files to read before the model asks for them, so that no core waits while torch is started."""
+    return max(2 * encoder.batch_size + WORKERS, _DECODED_AHEAD_BYTES // (3 * encoder.resolution**2))
 
 
 class _Batch(NamedTuple):

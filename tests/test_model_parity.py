@@ -133,6 +133,27 @@ def test_torchs_tower_in_float32_is_clips_to_the_last_digits(pair: Pair) -> None
     assert cosine(torch.nn.functional.normalize(vectors, dim=-1).numpy(), clip_vectors(pair, pictures)) >= 0.99999
 
 
+@pytest.mark.parametrize("kind", ["_Linear", "_PackedLinear"])
+def test_a_linear_layer_and_what_comes_behind_it_are_within_half_precision(kind: str) -> None:
+    from rclip.models import torch_tower
+
+    if kind == "_PackedLinear" and not torch_tower._can_pack(torch.device("cpu"), torch.bfloat16):
+        pytest.skip("not for this processor")
+    torch.manual_seed(0)
+    x, residual = (torch.randn(2, 50, 64, dtype=torch.bfloat16) for _ in range(2))
+    weight, bias = torch.randn(64, 64, dtype=torch.bfloat16) / 8, torch.randn(64, dtype=torch.bfloat16)
+    exact = x.double() @ weight.double().T + bias.double()
+    layer = getattr(torch_tower, kind)(weight, bias)
+    with torch.inference_mode():
+        for found, expected in (
+            (layer(x), exact),
+            (layer.silu(x), exact * torch.sigmoid(exact)),
+            (layer.added_to(residual.clone(), x), exact + residual.double()),
+        ):
+            assert found.dtype == torch.bfloat16
+            torch.testing.assert_close(found.double(), expected, rtol=2**-7, atol=2**-6)
+
+
 def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
     """As indexing has them encoded: on several threads, first by numpy and then by torch."""
     pictures = square_pictures(pair.ours.resolution, 8)
