@@ -126,6 +126,8 @@ class Tool:
 
     name: str
     command: list[str]
+    before: Sequence[str] = ()
+    """A command that runs the rest of its line, and is not timed."""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -240,13 +242,10 @@ def environment(data_dir: Path) -> dict[str, str]:
     return kept | {"RCLIP_DATADIR": str(data_dir), "HF_HUB_OFFLINE": "1"}
 
 
-def timed_run(tool: Tool, data_dir: Path, library: Path, arguments: Sequence[str], before: Sequence[str] = ()) -> Run:
-    """Runs the program in `library` with its output to files, as a pipe would take it.
-
-    `before` is a command that runs the rest of its line, and is not timed.
-    """
+def timed_run(tool: Tool, data_dir: Path, library: Path, arguments: Sequence[str]) -> Run:
+    """Runs the program in `library` with its output to files, as a pipe would take it."""
     report, out, err = (data_dir.parent / f"{tool.name}.{kind}" for kind in ("report", "out", "err"))
-    helper = [*before, sys.executable, "-I", "-S", str(HERE / "timed.py"), str(report), *tool.command, *arguments]
+    helper = [*tool.before, sys.executable, "-I", "-S", str(HERE / "timed.py"), str(report), *tool.command, *arguments]
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         subprocess.run(
             helper,
@@ -261,6 +260,28 @@ def timed_run(tool: Tool, data_dir: Path, library: Path, arguments: Sequence[str
     if took.pop("exit_status") not in (0, 1):  # 1: ours found nothing
         raise SystemExit(f"{tool.name} failed:\n{said(tool, data_dir)}")
     return Run(**took, lines=out.read_bytes().count(b"\n"))
+
+
+HALF_PRECISION = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=["auto", "float32"], default="auto", help="float32: hide bf16 instructions (Linux)"
+    )
+
+
+def without_bf16(folder: Path) -> list[str]:
+    """What to put before a command so that the machine has no half precision for it.
+
+    It runs in a mount namespace of its own (Linux, `unshare`) whose /proc/cpuinfo does not list the instructions.
+    Nothing in the programs is changed.
+    """
+    hidden = folder / "cpuinfo"
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    hidden.write_text("".join(" ".join(w for w in line.split(" ") if w not in HALF_PRECISION) + "\n" for line in lines))
+    script = 'mount --bind "$1" /proc/cpuinfo && shift && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", str(hidden)]
 
 
 def said(tool: Tool, data_dir: Path) -> str:

@@ -10,8 +10,7 @@ start and end. For that the few must be so many that torch, which is started aft
 Only some pictures of each size are drawn; the others are those again with other bytes behind their end, which decoders
 pass over: for the index they are new photos.
 
-`--precision float32` shows what a CPU without bf16 instructions does: the command runs in a mount namespace of its own
-(Linux, `unshare`) whose /proc/cpuinfo does not list them. Nothing in the program is changed.
+`--precision float32` shows what a CPU without bf16 instructions does.
 """
 
 import argparse
@@ -26,6 +25,7 @@ from typing import Any
 from common import (
     Ours,
     Run,
+    add_precision,
     decimal,
     draw_photos,
     emptied,
@@ -41,11 +41,11 @@ from common import (
     say,
     summary,
     timed_run,
+    without_bf16,
 )
 
 SIZES = {"640x480": (640, 480), "12 MP": (4000, 3000)}
 DISTINCT = 20
-HALF_PRECISION = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def make_photos(folder: Path, width: int, height: int, count: int) -> None:
@@ -57,19 +57,11 @@ def make_photos(folder: Path, width: int, height: int, count: int) -> None:
         (folder / f"DSC_{number:05}.jpg").write_bytes(content + number.to_bytes(8))
 
 
-def without_bf16(folder: Path) -> list[str]:
-    """What to put before a command so that the machine has no half precision for it."""
-    hidden = folder / "cpuinfo"
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    hidden.write_text("".join(" ".join(w for w in line.split(" ") if w not in HALF_PRECISION) + "\n" for line in lines))
-    script = 'mount --bind "$1" /proc/cpuinfo && shift && exec "$@"'
-    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", str(hidden)]
-
-
 def measure(ours: Ours, size: str, counts: Sequence[int], options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Few and many photos of one size, in a folder that is gone afterwards."""
     emptied(folder)
-    before = without_bf16(folder) if options.precision == "float32" else []
+    if options.precision == "float32":
+        ours.before = without_bf16(folder)
     say(f"{size}: drawing {max(counts):,} photos")
     make_photos(folder / "many", *SIZES[size], max(counts))
     few = folder / "few"
@@ -78,17 +70,17 @@ def measure(ours: Ours, size: str, counts: Sequence[int], options: argparse.Name
         os.link(photo, few / photo.name)
     arguments = ["--index", *(("--device", options.device) if options.device else ())]
     arguments += ["--batch-size", str(options.batch_size)] if options.batch_size else []
-    cases = {name: partial(_index, ours, folder / "data", folder / name, arguments, before) for name in ("few", "many")}
+    cases = {name: partial(_index, ours, folder / "data", folder / name, arguments) for name in ("few", "many")}
     runs = in_turns(cases, options.runs, size)
     shutil.rmtree(folder)
     return _rates(size, sorted(counts), runs)
 
 
-def _index(ours: Ours, data_dir: Path, library: Path, arguments: Sequence[str], before: Sequence[str]) -> Run:
+def _index(ours: Ours, data_dir: Path, library: Path, arguments: Sequence[str]) -> Run:
     """From nothing; the model is prepared."""
     shutil.rmtree(data_dir, ignore_errors=True)
     ours.new_data_dir(data_dir)
-    run = timed_run(ours, data_dir, library, arguments, before)
+    run = timed_run(ours, data_dir, library, arguments)
     if ours.count(data_dir, library) != len(list(library.iterdir())):
         raise SystemExit(f"not all photos were indexed:\n{said(ours, data_dir)}")
     return run
@@ -126,7 +118,7 @@ def main() -> None:
     made.add_argument("--large", type=int, nargs=2, default=[250, 600], help="12 MP photos, few and many (250 600)")
     made.add_argument("--device", help="what rclip --device takes")
     made.add_argument("--batch-size", type=int, help="what rclip --batch-size takes")
-    made.add_argument("--precision", choices=["auto", "float32"], default="auto", help="float32: hide bf16 from it")
+    add_precision(made)
     options = parse(made, {"small": [8, 24], "large": [1, 3]})
     ours = prepared(options)
     facts = print_head([ours])

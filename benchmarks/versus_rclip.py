@@ -11,6 +11,8 @@ cores, in the median. Memory counts mapped files.
 The older program ("peer" below) is installed with pip into an environment of its own. Both get models with random
 weights. It runs OpenCLIP's ViT-B-32-256, which takes 256 pixels where OpenAI's ViT-B/32 takes 224, and so has 65 tokens
 to a photo where we have 50. It cannot index without a search, so indexing is measured with a query behind it.
+
+`--precision float32` hides the processor's bf16 instructions from both. The peer does not use them.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from common import (
     Ours,
     Run,
     Tool,
+    add_precision,
     decimal,
     draw_photo,
     draw_photos,
@@ -51,6 +54,7 @@ from common import (
     summary,
     timed_run,
     with_vectors,
+    without_bf16,
     write_models,
 )
 
@@ -330,6 +334,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--large", type=int, default=40, help="12-megapixel JPEGs to index (40)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each program in each case (5)")
     parser.add_argument("--slow-runs", type=int, default=3, help="the same where indexing is measured (3)")
+    add_precision(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes instead of all these: does it work?")
     parser.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="where the peer is installed")
     parser.add_argument("--scratch", type=Path, default=Path("build/versus"), help="for models, indexes and photos")
@@ -349,10 +354,13 @@ def main() -> None:
     ours, peer = Ours(scratch), Peer(scratch, options.peer_venv.absolute())
     ours.prepare()
     peer.prepare()
+    if options.precision == "float32":
+        ours.before = peer.before = without_bf16(scratch)
     found = print_head((ours, peer))
+    print(f"precision {options.precision}", flush=True)
     results = [measure(name, (ours, peer), sizes, scratch / name) for name in options.cases or CASES]
     print_table([COLUMNS, *(line for result in results for line in _lines(result))], texts=2)
-    keep(options.json, {**found, "sizes": sizes._asdict(), "cases": results})
+    keep(options.json, {**found, "precision": options.precision, "sizes": sizes._asdict(), "cases": results})
 
 
 if __name__ == "__main__":
