@@ -11,7 +11,7 @@ import gc
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -61,6 +61,9 @@ class ImageEncoder:
     def __exit__(self, reason: object, *_: object) -> None:
         self._pool.shutdown(wait=reason is None, cancel_futures=True)  # a large model's batch takes many seconds
         self._one_blas_thread.restore_original_limits()
+        if self._bulk:
+            self._bulk = None
+            _return_freed_memory()
 
     @property
     def batch_size(self) -> int:
@@ -114,3 +117,11 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _return_freed_memory() -> None:
+    """To the system, which glibc does not by itself: 200 MB of torch's weights, as what follows takes its own."""
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
