@@ -16,7 +16,7 @@ from rclip.columns import Columns
 from rclip.errors import StoreError, plain_reason
 from rclip.matrix import Matrix, folder_of
 from rclip.models import Model
-from rclip.store import Store
+from rclip.store import Store, upkeep
 
 
 def _rebuild(store: Store) -> str:
@@ -66,8 +66,8 @@ def check_index(store: Store, dimensions: int | None) -> Iterator[Finding]:
 
 def _check_database(store: Store) -> Finding:
     try:
-        faults = store.faults()
-        faults += [f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in store.misnamed()]
+        faults = upkeep.faults(store)
+        faults += [f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in upkeep.misnamed(store)]
         if faults:
             return Finding("index", f"damaged; {_rebuild(store)}", faults)
         there, gone = store.count(b"/")
@@ -115,9 +115,9 @@ def _doubted(opened: Callable[[], Matrix | Columns]) -> tuple[Matrix | Columns, 
 def _check_facts(store: Store) -> Finding:
     """Whether each is of its column's type and within what can be."""
     try:
-        count, wrong = store.impossible_facts()
+        count, wrong = upkeep.impossible_facts(store)
         if not wrong:
-            store.cameras()  # also those that no photo names
+            store.facts.cameras()  # also those that no photo names
     except StoreError as error:
         return Finding("facts", f"cannot be read to the end; {_rebuild(store)}", [str(error)])
     if not wrong:
@@ -137,7 +137,7 @@ def _check_vectors(store: Store, dimensions: int | None) -> Finding:
     try:
         with store.snapshot():
             matrix = Matrix(store)
-            for rows in store.stored_vectors():
+            for rows in upkeep.stored_vectors(store):
                 count += len(rows)
                 dimensions = dimensions or Counter(len(vector) // 2 for _, _, vector in rows).most_common(1)[0][0]
                 wrong = _faults_of(rows, dimensions, matrix)

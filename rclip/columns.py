@@ -28,7 +28,8 @@ from rclip import datadir, formats
 from rclip.errors import StoreError, plain_reason
 from rclip.filters import Filters, Near, words_of_camera
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
-from rclip.store import Filterable, Store
+from rclip.store import Store, filterable
+from rclip.store.filterable import Filterable
 from rclip.walk import suffix
 
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -85,7 +86,7 @@ class Columns:
         self._stored = stored if stored and stored.seal.rows == self._matrix.rows else None
 
     def _is_current(self) -> bool:
-        return self._stored is not None and self._store.restated_count() < APPEND_FROM_ROWS
+        return self._stored is not None and filterable.restated_count(self._store) < APPEND_FROM_ROWS
 
     # --- choosing ----------------------------------------------------------------------------------------------------
 
@@ -116,14 +117,14 @@ class Columns:
 
     def _tail(self) -> Iterator[tuple[np.ndarray, Column]]:
         """What is not in the file, from the table."""
-        for rows in self._store.filterable_above(self._stored.seal.last_id if self._stored else 0):
+        for rows in filterable.above(self._store, self._stored.seal.last_id if self._stored else 0):
             yield np.array([row.id for row in rows], np.int64), _columns_of(rows).__getitem__
 
     def _column(self, stored: "_Stored") -> Column:
         """Columns out of the file, with what has been restated put in."""
         seal, mapped = stored
         starts = dict(zip(_TYPES, _starts(seal.rows), strict=False))
-        restated = self._store.filterable_restated(seal.last_id)
+        restated = filterable.restated(self._store, seal.last_id)
         places, is_there = _places(self._matrix.ids, [row.id for row in restated])
         values = _columns_of(restated)
 
@@ -242,7 +243,7 @@ class Columns:
         datadir.replace_file(path, content, self._store.modes[1])
         seal = seal._replace(stat=datadir.identity(os.stat(path)))
         self._store.set_note(_NOTE, seal.note)
-        self._store.forget_restated()
+        filterable.forget_restated(self._store)
         self._write_seal(seal)
         self._map()
         for name in os.listdir(self._folder):
@@ -259,7 +260,7 @@ class Columns:
             column = self._column(stored)
             for name in _TYPES:
                 columns[name][: stored.seal.rows] = column(name)
-        for rows in self._store.filterable_above(stored.seal.last_id if stored else 0):
+        for rows in filterable.above(self._store, stored.seal.last_id if stored else 0):
             places, is_there = _places(ids, [row.id for row in rows])
             values = _columns_of(rows)
             for name in _TYPES:
@@ -337,7 +338,7 @@ def _cameras_meant(store: Store, text: str) -> list[int]:
     if not text:
         return []
     words = words_of_camera(text)
-    names = {id_: f"{maker} {model}".lower() for id_, (maker, model) in store.cameras().items()}
+    names = {id_: f"{maker} {model}".lower() for id_, (maker, model) in store.facts.cameras().items()}
     return [id_ for id_, name in names.items() if all(word in name for word in words)]
 
 

@@ -51,7 +51,7 @@ def _store_facts(store: Store, photos: Sequence[Undescribed], found: Sequence[Fa
     if described:
         with store.transaction():
             for id_, facts in described:
-                store.describe(id_, facts)
+                store.facts.describe(id_, facts)
     return len(described)
 
 

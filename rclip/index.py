@@ -58,7 +58,7 @@ def update(store: Store, model: Model, folder: bytes, options: Options, summary:
 
 def _describe(store: Store, folder: bytes, options: Options, summary: Summary, progress: Progress) -> None:
     """What an older rclip has indexed without asking it for more than its pixels."""
-    known = store.undescribed(folder)
+    known = store.facts.undescribed(folder)
     photos = [photo for photo in known if not options.skip.path(photo.path[len(folder) :])]
     if photos:
         from rclip.describing import describe

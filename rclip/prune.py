@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rclip.errors import StoreError, plain_reason
 from rclip.matrix import Matrix
-from rclip.store import AWAY, Row, Store
+from rclip.store import AWAY, Row, Store, upkeep
 
 _EVER_NS = (1 << 63) - 1
 
@@ -89,14 +89,14 @@ def give_space_back(store: Store) -> str | None:
 
     The matrix goes first, which may be the very room that this needs, and is made again from what is left.
     """
-    if not store.is_worth_compacting():
+    if not upkeep.is_worth_compacting(store):
         return None
     matrix = Matrix(store)
     try:
         if matrix.rows > store.vector_count():
             with store.transaction():
                 matrix.remove()
-        is_all = store.compact()
+        is_all = upkeep.compact(store)
         matrix.catch_up()
     except StoreError as error:
         return str(error)

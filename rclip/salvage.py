@@ -17,7 +17,11 @@ from typing import NamedTuple
 from rclip import datadir
 from rclip.errors import StoreError, plain_reason
 from rclip.places import Place
-from rclip.store import FACTS_COLUMNS, SUFFIXES, Store, connect_untouched, is_unit, may_hold
+from rclip.store import Store, restoring
+from rclip.store.connections import SUFFIXES, connect_untouched
+from rclip.store.domains import is_unit, may_hold
+from rclip.store.facts import FACTS_COLUMNS
+from rclip.store.lending import note_adopted
 
 _STORED_TOGETHER = 8192
 _LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their number
@@ -101,17 +105,17 @@ def _copy_sound_rows(path: str, store: Store) -> int:
     try:
         connection = connect_untouched(path)
         try:
-            tables = store.columns()
+            tables = restoring.tables(store)
             with store.transaction():
-                store.reserve_ids(max(_last_rowid(connection, path, table) for table in tables))
+                restoring.reserve_ids(store, max(_last_rowid(connection, path, table) for table in tables))
             for table, columns in tables.items():
                 rows = _readable_rows(connection, path, table, columns)
                 copied = _copy(store, table, rows)
                 kept += copied if table == "images" else 0
             with store.transaction():
-                store.have_described_again()
+                restoring.have_described_again(store)
                 if _has_adopted(connection):
-                    store.note_adopted()
+                    note_adopted(store)
         finally:
             connection.close()
     finally:
@@ -125,7 +129,7 @@ def _copy(store: Store, table: str, rows: Iterator[_Row]) -> int:
         is_more = False
         with store.transaction():
             for row in rows:
-                if _MAY_BE_TRUE.get(table, _is_any)(row) and store.restore(table, row):
+                if _MAY_BE_TRUE.get(table, _is_any)(row) and restoring.restore(store, table, row):
                     kept += 1
                     if kept % _STORED_TOGETHER == 0:
                         is_more = True

@@ -14,7 +14,7 @@ from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
 from rclip.meaning import Meaning
 from rclip.models import Model
 from rclip.places import Folder, Place
-from rclip.store import Loan, Record, Store
+from rclip.store import Record, Store
 from rclip.walk import Skip
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rclip.index import Options, Progress
     from rclip.prune import Pruned
     from rclip.salvage import Rebuilt
+    from rclip.store.lending import Loan
 
 PREPROCESSING = 1
 """The version of the way from a file to pixels (`image`). An index never mixes two of them."""
@@ -123,7 +124,7 @@ class Shelf:
 
         for kept in (self.place.folder, folder_of(self.index_path)):
             datadir.sweep(kept)
-        if self.store.may_adopt() and self.store.is_writable:
+        if self.store.travels and self.store.is_writable:
             self._adopt()
         hindrances: list[StoreError] = []
         for folder in self._walked:
@@ -167,7 +168,11 @@ class Shelf:
         return rebuilt
 
     def _adopt(self) -> None:
-        """Photos that the user's own index knows need not go through the model again."""
+        """Photos that the user's own index knows need not go through the model again. This is done once."""
+        from rclip.store import lending
+
+        if lending.has_adopted(self.store):
+            return
         own = os.path.join(self._own, os.path.basename(self.index_path))
         if not os.path.exists(own):
             return
@@ -178,16 +183,18 @@ class Shelf:
         try:
             for loans in self._loans(lender):
                 with self.store.transaction():
-                    self.store.adopt(loans)
+                    lending.adopt(self.store, loans)
         finally:
             lender.close()
         with self.store.transaction():
-            self.store.note_adopted()
+            lending.note_adopted(self.store)
 
-    def _loans(self, lender: Store) -> Iterator[list[Loan]]:
+    def _loans(self, lender: Store) -> "Iterator[list[Loan]]":
         """What the lender knows of the photos here, up to where it cannot be read."""
+        from rclip.store import lending
+
         try:
-            yield from lender.lend(self.place.root + b"/")
+            yield from lending.lend(lender, self.place.root + b"/")
         except StoreError:
             self._notify(
                 f"{lender.path} cannot be read to the end; what can be is taken over, and "
@@ -250,7 +257,7 @@ class Shelf:
         return self._with_facts([(None, record) for record in found[:top]])
 
     def _with_facts(self, found: "Sequence[tuple[float | None, Record]]") -> "list[Found]":
-        facts = self.store.facts([record.id for _, record in found])
+        facts = self.store.facts.of([record.id for _, record in found])
         return [Found(score, record, known) for (score, record), known in zip(found, facts, strict=True)]
 
     def _check_counts(self) -> None:

@@ -19,7 +19,8 @@ from rclip.errors import StoreError
 from rclip.facts import Facts
 from rclip.filters import Filters, Near, parse_types
 from rclip.matrix import Chosen, Matrix
-from rclip.store import Filterable, Stamp, Store
+from rclip.store import Stamp, Store, filterable
+from rclip.store.filterable import Filterable
 
 ROWS = matrix.APPEND_FROM_ROWS + 500
 DAY_S = 86_400
@@ -119,8 +120,8 @@ def ids_of(columns: Columns, chosen: Chosen) -> list[int]:
 
 def assert_right(store: Store, columns: Columns) -> None:
     """Every filter lets those pass that the table's rows say, in ids' order and in that of their times."""
-    NAMES.update({id_: " ".join(names) for id_, names in store.cameras().items()})
-    rows = {row.id: row for rows in store.filterable_above(0) for row in rows}
+    NAMES.update({id_: " ".join(names) for id_, names in store.facts.cameras().items()})
+    rows = {row.id: row for rows in filterable.above(store, 0) for row in rows}
     for filters, passes in FILTERS:
         expected = [id_ for id_, row in rows.items() if passes(row)]
         chosen = columns.chosen(filters)
@@ -180,7 +181,7 @@ def test_what_changes_is_taken_from_the_table_until_it_is_much(store: Store, fol
         for number in range(1, 400, 3):
             store.move(number, b"/q/%d.png" % number, Stamp(1, 1_600_000_000 * 10**9, 1, number))
         for number in range(2, 400, 9):
-            store.describe(number, Facts(1_500_000_000, None, 48.8, 2.3, "Maker2", "Model new"))
+            store.facts.describe(number, Facts(1_500_000_000, None, 48.8, 2.3, "Maker2", "Model new"))
     assert_right(store, caught_up(store))
     assert file(folder) == before
     with store.transaction():
@@ -188,15 +189,15 @@ def test_what_changes_is_taken_from_the_table_until_it_is_much(store: Store, fol
             store.move(number, b"/r/%d.nef" % number, Stamp(1, 1_700_000_000 * 10**9, 1, number))
     assert_right(store, caught_up(store))
     assert file(folder) != before
-    assert store.restated_count() == 0
+    assert filterable.restated_count(store) == 0
 
 
 def test_deleted_rows_do_not_shift_the_others(store: Store) -> None:
     caught_up(store)
     with store.transaction():
-        store._connection.execute("DELETE FROM images WHERE id % 10 = 3")
+        store.connection.execute("DELETE FROM images WHERE id % 10 = 3")
     assert_right(store, caught_up(store))
-    assert store._connection.execute("SELECT count(*) FROM facts WHERE id % 10 = 3").fetchone() == (0,)
+    assert store.connection.execute("SELECT count(*) FROM facts WHERE id % 10 = 3").fetchone() == (0,)
     fill(store, ROWS, 2 * ROWS)
     assert_right(store, caught_up(store))
 
@@ -244,7 +245,7 @@ def test_a_table_from_a_backup_does_not_get_newer_columns(store: Store, folder: 
     caught_up(store)
     backup = tmp_path / "backup.db"
     connection = sqlite3.connect(backup)
-    store._connection.backup(connection)
+    store.connection.backup(connection)
     connection.close()
     with store.transaction():
         for number in range(1, ROWS):

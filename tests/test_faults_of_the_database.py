@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rclip import store as store_module
-from rclip.store import Stamp, Store
+from rclip.store import Stamp, Store, schema
 from tests.conftest import GALLERY, Command, Draw, Result
 from tests.many_runs import ManyRuns
 from tests.test_command import one_line
@@ -290,14 +289,14 @@ def test_content_that_was_never_stored_so_is_told(rclip: Command, gallery: Path,
 
 def old_index(path: Path, version: int, key: str, rows: int) -> None:
     """As an rclip that knew only the first `version` migrations wrote it."""
-    current = store_module._MIGRATIONS
+    current = schema.MIGRATIONS
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA journal_mode = WAL")
     for script in current[:version]:
         connection.executescript(script)
     connection.execute(f"PRAGMA user_version = {version}")
-    connection.execute(f"PRAGMA application_id = {store_module.APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     if version:
         connection.executemany("INSERT INTO meta VALUES (?, ?)", {"model": key, "preprocessing": "1"}.items())
         vector = np.full(64, 1 / 8, np.float16).tobytes()
@@ -314,7 +313,7 @@ MIGRATED_ROWS = 3000
 OPEN = "import sys; from rclip.store import Store; Store(sys.argv[1], 'm', 1).close()"
 
 
-@pytest.mark.parametrize("version", range(len(store_module._MIGRATIONS)))
+@pytest.mark.parametrize("version", range(len(schema.MIGRATIONS)))
 def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, version: int) -> None:
     """The process dies at its first, second, third ... write or sync of the file, until it gets through."""
     path = tmp_path / "index.db"
@@ -344,7 +343,7 @@ def assert_migrated(path: Path, version: int) -> None:
     assert opened.count(b"/") == ((MIGRATED_ROWS if version else 0) + 1, 0)
     opened.close()
     connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (len(store_module._MIGRATIONS),)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     connection.close()
     assert integrity(path) == "ok"
 

@@ -99,10 +99,10 @@ def test_a_matrix_that_is_mostly_waste_is_made_anew(store: Store, folder: Path) 
     Matrix(store).catch_up()
     before = set(folder.iterdir())
     with store.transaction():
-        store._connection.execute("DELETE FROM images WHERE id > 100")
+        store.connection.execute("DELETE FROM images WHERE id > 100")
     fill(store, unit_vectors(matrix.APPEND_FROM_ROWS, seed=3), start=ROWS)
     with store.transaction():
-        store._connection.execute("DELETE FROM images WHERE id < ?", (ROWS + matrix.APPEND_FROM_ROWS - 500,))
+        store.connection.execute("DELETE FROM images WHERE id < ?", (ROWS + matrix.APPEND_FROM_ROWS - 500,))
     Matrix(store).catch_up()
     assert set(folder.iterdir()) & before == {folder / "seal.json"}
     assert files(folder)["vectors"].stat().st_size < 1000 * DIMENSIONS * 2
@@ -147,7 +147,7 @@ def test_a_table_from_a_backup_does_not_get_the_newer_matrix(store: Store, tmp_p
     Matrix(store).catch_up()
     backup = tmp_path / "backup.db"
     connection = sqlite3.connect(backup)
-    store._connection.backup(connection)
+    store.connection.backup(connection)
     connection.close()
     fill(store, unit_vectors(ROWS, seed=3), start=ROWS)
     Matrix(store).catch_up()

@@ -16,7 +16,7 @@ from rclip.changes import Summary
 from rclip.describing import describe
 from rclip.facts import NONE, Facts, moment
 from rclip.metadata import Blocks
-from rclip.store import Store, Undescribed
+from rclip.store import Store, Undescribed, restoring
 from tests import pictures
 
 LIMIT = 10_000_000
@@ -90,7 +90,7 @@ def test_what_changed_since_it_was_listed_is_not_taken_for_what_was_indexed(tmp_
     status = path.stat()
     store = Store(str(tmp_path / "index.db"), "m", 1)
     with store.transaction():
-        store.restore("images", {
+        restoring.restore(store, "images", {
             "id": 1, "path": os.fsencode(path), "mtime_ns": status.st_mtime_ns, "size": status.st_size,
             "device": 0, "inode": 0, "digest": b"d" * 16, "vector": b"v",
         })  # fmt: skip
@@ -99,7 +99,7 @@ def test_what_changed_since_it_was_listed_is_not_taken_for_what_was_indexed(tmp_
         photo = Undescribed(1, os.fsencode(path), size_bytes, status.st_mtime_ns)
         describe(store, [photo], None, summary, lambda done, total: None)
         assert summary.described == expected
-    assert store.facts([1]) == [PHOTO]
+    assert store.facts.of([1]) == [PHOTO]
     store.close()
 
 

@@ -12,7 +12,8 @@ import pytest
 from rclip.errors import StoreError
 from rclip.facts import Facts
 from rclip.places import Place
-from rclip.store import APPLICATION_ID, Stamp, Store
+from rclip.store import Stamp, Store, lending
+from rclip.store.schema import APPLICATION_ID
 from rclip.walk import stamp
 from tests.conftest import Command
 from tests.test_command import one_line
@@ -84,7 +85,7 @@ def test_rows_are_in_byte_order_and_of_the_folder_only(store: Store) -> None:
 
 
 def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> None:
-    plan = store._connection.execute(
+    plan = store.connection.execute(
         "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing "
         "WHERE path >= ? AND path < ? ORDER BY path",
         (b"", b"\xff"),
@@ -203,7 +204,7 @@ def test_a_read_only_index_is_searched(rclip: Command, gallery: Path, drop_root:
 
 
 def test_a_transaction_reports_a_database_that_went_bad(store: Store) -> None:
-    store._connection.execute("DROP TABLE images")
+    store.connection.execute("DROP TABLE images")
     with pytest.raises(StoreError, match="no such table"), store.transaction():
         store.add(b"/a", STAMP, b"digest", VECTOR)
 
@@ -219,21 +220,21 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
     folder.mkdir()
     borrower = Store(str(folder / "index.db"), "model", 1, Place(str(folder), b"/a/b", is_own=False))
     try:
-        for loans in store.lend(b"/a/b/"):
+        for loans in lending.lend(store, b"/a/b/"):
             with borrower.transaction():
-                borrower.adopt(loans)
+                lending.adopt(borrower, loans)
             break
         assert 0 < borrower.count(b"/a/b/")[0] < 700
-        assert borrower.may_adopt()
-        for loans in store.lend(b"/a/b/"):
+        assert not lending.has_adopted(borrower)
+        for loans in lending.lend(store, b"/a/b/"):
             with borrower.transaction():
-                borrower.adopt(loans)
+                lending.adopt(borrower, loans)
         with borrower.transaction():
-            borrower.note_adopted()
-        assert not borrower.may_adopt()
+            lending.note_adopted(borrower)
+        assert lending.has_adopted(borrower)
         assert [row.path for row in borrower.rows(b"/a/b/")] == [row.path for row in store.rows(b"/a/b/")]
         ids = [row.id for row in borrower.rows(b"/a/b/")]
-        assert borrower.facts(ids) == store.facts(range(1, 701))
-        assert borrower.undescribed(b"/a/b/") == []
+        assert borrower.facts.of(ids) == store.facts.of(range(1, 701))
+        assert borrower.facts.undescribed(b"/a/b/") == []
     finally:
         borrower.close()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rclip import search
 from rclip.changes import compare
-from rclip.store import Row, folder_range
+from rclip.store import Row
+from rclip.store.database import folder_range
 from rclip.walk import USUAL, Empty, File, Skip, Unlisted, walk
 
 PHOTOS = frozenset({"jpg"})

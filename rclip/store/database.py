@@ -1,0 +1,283 @@
+"""The file of an index: making and opening it, its transactions and errors, and how paths stand in it."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rclip import datadir
+from rclip.errors import DamagedIndex, StoreError, plain_reason
+from rclip.places import Place
+from rclip.store import schema
+from rclip.store.connections import SUFFIXES, connect, connect_anywhere, connect_own
+
+CHUNK_ROWS = 8192
+"""So many are fetched at a time of what may be a million."""
+
+_MADE_ANEW = ", with the same --model, sets it aside and makes it anew from what can still be read"
+
+
+class Database:
+    """One open file. `connection` and what goes with it are for the modules of this package, which ask the queries."""
+
+    has_facts: bool
+    """False for an index of an older rclip that cannot be brought up to date; all else can be asked of it."""
+
+    connection: sqlite3.Connection
+
+    def __init__(self, path: str, model_key: str, preprocessing: int, place: Place | None = None):
+        """Opens the index of that model at `path`, making it when there is none and bringing it up to date.
+
+        Where nothing can be written it is opened for reading alone. `place` is given for an index that lies with the
+        photos: it takes no more of the file system than it must, and may be found elsewhere the next time.
+        Raises `StoreError`.
+        """
+        self.path = path
+        self._lock: int | None = None
+        self._place = place
+        self.root = place.root if place else b""
+        """What comes before the table's paths; only this package knows of it."""
+        self.travels = place is not None and not place.is_own
+        identity = {"model": model_key, "preprocessing": str(preprocessing)}
+        try:
+            with self.errors():
+                self._share_folder()
+                if not os.path.exists(path):
+                    self._create(identity)
+                opened = connect_anywhere if self.travels else connect_own
+                self.connection = opened(path, self.is_writable)
+                self._migrate(identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._close_connection()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_connection(self) -> None:
+        if "connection" in self.__dict__:
+            self.connection.close()
+
+    # --- what is told of it ------------------------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> str:
+        """What a command line needs behind its options to mean this index; nothing for the user's own."""
+        return self._place.argument if self._place else ""
+
+    @property
+    def modes(self) -> tuple[int, int]:
+        """Of folders and of files that are made for this index: as open to others as its folder, if it travels."""
+        if not self.travels:
+            return 0o700, 0o600
+        mode = os.stat(os.path.dirname(self.path)).st_mode & 0o2777
+        return mode, mode & 0o666
+
+    @property
+    def is_writable(self) -> bool:
+        """As far as its permissions and those of its folder tell."""
+        return os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
+
+    # --- making and opening ------------------------------------------------------------------------------------------
+
+    def _share_folder(self) -> None:
+        try:
+            datadir.make_private(os.path.dirname(self.path))
+            self._lock = datadir.share(os.path.dirname(self.path))
+        except OSError as error:
+            raise self._not_made(error) from error
+
+    def _not_made(self, error: OSError) -> StoreError:
+        if self.travels:
+            return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or delete its folder")
+        return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR")
+
+    def _create(self, identity: dict[str, str]) -> None:
+        """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late.
+
+        Where a deleted index has left its log behind, SQLite would play that into the new one. Only for an empty file
+        does it know better. One that travels is made in its place, too, as there may be no links; of those who make it
+        at once SQLite's locks see to it that the first does, as its journal is not changed.
+        """
+        if self.travels:
+            self._create_in_place()
+            return
+        folder, name = os.path.split(self.path)
+        temporary = os.path.join(folder, f"{datadir.TEMPORARY}{os.urandom(4).hex()}-{name}.new")
+        is_log_left = os.path.exists(self.path + "-wal")
+        try:
+            os.close(os.open(self.path if is_log_left else temporary, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise self._not_made(error) from error
+        if is_log_left:
+            return
+        try:
+            self.connection = connect(temporary)
+            self._upgrade(identity)
+            self._close_connection()
+            _place_unless_there(temporary, self.path)
+        finally:
+            self._close_connection()
+            for suffix in SUFFIXES:
+                with suppress(OSError):
+                    os.unlink(temporary + suffix)
+
+    def _create_in_place(self) -> None:
+        folder = os.path.dirname(self.path)
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, os.stat(folder).st_mode & 0o666)
+            datadir.open_up(self.path, self.modes[1])
+        except OSError as error:
+            raise self._not_made(error) from error
+        os.close(descriptor)
+
+    def _migrate(self, identity: dict[str, str]) -> None:
+        with self.snapshot():  # another run may just be making it
+            is_empty = not self.value("SELECT count(*) FROM sqlite_schema")
+            application_id = self.value("PRAGMA application_id")
+            version = self.value("PRAGMA user_version")
+        if application_id != schema.APPLICATION_ID and not is_empty:
+            otherwise = "" if self.travels else ", or set RCLIP_DATADIR"
+            raise StoreError(f"{self.path} is a database of another program: move it away{otherwise}")
+        if version > schema.VERSION:
+            raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
+        self.has_facts = version >= schema.WITH_FACTS or is_empty or self.is_writable
+        if version < schema.VERSION and self.has_facts:
+            self._upgrade(identity)
+        if self.travels:
+            self.connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
+        else:
+            self.connection.execute("PRAGMA synchronous = NORMAL")  # enough for a log
+        stored = dict(self.connection.execute("SELECT key, value FROM meta"))
+        if not identity.items() <= stored.items():
+            raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
+
+    def _upgrade(self, identity: dict[str, str]) -> None:
+        if self.value("SELECT count(*) FROM sqlite_schema") == 0:
+            # Seven rows a page; 4 KiB hold three and waste 600 bytes.
+            self.connection.execute("PRAGMA page_size = 8192")
+            if not self.travels:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+        with self.transaction():
+            schema.upgrade(self.connection, self.value("PRAGMA user_version"))
+            self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", identity.items())
+
+    # --- transactions and errors -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen, or none."""
+        with self.errors():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        with self.errors():
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """SQLite's errors as `StoreError`s that say what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise DamagedIndex(
+                    f"{self.path}: {error}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}"
+                ) from error
+            raise StoreError(f"{self.path}: {error}: {_advice(error, self.travels, self.directory)}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The same for what is read: values that are none of their column's tell of damage that SQLite does not see."""
+        with self.errors():
+            try:
+                yield
+            except (TypeError, ValueError, OverflowError) as error:
+                raise self.damage() from error
+
+    def damage(self) -> DamagedIndex:
+        """The error for content that cannot have been stored so."""
+        return DamagedIndex(f"{self.path}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}")
+
+    # --- what is noted of the whole ----------------------------------------------------------------------------------
+
+    def value(self, sql: str) -> int:
+        """The one number that a query without parameters gives. What it raises is SQLite's own."""
+        value: int = self.connection.execute(sql).fetchone()[0]
+        return value
+
+    def note(self, key: str) -> str | None:
+        """Which state of the `matrix`, or of its `columns`, is one of this very table."""
+        with self.errors():
+            found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def set_note(self, key: str, note: str) -> None:
+        """Belongs inside a transaction."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, note))
+
+    # --- paths -------------------------------------------------------------------------------------------------------
+
+    def inner(self, path: bytes) -> bytes:
+        """The path as the table has it; an empty one, which it never has, for what is not below the root."""
+        if not self.root:
+            return path
+        return path[len(self.root) :] if path.startswith(self.root + b"/") else b""
+
+    def outer(self, path: bytes) -> bytes:
+        """The other way round."""
+        return self.root + path
+
+    def range_of(self, folder: bytes) -> tuple[bytes, bytes]:
+        """Of the table's paths that are below a folder, which ends in a slash."""
+        return folder_range(b"/" if (self.root + b"/").startswith(folder) else self.inner(folder))
+
+
+def folder_range(folder: bytes) -> tuple[bytes, bytes]:
+    """The half-open range of all paths below a folder, whose name ends in a slash: `/a/` -> `/a/`, `/a0`."""
+    return folder, folder[:-1] + bytes([folder[-1] + 1])
+
+
+def check(is_sound: bool) -> None:
+    """For what is read: raises the ValueError of which `Database.reading` makes a `DamagedIndex`."""
+    if not is_sound:
+        raise ValueError("damaged")
+
+
+def _place_unless_there(temporary: str, path: str) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not os.path.exists(path):
+            os.rename(temporary, path)
+
+
+def _advice(error: sqlite3.Error, travels: bool, directory: str) -> str:
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith("SQLITE_FULL"):
+        return "make room on that disk and run again; what was stored is kept"
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "another program keeps it locked; wait for it, or end it"
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        otherwise = "" if travels else ", set RCLIP_DATADIR"
+        return f"rclip may not write there; mend its permissions{otherwise}, or search what is indexed with -n"
+    return f"run again; if it stays, rclip --rebuild{directory}{_MADE_ANEW}"
