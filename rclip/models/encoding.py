@@ -128,7 +128,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """For the passing results of the next batch, which are of the same sizes: clearing new pages for them is a twentieth
+    """For the passing results of the next batch, which are of the same sizes: clearing pages for them is a twentieth
     of the work. glibc keeps up to twice as much as the largest block that has been freed so far."""
     np.empty(31 << 20, np.uint8)  # of 32 MiB and more it takes no note
 
