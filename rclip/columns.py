@@ -12,7 +12,6 @@ What has changed since of photos in the file (a new name or time, facts that wer
 with that list.
 """
 
-import json
 import mmap
 import os
 import time
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rclip import datadir, formats
+from rclip import datadir, formats, sealed
 from rclip.errors import StoreError, plain_reason
 from rclip.filters import Filters, Near, words_of_camera
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
@@ -154,12 +153,12 @@ class Columns:
             if not self._is_of_this_state(seal):
                 return None
             with open(self._path(seal), "rb") as file:
-                is_as_written = zlib.crc32(file.read()) == seal.crc32
+                is_as_written = sealed.crc32_of(file) == seal.crc32
         except FileNotFoundError:
             return "its file is gone" if os.path.exists(self._seal_path) else None
         except OSError as error:
             return plain_reason(error)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError):
             return "what it says of itself cannot be read"
         return None if is_as_written else "its bytes are not those that were written"
 
@@ -176,8 +175,7 @@ class Columns:
         return os.path.join(self._folder, "columns.json")
 
     def _read_seal(self) -> _Seal:
-        with open(self._seal_path, "rb") as file:
-            return _Seal(**json.loads(file.read()))
+        return sealed.read(self._seal_path, _Seal)
 
     def _is_of_this_state(self, seal: _Seal) -> bool:
         is_told_alike = (seal.token, seal.suffixes) == (self._matrix.token, _SUFFIXES)
@@ -194,16 +192,11 @@ class Columns:
                 return None
             with open(self._path(seal), "rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                stat = datadir.identity(os.fstat(file.fileno()))
-            if stat != seal.stat:
-                if zlib.crc32(mapped) != seal.crc32:
-                    return None
-                seal = seal._replace(stat=stat)
-                with suppress(OSError):  # a read-only folder: compared again the next time
-                    self._write_seal(seal)
-        except (OSError, ValueError, TypeError, KeyError):
+                now = seal._replace(stat=sealed.identity(os.fstat(file.fileno())))
+                confirmed = sealed.confirmed(seal, now, lambda: sealed.crc32_of(file), self._write_seal)
+        except (OSError, ValueError, TypeError):
             return None
-        return _Stored(seal, mapped)
+        return _Stored(confirmed, mapped)
 
     def catch_up(self) -> None:
         """Writes the file where there is none to be trusted, or much has changed; a matrix must be there to follow.
@@ -240,7 +233,7 @@ class Columns:
         )
         path = self._path(seal)
         datadir.replace_file(path, content, self._store.modes[1])
-        seal = seal._replace(stat=datadir.identity(os.stat(path)))
+        seal = seal._replace(stat=sealed.identity(os.stat(path)))
         self._store.set_note(_NOTE, seal.note)
         self._store.forget_restated()
         self._write_seal(seal)
@@ -267,7 +260,7 @@ class Columns:
         return columns
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
+        sealed.write(self._seal_path, seal, self._store.modes[1])
 
 
 _NOTE = "columns"

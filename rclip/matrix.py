@@ -12,7 +12,6 @@ The table keeps a note of the same state, written together with it. A table put 
 stand for other photos than the matrix has under them, has another note, and so gets another matrix.
 """
 
-import json
 import mmap
 import os
 import zlib
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip import datadir
+from rclip import datadir, sealed
 from rclip.errors import StoreError, plain_reason
 from rclip.search import cosines
 from rclip.store import Store
@@ -168,37 +167,28 @@ class Matrix:
     def _trusted_seal(self) -> _Seal | None:
         """The seal, if the files are what it says and of this very table."""
         try:
-            with open(self._seal_path, "rb") as file:
-                seal = _Seal(**json.loads(file.read()))
+            seal = sealed.read(self._seal_path, _Seal)
             if _note(seal) != self._store.note(_NOTE):
                 return None
-            stats = [datadir.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
-            if stats == seal.stats:
-                return seal
-            if seal.crc32 != [self._checksum(kind, seal) for kind in _KINDS]:
-                return None
-            seal = seal._replace(stats=stats)
-            with suppress(OSError):  # a read-only folder: compared again the next time
-                self._write_seal(seal)
-        except (OSError, ValueError, TypeError, KeyError):
+            now = seal._replace(stats=self._stats(seal))
+            return sealed.confirmed(seal, now, lambda: self._checksums(seal), self._write_seal)
+        except (OSError, ValueError, TypeError):
             return None
-        return seal
 
     @property
     def _seal_path(self) -> str:
         return os.path.join(self.folder, "seal.json")
 
-    def _checksum(self, kind: str, seal: _Seal) -> int:
-        """Of the sealed bytes. Raises ValueError when there are fewer."""
-        left, checksum = _sealed_bytes(kind, seal), 0
-        with open(self._path(kind, seal), "rb") as file:
-            while left:
-                part = file.read(min(left, 1 << 24))
-                if not part:
-                    raise ValueError("cut short")
-                checksum = zlib.crc32(part, checksum)
-                left -= len(part)
-        return checksum
+    def _stats(self, seal: _Seal) -> list[list[int]]:
+        return [sealed.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
+
+    def _checksums(self, seal: _Seal) -> list[int]:
+        """Of the sealed bytes. Raises OSError, and ValueError when there are fewer."""
+        checksums = []
+        for kind in _KINDS:
+            with open(self._path(kind, seal), "rb") as file:
+                checksums.append(sealed.crc32_of(file, _sealed_bytes(kind, seal)))
+        return checksums
 
     # --- checking ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +202,7 @@ class Matrix:
         if self._seal is None:
             return "cut short, altered, or of another state of the index"
         try:
-            is_as_written = self._seal.crc32 == [self._checksum(kind, self._seal) for kind in _KINDS]
+            is_as_written = self._seal.crc32 == self._checksums(self._seal)
         except (OSError, ValueError) as error:
             return plain_reason(error)
         return None if is_as_written else "its bytes are not those that were written"
@@ -304,8 +294,7 @@ class Matrix:
             for file in (vectors_file, ids_file):
                 file.flush()
                 os.fsync(file.fileno())
-        stats = [datadir.identity(os.stat(path)) for path in paths]
-        self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
+        self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, self._stats(seal))
         self._store.set_note(_NOTE, _note(self._seal))
         self._write_seal(self._seal)
         self._delete_others()
@@ -325,7 +314,7 @@ class Matrix:
         return seal
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
+        sealed.write(self._seal_path, seal, self._store.modes[1])
 
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
