@@ -98,7 +98,8 @@ class Matrix:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only` and `chosen`.
 
-        `only` holds ids in ascending order. Photos that are gone are among the scored ones: the table tells.
+        Of several queries (Q, D) the scores are (Q, N). `only` holds ids in ascending order. Photos that are gone are
+        among the scored ones: the table tells.
         """
         parts = []
         if self._seal:
@@ -108,7 +109,7 @@ class Matrix:
             except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
                 self._seal, chosen = None, everywhere
         for ids, vectors in self._store.vectors_above(self.last_id):
-            if vectors.shape[1] != len(query):
+            if vectors.shape[1] != query.shape[-1]:
                 raise self._store.damage()
             for wanted in (only, None if chosen is None else chosen.tail_ids):
                 if wanted is not None:
@@ -116,9 +117,11 @@ class Matrix:
                     ids, vectors = ids[is_wanted], vectors[is_wanted]
             parts.append((ids, cosines(vectors, query)))
         if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        if len(scores) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
+            return np.empty(0, np.int64), np.empty((*query.shape[:-1], 0), np.float32)
+        ids, scores = parts[0]
+        if len(parts) > 1:
+            ids, scores = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        if len(ids) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
             raise self._store.damage()
         return ids, scores
 
@@ -145,21 +148,25 @@ class Matrix:
     def _stored_scores(self, query: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Of these rows, ascending, or all; where most of a part are wanted, all of it is scored, which is faster."""
         assert self._seal
-        ids = self.ids
-        with open(self._path("vectors", self._seal), "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        shape = self._seal.rows, self._seal.dimensions
-        vectors = np.frombuffer(mapped, np.float16, shape[0] * shape[1]).reshape(shape)
-        parts = [np.empty(0, np.float32)]
-        for start in range(0, shape[0], _SCANNED_ROWS):
+        ids = self.ids if rows is None else self.ids[rows]
+        mapped, vectors = self._mapped(self._seal)
+        scores = np.empty((*query.shape[:-1], len(ids)), np.float32)
+        for start in range(0, len(vectors), _SCANNED_ROWS):
             chunk = vectors[start : start + _SCANNED_ROWS]
             if rows is None:
-                parts.append(cosines(chunk, query))
+                scores[..., start : start + len(chunk)] = cosines(chunk, query)
             else:
                 first, end = np.searchsorted(rows, (start, start + len(chunk)))
-                parts.append(_picked_cosines(chunk, rows[first:end] - start, query))
+                scores[..., first:end] = _picked_cosines(chunk, rows[first:end] - start, query)
             mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
-        return ids if rows is None else ids[rows], np.concatenate(parts)
+        return ids, scores
+
+    def _mapped(self, seal: _Seal) -> tuple[mmap.mmap, np.ndarray]:
+        """The file of vectors, and what is sealed of it. (N, D) float16"""
+        with open(self._path("vectors", seal), "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        vectors = np.frombuffer(mapped, np.float16, seal.rows * seal.dimensions)
+        return mapped, vectors.reshape(seal.rows, seal.dimensions)
 
     def _path(self, kind: str, seal: _Seal) -> str:
         return os.path.join(self.folder, f"{kind}-{seal.token}")
@@ -219,15 +226,9 @@ class Matrix:
         rows = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
         held = self.ids[rows] == ids
         differs: np.ndarray = ~held & (ids <= self._seal.last_id)
-        differs[held] = (self._vectors(rows[held]).view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
+        _, stored = self._mapped(self._seal)
+        differs[held] = (stored[rows[held]].view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
         return differs
-
-    def _vectors(self, rows: np.ndarray) -> np.ndarray:
-        assert self._seal
-        with open(self._path("vectors", self._seal), "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        count = self._seal.rows * self._seal.dimensions
-        return np.frombuffer(mapped, np.float16, count).reshape(self._seal.rows, -1)[rows]
 
     def discard(self) -> None:
         """Has the next run make it anew; until then the table answers. Raises OSError where it may not be deleted."""
@@ -333,7 +334,7 @@ def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) ->
     """Of these rows. Picking one out takes as long as scoring several."""
     if len(rows) * 4 <= len(vectors):
         return cosines(vectors[rows], query)
-    return cosines(vectors, query)[rows]
+    return cosines(vectors, query)[..., rows]
 
 
 def _note(seal: _Seal) -> str:
