@@ -12,43 +12,21 @@ What has changed since of photos in the file (a new name or time, facts that wer
 with that list.
 """
 
-import json
 import mmap
 import os
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rclip import datadir, formats
+from rclip import datadir, sealed, sieve
 from rclip.errors import StoreError, plain_reason
-from rclip.filters import Filters, Near, words_of_camera
+from rclip.filters import Filters
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
+from rclip.sieve import Column
 from rclip.store import Store, filterable
-from rclip.store.filterable import Filterable
-from rclip.walk import suffix
-
-_TYPES: dict[str, np.dtype[Any]] = {
-    "when_s": np.dtype("<i8"),
-    "latitude": np.dtype("<f4"),
-    "longitude": np.dtype("<f4"),
-    "camera": np.dtype("<i4"),
-    "is_file_time": np.dtype("u1"),
-    "suffix": np.dtype("u1"),
-}
-"""`when_s` is the camera's clock or, where `is_file_time`, the file's time in UTC, both in seconds from 1970; a place
-that is not known is NaN, a camera 0; `suffix` counts `_SUFFIXES`. The widest come first, so that all are aligned."""
-
-_SUFFIXES = sorted(formats.SUFFIXES)
-_NUMBER_OF_SUFFIX = {name: number for number, name in enumerate(_SUFFIXES)}
-_OTHER_SUFFIX = 255
-
-Column = Callable[[str], np.ndarray]
-"""The column of that name, (N,)."""
 
 
 class _Seal(NamedTuple):
@@ -92,11 +70,11 @@ class Columns:
 
     def chosen(self, filters: Filters) -> Chosen:
         """The photos that pass by what the columns tell: all but paths and scores. Gone ones are among them."""
-        cameras = _cameras_meant(self._store, filters.camera)
+        cameras = sieve.cameras_meant(filters.camera, self._store.facts.cameras()) if filters.camera else []
         mask = None
         if self._stored:
-            mask = _passing(filters, self._column(self._stored), self._stored.seal.rows, cameras)
-        tail_ids = [ids[_passing(filters, column, len(ids), cameras)] for ids, column in self._tail()]
+            mask = sieve.passing(filters, self._column(self._stored), self._stored.seal.rows, cameras)
+        tail_ids = [ids[sieve.passing(filters, column, len(ids), cameras)] for ids, column in self._tail()]
         return Chosen(mask, np.concatenate([np.empty(0, np.int64), *tail_ids]))
 
     def newest_first(self, chosen: Chosen, only: np.ndarray | None = None) -> np.ndarray:
@@ -112,24 +90,24 @@ class Columns:
         if not parts:
             return np.empty(0, np.int64)
         ids = np.concatenate([ids[rows] for ids, _, rows in parts])
-        when_s = [_local_s(column("when_s")[rows], column("is_file_time")[rows]) for _, column, rows in parts]
-        return ids[::-1][np.argsort(-np.concatenate(when_s)[::-1], kind="stable")]
+        taken_s = [sieve.taken_s(column("when_s")[rows], column("is_file_time")[rows]) for _, column, rows in parts]
+        return ids[::-1][np.argsort(-np.concatenate(taken_s)[::-1], kind="stable")]
 
     def _tail(self) -> Iterator[tuple[np.ndarray, Column]]:
         """What is not in the file, from the table."""
         for rows in filterable.above(self._store, self._stored.seal.last_id if self._stored else 0):
-            yield np.array([row.id for row in rows], np.int64), _columns_of(rows).__getitem__
+            yield np.array([row.id for row in rows], np.int64), sieve.columns_of(rows).__getitem__
 
     def _column(self, stored: "_Stored") -> Column:
         """Columns out of the file, with what has been restated put in."""
         seal, mapped = stored
-        starts = dict(zip(_TYPES, _starts(seal.rows), strict=False))
+        starts = dict(zip(sieve.TYPES, _starts(seal.rows), strict=False))
         restated = filterable.restated(self._store, seal.last_id)
         places, is_there = _places(self._matrix.ids, [row.id for row in restated])
-        values = _columns_of(restated)
+        values = sieve.columns_of(restated)
 
         def column(name: str) -> np.ndarray:
-            values_then = np.frombuffer(mapped, _TYPES[name], seal.rows, starts[name])
+            values_then = np.frombuffer(mapped, sieve.TYPES[name], seal.rows, starts[name])
             if not restated:
                 return values_then
             patched = values_then.copy()
@@ -155,12 +133,12 @@ class Columns:
             if not self._is_of_this_state(seal):
                 return None
             with open(self._path(seal), "rb") as file:
-                is_as_written = zlib.crc32(file.read()) == seal.crc32
+                is_as_written = sealed.crc32_of(file) == seal.crc32
         except FileNotFoundError:
             return "its file is gone" if os.path.exists(self._seal_path) else None
         except OSError as error:
             return plain_reason(error)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError):
             return "what it says of itself cannot be read"
         return None if is_as_written else "its bytes are not those that were written"
 
@@ -177,11 +155,10 @@ class Columns:
         return os.path.join(self._folder, "columns.json")
 
     def _read_seal(self) -> _Seal:
-        with open(self._seal_path, "rb") as file:
-            return _Seal(**json.loads(file.read()))
+        return sealed.read(self._seal_path, _Seal)
 
     def _is_of_this_state(self, seal: _Seal) -> bool:
-        is_told_alike = (seal.token, seal.suffixes) == (self._matrix.token, _SUFFIXES)
+        is_told_alike = (seal.token, seal.suffixes) == (self._matrix.token, sieve.SUFFIXES)
         return is_told_alike and seal.rows <= self._matrix.rows and seal.note == self._store.note(_NOTE)
 
     def _path(self, seal: _Seal) -> str:
@@ -195,16 +172,11 @@ class Columns:
                 return None
             with open(self._path(seal), "rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                stat = datadir.identity(os.fstat(file.fileno()))
-            if stat != seal.stat:
-                if zlib.crc32(mapped) != seal.crc32:
-                    return None
-                seal = seal._replace(stat=stat)
-                with suppress(OSError):  # a read-only folder: compared again the next time
-                    self._write_seal(seal)
-        except (OSError, ValueError, TypeError, KeyError):
+                now = seal._replace(stat=sealed.identity(os.fstat(file.fileno())))
+                confirmed = sealed.confirmed(seal, now, lambda: sealed.crc32_of(file), self._write_seal)
+        except (OSError, ValueError, TypeError):
             return None
-        return _Stored(seal, mapped)
+        return _Stored(confirmed, mapped)
 
     def catch_up(self) -> None:
         """Writes the file where there is none to be trusted, or much has changed; a matrix must be there to follow.
@@ -229,19 +201,19 @@ class Columns:
 
     def _write(self) -> None:
         columns = self._current()
-        content = [columns[name].tobytes() for name in _TYPES]
+        content = [columns[name].tobytes() for name in sieve.TYPES]
         seal = _Seal(
             name=os.urandom(8).hex(),
             token=self._matrix.token,
             rows=self._matrix.rows,
             last_id=self._matrix.last_id,
-            suffixes=_SUFFIXES,
+            suffixes=sieve.SUFFIXES,
             crc32=zlib.crc32(b"".join(content)),
             stat=[],
         )
         path = self._path(seal)
         datadir.replace_file(path, content, self._store.modes[1])
-        seal = seal._replace(stat=datadir.identity(os.stat(path)))
+        seal = seal._replace(stat=sealed.identity(os.stat(path)))
         self._store.set_note(_NOTE, seal.note)
         filterable.forget_restated(self._store)
         self._write_seal(seal)
@@ -255,20 +227,20 @@ class Columns:
         """All columns, of the file where that is good and of the table."""
         stored = self._trusted()
         ids = self._matrix.ids
-        columns = _columns_of_unknown(len(ids))
+        columns = sieve.columns_of_unknown(len(ids))
         if stored:
             column = self._column(stored)
-            for name in _TYPES:
+            for name in sieve.TYPES:
                 columns[name][: stored.seal.rows] = column(name)
         for rows in filterable.above(self._store, stored.seal.last_id if stored else 0):
             places, is_there = _places(ids, [row.id for row in rows])
-            values = _columns_of(rows)
-            for name in _TYPES:
+            values = sieve.columns_of(rows)
+            for name in sieve.TYPES:
                 columns[name][places[is_there]] = values[name][is_there]
         return columns
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
+        sealed.write(self._seal_path, seal, self._store.modes[1])
 
 
 _NOTE = "columns"
@@ -276,7 +248,7 @@ _NOTE = "columns"
 
 def _starts(rows: int) -> Iterator[int]:
     start = 0
-    for type_ in _TYPES.values():
+    for type_ in sieve.TYPES.values():
         yield start
         start += type_.itemsize * rows
 
@@ -287,131 +259,3 @@ def _places(ids: np.ndarray, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndar
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
     places = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
     return places, ids[places] == wanted
-
-
-def _columns_of_unknown(count: int) -> dict[str, np.ndarray]:
-    """Columns of so many photos of which nothing is known."""
-    unknown = {"latitude": np.nan, "longitude": np.nan, "suffix": _OTHER_SUFFIX}
-    return {name: np.full(count, unknown.get(name, 0), type_) for name, type_ in _TYPES.items()}
-
-
-def _columns_of(rows: Sequence[Filterable]) -> dict[str, np.ndarray]:
-    if not rows:
-        return _columns_of_unknown(0)
-    _, mtimes_ns, paths, captured, latitudes, longitudes, cameras = zip(*rows, strict=True)
-    values: dict[str, Iterable[Any]] = {
-        "when_s": [
-            mtime_ns // 1_000_000_000 if captured_s is None else captured_s
-            for captured_s, mtime_ns in zip(captured, mtimes_ns, strict=True)
-        ],
-        "latitude": [np.nan if latitude is None else latitude for latitude in latitudes],
-        "longitude": [np.nan if longitude is None else longitude for longitude in longitudes],
-        "camera": [camera or 0 for camera in cameras],
-        "is_file_time": [captured_s is None for captured_s in captured],
-        "suffix": [_NUMBER_OF_SUFFIX.get(suffix(path), _OTHER_SUFFIX) for path in paths],
-    }
-    return {name: np.array(values[name], type_) for name, type_ in _TYPES.items()}
-
-
-# --- what passes -----------------------------------------------------------------------------------------------------
-
-
-def _passing(filters: Filters, column: Column, count: int, cameras: Sequence[int]) -> np.ndarray:
-    """(count,) bool"""
-    mask = np.ones(count, bool)
-    for limit, compare in ((filters.after, np.greater_equal), (filters.before, np.less)):
-        if limit:
-            on_clock, in_utc = _clock_s(limit), _utc_s(limit)
-            mask &= compare(column("when_s"), np.where(column("is_file_time"), in_utc, on_clock))
-    if filters.types:
-        is_asked = np.zeros(256, bool)
-        is_asked[[_NUMBER_OF_SUFFIX[name] for name in filters.types & _NUMBER_OF_SUFFIX.keys()]] = True
-        mask &= is_asked[column("suffix")]
-    if filters.camera:
-        mask &= np.isin(column("camera"), cameras)
-    if filters.near:
-        mask &= _is_near(filters.near, column("latitude"), column("longitude"))
-    return mask
-
-
-def _cameras_meant(store: Store, text: str) -> list[int]:
-    if not text:
-        return []
-    words = words_of_camera(text)
-    names = {id_: f"{maker} {model}".lower() for id_, (maker, model) in store.facts.cameras().items()}
-    return [id_ for id_, name in names.items() if all(word in name for word in words)]
-
-
-_EARTH_RADIUS_KM = 6371.0088  # the mean one
-
-
-def _is_near(near: Near, latitudes: np.ndarray, longitudes: np.ndarray) -> np.ndarray:
-    """By the haversine, which is right to half a percent: the earth is no sphere. Computed on a band around it only."""
-    reach = np.degrees(near.km / _EARTH_RADIUS_KM) * 1.001 + 1e-4
-    mask = np.abs(latitudes - np.float32(near.latitude)) <= reach
-    rows = np.flatnonzero(mask)
-    latitude, longitude = np.radians(latitudes[rows]), np.radians(longitudes[rows])
-    here, there = np.radians(near.latitude), np.radians(near.longitude)
-    half_chord = (
-        np.sin((latitude - np.float32(here)) / 2) ** 2
-        + np.cos(latitude) * np.float32(np.cos(here)) * np.sin((longitude - np.float32(there)) / 2) ** 2
-    )
-    mask[rows] = half_chord <= np.sin(min(near.km / _EARTH_RADIUS_KM, np.pi) / 2) ** 2
-    return mask
-
-
-# --- clocks ----------------------------------------------------------------------------------------------------------
-
-
-def _clock_s(when: datetime) -> int:
-    """Seconds from 1970 to that time on the clock that shows it."""
-    since = when - datetime(1970, 1, 1)
-    return since.days * 86_400 + since.seconds
-
-
-def _utc_s(when: datetime) -> int:
-    """Seconds from 1970 to when clocks here show that."""
-    try:
-        return int(when.timestamp())
-    except (ValueError, OverflowError):  # beyond what the platform's clock knows
-        return _clock_s(when)
-
-
-def _local_s(when_s: np.ndarray, is_file_time: np.ndarray) -> np.ndarray:
-    """Times on the camera's clock as they are, those of files as clocks here showed them. (N,) int64"""
-    files = np.flatnonzero(is_file_time)
-    if not len(files):
-        return when_s
-    when_s = when_s.copy()
-    utc_s = when_s[files]
-    starts, offsets = _offsets_here(int(utc_s.min()), int(utc_s.max()))
-    when_s[files] += offsets[np.searchsorted(starts, utc_s, side="right") - 1]
-    return when_s
-
-
-_STEP_S = 7 * 86_400
-_MOST_STEPS = 10_000  # two centuries
-
-
-def _offsets_here(first_s: int, last_s: int) -> tuple[np.ndarray, np.ndarray]:
-    """When clocks here began to be so far ahead of UTC, and how far, in seconds; exact, found by halving weeks."""
-    step_s = max(_STEP_S, (last_s - first_s) // _MOST_STEPS)
-    starts, offsets = [first_s], [_offset_s(first_s)]
-    for week_s in range(first_s, last_s + 1, step_s):
-        end_s = min(week_s + step_s, last_s)
-        if _offset_s(end_s) == offsets[-1]:
-            continue
-        before_s, after_s = week_s, end_s
-        while after_s - before_s > 1:
-            middle_s = (before_s + after_s) // 2
-            before_s, after_s = (middle_s, after_s) if _offset_s(middle_s) == offsets[-1] else (before_s, middle_s)
-        starts.append(after_s)
-        offsets.append(_offset_s(after_s))
-    return np.array(starts), np.array(offsets)
-
-
-def _offset_s(utc_s: int) -> int:
-    try:
-        return time.localtime(utc_s).tm_gmtoff
-    except (ValueError, OverflowError, OSError):  # beyond what the platform's clock knows
-        return 0

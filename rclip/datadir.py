@@ -120,11 +120,6 @@ def _locked(folder: str, how: int) -> int:
     return descriptor
 
 
-def identity(stat: os.stat_result) -> list[int]:
-    """What changes when a file is written to, even by someone who sets the mtime back."""
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-
-
 def folder_bytes(folder: str) -> int:
     """The size of all files in the folder; 0 when there is none."""
     try:

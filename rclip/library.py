@@ -204,7 +204,7 @@ class Library:
     ) -> "Iterator[list[Hit] | RclipError]":
         """What `search` finds, or would raise, for one query after the other.
 
-        An error in place of a query is passed on. The texts of a block are encoded together.
+        An error in place of a query is passed on. The queries of a block are encoded, and looked for, together.
         """
         top = _checked_top(top)
         shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
@@ -216,11 +216,11 @@ class Library:
         meanings = Meanings(self._model, stores, self._device, self._max_pixels, self._notify)
         searchers = [shelf.searcher(filters) for shelf in shelves]
         for block in blocks:
-            for meaning in meanings.of(block):
-                if isinstance(meaning, RclipError):
-                    yield meaning
-                else:
-                    yield self._hits(merged([find(meaning, top) for find in searchers], top, _worst_last))
+            meant = meanings.of(block)
+            sought = [meaning for meaning in meant if not isinstance(meaning, RclipError)]
+            found = zip(*(find(sought, top) for find in searchers), strict=True)
+            for meaning in meant:
+                yield meaning if isinstance(meaning, RclipError) else self._hits(merged(next(found), top, _worst_last))
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""

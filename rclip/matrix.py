@@ -12,7 +12,6 @@ The table keeps a note of the same state, written together with it. A table put 
 stand for other photos than the matrix has under them, has another note, and so gets another matrix.
 """
 
-import json
 import mmap
 import os
 import zlib
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip import datadir
+from rclip import datadir, sealed
 from rclip.errors import StoreError, plain_reason
 from rclip.search import cosines
 from rclip.store import Store
@@ -99,7 +98,8 @@ class Matrix:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only` and `chosen`.
 
-        `only` holds ids in ascending order. Photos that are gone are among the scored ones: the table tells.
+        Of several queries (Q, D) the scores are (Q, N). `only` holds ids in ascending order. Photos that are gone are
+        among the scored ones: the table tells.
         """
         parts = []
         if self._seal:
@@ -109,7 +109,7 @@ class Matrix:
             except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
                 self._seal, chosen = None, everywhere
         for ids, vectors in self._store.vectors_above(self.last_id):
-            if vectors.shape[1] != len(query):
+            if vectors.shape[1] != query.shape[-1]:
                 raise self._store.damage()
             for wanted in (only, None if chosen is None else chosen.tail_ids):
                 if wanted is not None:
@@ -117,9 +117,11 @@ class Matrix:
                     ids, vectors = ids[is_wanted], vectors[is_wanted]
             parts.append((ids, cosines(vectors, query)))
         if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        if len(scores) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
+            return np.empty(0, np.int64), np.empty((*query.shape[:-1], 0), np.float32)
+        ids, scores = parts[0]
+        if len(parts) > 1:
+            ids, scores = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        if len(ids) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
             raise self._store.damage()
         return ids, scores
 
@@ -146,21 +148,25 @@ class Matrix:
     def _stored_scores(self, query: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Of these rows, ascending, or all; where most of a part are wanted, all of it is scored, which is faster."""
         assert self._seal
-        ids = self.ids
-        with open(self._path("vectors", self._seal), "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        shape = self._seal.rows, self._seal.dimensions
-        vectors = np.frombuffer(mapped, np.float16, shape[0] * shape[1]).reshape(shape)
-        parts = [np.empty(0, np.float32)]
-        for start in range(0, shape[0], _SCANNED_ROWS):
+        ids = self.ids if rows is None else self.ids[rows]
+        mapped, vectors = self._mapped(self._seal)
+        scores = np.empty((*query.shape[:-1], len(ids)), np.float32)
+        for start in range(0, len(vectors), _SCANNED_ROWS):
             chunk = vectors[start : start + _SCANNED_ROWS]
             if rows is None:
-                parts.append(cosines(chunk, query))
+                scores[..., start : start + len(chunk)] = cosines(chunk, query)
             else:
                 first, end = np.searchsorted(rows, (start, start + len(chunk)))
-                parts.append(_picked_cosines(chunk, rows[first:end] - start, query))
+                scores[..., first:end] = _picked_cosines(chunk, rows[first:end] - start, query)
             mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
-        return ids if rows is None else ids[rows], np.concatenate(parts)
+        return ids, scores
+
+    def _mapped(self, seal: _Seal) -> tuple[mmap.mmap, np.ndarray]:
+        """The file of vectors, and what is sealed of it. (N, D) float16"""
+        with open(self._path("vectors", seal), "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        vectors = np.frombuffer(mapped, np.float16, seal.rows * seal.dimensions)
+        return mapped, vectors.reshape(seal.rows, seal.dimensions)
 
     def _path(self, kind: str, seal: _Seal) -> str:
         return os.path.join(self.folder, f"{kind}-{seal.token}")
@@ -168,37 +174,28 @@ class Matrix:
     def _trusted_seal(self) -> _Seal | None:
         """The seal, if the files are what it says and of this very table."""
         try:
-            with open(self._seal_path, "rb") as file:
-                seal = _Seal(**json.loads(file.read()))
+            seal = sealed.read(self._seal_path, _Seal)
             if _note(seal) != self._store.note(_NOTE):
                 return None
-            stats = [datadir.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
-            if stats == seal.stats:
-                return seal
-            if seal.crc32 != [self._checksum(kind, seal) for kind in _KINDS]:
-                return None
-            seal = seal._replace(stats=stats)
-            with suppress(OSError):  # a read-only folder: compared again the next time
-                self._write_seal(seal)
-        except (OSError, ValueError, TypeError, KeyError):
+            now = seal._replace(stats=self._stats(seal))
+            return sealed.confirmed(seal, now, lambda: self._checksums(seal), self._write_seal)
+        except (OSError, ValueError, TypeError):
             return None
-        return seal
 
     @property
     def _seal_path(self) -> str:
         return os.path.join(self.folder, "seal.json")
 
-    def _checksum(self, kind: str, seal: _Seal) -> int:
-        """Of the sealed bytes. Raises ValueError when there are fewer."""
-        left, checksum = _sealed_bytes(kind, seal), 0
-        with open(self._path(kind, seal), "rb") as file:
-            while left:
-                part = file.read(min(left, 1 << 24))
-                if not part:
-                    raise ValueError("cut short")
-                checksum = zlib.crc32(part, checksum)
-                left -= len(part)
-        return checksum
+    def _stats(self, seal: _Seal) -> list[list[int]]:
+        return [sealed.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
+
+    def _checksums(self, seal: _Seal) -> list[int]:
+        """Of the sealed bytes. Raises OSError, and ValueError when there are fewer."""
+        checksums = []
+        for kind in _KINDS:
+            with open(self._path(kind, seal), "rb") as file:
+                checksums.append(sealed.crc32_of(file, _sealed_bytes(kind, seal)))
+        return checksums
 
     # --- checking ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +209,7 @@ class Matrix:
         if self._seal is None:
             return "cut short, altered, or of another state of the index"
         try:
-            is_as_written = self._seal.crc32 == [self._checksum(kind, self._seal) for kind in _KINDS]
+            is_as_written = self._seal.crc32 == self._checksums(self._seal)
         except (OSError, ValueError) as error:
             return plain_reason(error)
         return None if is_as_written else "its bytes are not those that were written"
@@ -229,15 +226,9 @@ class Matrix:
         rows = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
         held = self.ids[rows] == ids
         differs: np.ndarray = ~held & (ids <= self._seal.last_id)
-        differs[held] = (self._vectors(rows[held]).view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
+        _, stored = self._mapped(self._seal)
+        differs[held] = (stored[rows[held]].view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
         return differs
-
-    def _vectors(self, rows: np.ndarray) -> np.ndarray:
-        assert self._seal
-        with open(self._path("vectors", self._seal), "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        count = self._seal.rows * self._seal.dimensions
-        return np.frombuffer(mapped, np.float16, count).reshape(self._seal.rows, -1)[rows]
 
     def discard(self) -> None:
         """Has the next run make it anew; until then the table answers. Raises OSError where it may not be deleted."""
@@ -304,8 +295,7 @@ class Matrix:
             for file in (vectors_file, ids_file):
                 file.flush()
                 os.fsync(file.fileno())
-        stats = [datadir.identity(os.stat(path)) for path in paths]
-        self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, stats)
+        self._seal = _Seal(seal.token, rows, dimensions, last_id, crc32, self._stats(seal))
         self._store.set_note(_NOTE, _note(self._seal))
         self._write_seal(self._seal)
         self._delete_others()
@@ -325,7 +315,7 @@ class Matrix:
         return seal
 
     def _write_seal(self, seal: _Seal) -> None:
-        datadir.replace_file(self._seal_path, [json.dumps(seal._asdict()).encode()], self._store.modes[1])
+        sealed.write(self._seal_path, seal, self._store.modes[1])
 
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
@@ -344,7 +334,7 @@ def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) ->
     """Of these rows. Picking one out takes as long as scoring several."""
     if len(rows) * 4 <= len(vectors):
         return cosines(vectors[rows], query)
-    return cosines(vectors, query)[rows]
+    return cosines(vectors, query)[..., rows]
 
 
 def _note(seal: _Seal) -> str:

@@ -38,6 +38,9 @@ _MOST_IDS = 50_000
 _MOST_PATHS = 20_000
 """Up to so many paths that match a glob are listed; of more, those of the best photos are looked at."""
 
+_MOST_SCORES = 1 << 24
+"""So many are held at once, 64 MiB: where an index has fewer photos, several queries share a pass over its vectors."""
+
 _MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
 _MOST_TIES = 1000  # beyond which ties are left as they fall
 
@@ -62,6 +65,16 @@ class Among(NamedTuple):
 
     def allows(self, relative_path: bytes) -> bool:
         return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
+
+
+class Scored(NamedTuple):
+    """What photos score for one query, and which of them may be found."""
+
+    ids: np.ndarray
+    """(N,) int64"""
+    scores: np.ndarray
+    """(N,) float32, within `search.ERROR`"""
+    among: Among
 
 
 class Found(NamedTuple):
@@ -212,8 +225,8 @@ class Shelf:
             self._check_counts()
         return has_some
 
-    def searcher(self, filters: "Filters | None") -> "Callable[[Meaning, int], list[Found]]":
-        """What finds a query's best, so many of them, in the index as it is when the first is asked."""
+    def searcher(self, filters: "Filters | None") -> "Callable[[Sequence[Meaning], int], Iterator[list[Found]]]":
+        """What finds each query's best, so many of them, in the index as it is when the first is asked."""
         matrix = self._caught_up_matrix()
         need_columns = filters is not None and filters.need_columns
         if need_columns:
@@ -221,19 +234,22 @@ class Shelf:
         among: Among | None = None
         is_first = filters is None
 
-        def find(meaning: Meaning, top: int) -> list[Found]:
+        def find(meanings: Sequence[Meaning], top: int) -> "Iterator[list[Found]]":
             nonlocal among, is_first
-            with self.store.snapshot():
-                if among is None:
-                    among = self._among(filters, self._columns(matrix) if need_columns else None)
-                must_be_asked = is_first and among.only is not None
-                ids, scores = matrix.scores(meaning.vector, among.only, among.chosen)
-                if must_be_asked and among.only is not None:
-                    self._check_scored(len(ids), len(among.only))
-                these = _standing_out(among, scores, matrix, meaning) if among.must_stand_out else among
-                found = self._best(ids, scores, meaning, top, these, must_be_asked)
-            is_first = False
-            return found
+            at_once = max(1, _MOST_SCORES // max(1, self.store.last_id()))
+            scored: list[Scored] = []
+            for number, meaning in enumerate(meanings):
+                with self.store.snapshot():
+                    if among is None:
+                        among = self._among(filters, self._columns(matrix) if need_columns else None)
+                    must_be_asked = is_first and among.only is not None
+                    if not scored:
+                        scored = _scored(matrix, meanings[number : number + at_once], among)
+                    if must_be_asked and among.only is not None:
+                        self._check_scored(len(scored[0].ids), len(among.only))
+                    found = self._best(scored.pop(0), meaning, top, must_be_asked)
+                is_first = False
+                yield found
 
         return find
 
@@ -285,20 +301,13 @@ class Shelf:
                 self._notify(str(error))
         return matrix
 
-    def _best(
-        self,
-        ids: np.ndarray,
-        scores: np.ndarray,
-        meaning: Meaning,
-        top: int,
-        among: Among,
-        must_be_asked: bool,
-    ) -> "list[Found]":
+    def _best(self, scored: Scored, meaning: Meaning, top: int, must_be_asked: bool) -> "list[Found]":
         """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
 
         Ids may belong to photos that are skipped, and, unless they `must_be_asked` for, to those that are gone or
         elsewhere; nearly always one round is enough.
         """
+        ids, scores, among = scored
         count = min(top, int(np.count_nonzero(scores >= among.min_score - search.ERROR))) + _MARGIN
         while True:
             rows = search.top_k(scores, count)
@@ -443,9 +452,19 @@ def _size_bytes(path: str) -> int:
         return 0
 
 
-def _standing_out(among: Among, scores: np.ndarray, matrix: Matrix, meaning: Meaning) -> Among:
-    """What may be found of those with these scores, judged by all scores that the index has for the query."""
+def _scored(matrix: Matrix, meanings: Sequence[Meaning], among: Among) -> list[Scored]:
+    """Of each query, by one pass over the vectors for all of them."""
+    vectors = np.stack([meaning.vector for meaning in meanings])
+    ids, scores = matrix.scores(vectors, among.only, among.chosen)
+    if not among.must_stand_out:
+        return [Scored(ids, of_query, among) for of_query in scores]
     is_part = among.only is not None or among.chosen is not None
-    background = matrix.scores(meaning.vector)[1] if is_part else scores
+    background = matrix.scores(vectors)[1] if is_part else scores
+    pairs = zip(scores, background, strict=True)
+    return [Scored(ids, of_query, _standing_out(among, of_query, of_all)) for of_query, of_all in pairs]
+
+
+def _standing_out(among: Among, scores: np.ndarray, background: np.ndarray) -> Among:
+    """What may be found of those with these scores, judged by all scores that the index has for the query."""
     lowest = search.stands_out_from(scores, background) if len(scores) else np.inf
     return among._replace(min_score=max(among.min_score, lowest - search.ERROR))

@@ -289,6 +289,8 @@ def test_the_scores_of_the_chosen_are_those_of_all(store: Store) -> None:
         ids, scores = vectors.scores(query, only, chosen)
         assert ids.tolist() == sorted(set(ids_of(columns, chosen)) & set(only.tolist()))
         assert scores.tolist() == [score_of[id_] for id_ in ids.tolist()]
+        ids, together = vectors.scores(np.stack([-query, query]), only, chosen)
+        np.testing.assert_allclose(together, np.stack([-scores, scores]), atol=1e-5)
 
 
 def test_another_run_may_write_while_this_one_searches(store: Store) -> None:

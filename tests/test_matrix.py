@@ -95,6 +95,23 @@ def test_only_what_is_asked_for_is_scored(store: Store) -> None:
     np.testing.assert_allclose(scores, vectors[ids - 1].astype(np.float32) @ QUERY, atol=search.ERROR)
 
 
+@pytest.mark.parametrize("has_matrix", [False, True])
+@pytest.mark.parametrize("only", [None, [], [2, 5, ROWS, ROWS + 3, ROWS + 999], range(1, ROWS, 2)])
+def test_several_queries_score_as_each_does_alone(store: Store, has_matrix: bool, only: list[int] | None) -> None:
+    """Of all, none, some and most of the rows, with a few behind the matrix."""
+    if has_matrix:
+        Matrix(store).catch_up()
+    fill(store, unit_vectors(10, seed=3), start=ROWS)
+    queries = unit_vectors(7, seed=2).astype(np.float32)
+    wanted = None if only is None else np.array(only, np.int64)
+    ids, scores = Matrix(store).scores(queries, wanted)
+    assert scores.shape == (7, len(ids))
+    for query, of_query in zip(queries, scores, strict=True):
+        ids_alone, scores_alone = Matrix(store).scores(query, wanted)
+        assert ids.tolist() == ids_alone.tolist()
+        np.testing.assert_allclose(of_query, scores_alone, atol=1e-5)
+
+
 def test_a_matrix_that_is_mostly_waste_is_made_anew(store: Store, folder: Path) -> None:
     Matrix(store).catch_up()
     before = set(folder.iterdir())

@@ -74,8 +74,10 @@ MAY_IMPORT = {
     "check": {"columns", "errors", "matrix", "models", "store"},
     "prune": {"errors", "matrix", "store"},
     "places": {"errors"},
-    "matrix": {"datadir", "errors", "search", "store"},
-    "columns": {"datadir", "errors", "filters", "formats", "matrix", "store", "walk"},
+    "matrix": {"datadir", "errors", "sealed", "search", "store"},
+    "columns": {"datadir", "errors", "filters", "matrix", "sealed", "sieve", "store"},
+    "sieve": {"clocks", "filters", "formats", "store", "walk"},
+    "clocks": set(),
     "filters": {"formats"},
     "index": {"changes", "describing", "errors", "formats", "models", "store", "walk", "writing"},
     "describing": {"changes", "decoding", "facts", "formats", "reading", "store", "walk"},
@@ -91,6 +93,7 @@ MAY_IMPORT = {
     "walk": {"errors", "places"},
     "store": {"datadir", "errors", "facts", "places"},
     "salvage": {"datadir", "errors", "places", "store"},
+    "sealed": {"datadir"},
     "datadir": set(),
     "search": set(),
     "query": {"errors"},
@@ -101,7 +104,7 @@ MAY_IMPORT = {
     "viewer": {"errors"},
     "errors": set(),
     "interruption": set(),
-    "models": {"datadir", "errors"},
+    "models": {"datadir", "errors", "sealed"},
 }
 OWNED = {
     "argparse": {"arguments", "shell"},  # the second for its types

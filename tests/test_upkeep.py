@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rclip import datadir
+from rclip import sealed
 from rclip.matrix import APPEND_FROM_ROWS
 from rclip.shelf import PREPROCESSING
 from rclip.store import Stamp, Store
@@ -336,7 +336,7 @@ def test_a_damaged_vector_of_a_picture_asked_with_is_the_indexs_fault(
 def forge_stat(seal: Path, *files: Path) -> None:
     """As if the files had gone bad by themselves, without having been written to."""
     content = json.loads(seal.read_bytes())
-    stats = [datadir.identity(os.stat(file)) for file in files]
+    stats = [sealed.identity(os.stat(file)) for file in files]
     content |= {"stats": stats} if "stats" in content else {"stat": stats[0]}
     seal.write_text(json.dumps(content))
 

@@ -157,6 +157,21 @@ def test_cosines_are_dot_products() -> None:
     )
 
 
+@pytest.mark.parametrize("rows", [0, 1, 50, 3001])
+@pytest.mark.parametrize("queries", [1, 2, 32, 33])
+def test_cosines_of_several_queries_are_those_of_each(rows: int, queries: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((rows, 64))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    asked = rng.standard_normal((queries, 64))
+    asked = (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
+    together = search.cosines(vectors, asked)
+    assert together.shape == (queries, rows)
+    np.testing.assert_allclose(together, asked.astype(np.float64) @ vectors.T, atol=search.ERROR)
+    for scores, query in zip(together, asked, strict=True):
+        np.testing.assert_allclose(scores, search.cosines(vectors, query), atol=1e-5)
+
+
 @given(inside=NAMES, outside=NAMES)
 def test_a_folder_range_holds_what_is_below_and_nothing_else(inside: bytes, outside: bytes) -> None:
     start, end = folder_range(b"/photos/")

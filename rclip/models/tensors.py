@@ -3,9 +3,7 @@
 <https://github.com/huggingface/safetensors#format>: eight bytes with the header's length, a JSON header, the arrays'
 bytes without gaps. Reading it takes twenty lines, fewer than a query can afford to import.
 
-Beside each file lies its seal: the checksum, and the file's stat when its bytes were last compared with it. While the
-stat is the same the bytes are trusted; otherwise they are compared again. So a damaged file is found out once and never
-used, and a sound one costs a query two small reads.
+Beside each file lies its seal (`sealed`).
 """
 
 import json
@@ -14,17 +12,15 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import datadir
+from rclip import datadir, sealed
 from rclip.errors import plain_reason
 
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_CHECKED_BYTES = 1 << 24
 _ALIGNMENT_BYTES = 64  # of the first array: a cache line, and enough for any vector instruction
 
 
@@ -39,9 +35,8 @@ class Tensors(Mapping[str, np.ndarray]):
         """Raises `Doubtful`."""
         try:
             with open(path, "rb") as file:
-                stat = os.fstat(file.fileno())
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            _check_seal(path, stat, self._map)
+                _check_seal(path, file)
             (length,) = struct.unpack_from("<Q", self._map)
             self._header: dict[str, Any] = json.loads(self._map[8 : 8 + length])
             self._start = 8 + length
@@ -85,18 +80,18 @@ def write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, st
     for part in parts:
         checksum = zlib.crc32(part, checksum)
     datadir.replace_file(path, parts)
-    _write_seal(path, os.stat(path), checksum)
+    sealed.write(_seal_path(path), _Seal(checksum, sealed.identity(os.stat(path))))
 
 
 def verify(path: str) -> None:
     """Compares the bytes with their checksum, whatever the file's stat. Raises `Doubtful`; nothing trusts it then."""
-    checksum = zlib.crc32(Tensors(path)._map)
+    Tensors(path)
     try:
-        with open(_seal_path(path), "rb") as file:
-            if json.loads(file.read(4096))["crc32"] == checksum:
+        with open(path, "rb") as file:
+            if sealed.crc32_of(file) == sealed.read(_seal_path(path), _Seal).crc32:
                 return
         os.unlink(_seal_path(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Doubtful(f"{path}: its checksum is wrong; delete it ({plain_reason(error)})") from error
     raise Doubtful(f"{path}: its checksum is wrong")
 
@@ -104,25 +99,18 @@ def verify(path: str) -> None:
 # --- seals -----------------------------------------------------------------------------------------------------------
 
 
+class _Seal(NamedTuple):
+    crc32: int
+    stat: list[int]
+
+
 def _seal_path(path: str) -> str:
     return path + ".seal"
 
 
-def _write_seal(path: str, stat: os.stat_result, checksum: int) -> None:
-    datadir.replace_file(_seal_path(path), [json.dumps({"crc32": checksum, "stat": datadir.identity(stat)}).encode()])
-
-
-def _check_seal(path: str, stat: os.stat_result, mapped: mmap.mmap) -> None:
-    """Raises ValueError when the bytes are not those that were sealed."""
-    with open(_seal_path(path), "rb") as file:
-        seal = json.loads(file.read(4096))
-    if seal["stat"] == datadir.identity(stat):
-        return
-    checksum = 0
-    for start in range(0, len(mapped), _CHECKED_BYTES):  # a signal is heard between two parts
-        checksum = zlib.crc32(memoryview(mapped)[start : start + _CHECKED_BYTES], checksum)
-    mapped.madvise(mmap.MADV_DONTNEED)  # or all of it would count as this process's memory
-    if checksum != seal["crc32"]:
-        raise ValueError("its checksum is wrong")
-    with suppress(OSError):  # a read-only folder: compared again the next time
-        _write_seal(path, stat, seal["crc32"])
+def _check_seal(path: str, file: BinaryIO) -> None:
+    """Raises ValueError when the bytes are not those that were sealed, TypeError or OSError when it has no seal."""
+    seal_path = _seal_path(path)
+    seal = sealed.read(seal_path, _Seal)
+    now = seal._replace(stat=sealed.identity(os.fstat(file.fileno())))
+    sealed.confirmed(seal, now, lambda: sealed.crc32_of(file), lambda now: sealed.write(seal_path, now))

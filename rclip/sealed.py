@@ -1,0 +1,74 @@
+"""Derived files that are trusted without being read.
+
+Their seal, a small file of its own, holds their checksums and the stats they had when their bytes were last compared
+with these. While the stats are the same the bytes are trusted; otherwise they are compared again. So a damaged file is
+found out once and never used, and a sound one costs a query two small reads.
+
+A seal is its owner's NamedTuple, written as JSON: `crc32`, the stats, and whatever else must be known of the files.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+from rclip import datadir
+
+_MOST_SEAL_BYTES = 1 << 16
+_PART_BYTES = 1 << 24
+
+
+class _Sealing(Protocol):
+    @property
+    def crc32(self) -> Any: ...
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+Seal = TypeVar("Seal", bound=_Sealing)
+
+
+def identity(stat: os.stat_result) -> list[int]:
+    """What changes when a file is written to, even by someone who sets the mtime back."""
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def read(path: str, form: Callable[..., Seal]) -> Seal:
+    """Raises OSError, or ValueError or TypeError for what is no seal of that form."""
+    with open(path, "rb") as file:
+        return form(**json.loads(file.read(_MOST_SEAL_BYTES)))
+
+
+def write(path: str, seal: Seal, mode: int = 0o600) -> None:
+    """Raises OSError; what was there before is then still good."""
+    datadir.replace_file(path, [json.dumps(seal._asdict()).encode()], mode)
+
+
+def confirmed(seal: Seal, now: Seal, checksum: Callable[[], object], write: Callable[[Seal], None]) -> Seal:
+    """`now`, which is the seal with the stats of this moment; written where these are others.
+
+    Raises ValueError when the bytes are not those that were sealed.
+    """
+    if now != seal:
+        if checksum() != seal.crc32:
+            raise ValueError("its checksum is wrong")
+        with suppress(OSError):  # a read-only folder: compared again the next time
+            write(now)
+    return now
+
+
+def crc32_of(file: BinaryIO, size_bytes: int | None = None) -> int:
+    """Of all its bytes, or of so many. Raises OSError, and ValueError when there are fewer.
+
+    Read, not mapped: what cannot be read of a mapping ends the process.
+    """
+    left = os.fstat(file.fileno()).st_size if size_bytes is None else size_bytes
+    checksum = 0
+    while left:
+        part = file.read(min(left, _PART_BYTES))  # a signal is heard between two parts
+        if not part:
+            raise ValueError("cut short")
+        checksum = zlib.crc32(part, checksum)
+        left -= len(part)
+    return checksum
