@@ -91,7 +91,8 @@ class _Generate(argparse.Action):
 
         shell_name = str(kind).removeprefix("complete-")
         fresh = _parser()  # the one at work is half way through
-        sys.stdout.write(shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name))
+        text = shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name)
+        parser._print_message(text, sys.stdout)
         parser.exit()
 
 
@@ -117,6 +118,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; rclip --help lists the options")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """argparse's own takes no notice of a full disk."""
+        (file or sys.stdout).write(message)
+        sys.stdout.flush()
 
 
 def parse(arguments: "Sequence[str]") -> Options:

@@ -278,6 +278,14 @@ def test_a_full_disk_behind_stdout_is_one_line(rclip_on_gallery: Command) -> Non
     assert (done.returncode, done.stderr) == (2, b"rclip: stopped: No space left on device\n")
 
 
+@pytest.mark.parametrize("arguments", ["--help", "--version", "--generate man", "--generate complete-bash"])
+def test_what_is_printed_on_request_is_one_line_on_a_full_disk_too(rclip_on_gallery: Command, arguments: str) -> None:
+    done = in_bash(rclip_on_gallery, f"{sys.executable} -m rclip {arguments} > /dev/full")
+    assert (done.returncode, done.stderr) == (2, b"rclip: stopped: No space left on device\n")
+    done = in_bash(rclip_on_gallery, f"{sys.executable} -m rclip {arguments} | true; echo ${{PIPESTATUS[0]}}")
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
 def test_closed_streams_are_no_tracebacks(rclip_on_gallery: Command) -> None:
     command = f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n star"
     assert in_bash(rclip_on_gallery, command + " >&-").returncode == 0
