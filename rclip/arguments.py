@@ -299,7 +299,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         type=_template,
         metavar="TEMPLATE",
-        help="'{score:.3f}\\t{path}'; also size, captured, modified, query",
+        help="'{score:.3f}\\t{path}'; also query and all that --json tells",
     )
     form.add_argument(
         "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"

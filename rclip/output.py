@@ -106,9 +106,14 @@ def _as_json(hit: "Hit") -> dict[str, object]:
 
 def _facts_as_json(hit: "Hit") -> dict[str, object]:
     """Only what is known; `captured` has an offset when that is known, too."""
+    told = {"captured": hit.captured.isoformat(), **_facts(hit)}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _facts(hit: "Hit") -> dict[str, object]:
+    """None for what is not known."""
     facts = hit.facts
-    known = {
-        "captured": hit.captured.isoformat(),
+    return {
         "captured_from": "file" if facts.captured_s is None else "metadata",
         "latitude": facts.latitude,
         "longitude": facts.longitude,
@@ -118,7 +123,6 @@ def _facts_as_json(hit: "Hit") -> dict[str, object]:
         "keywords": list(facts.keywords) or None,
         "rating": facts.rating,
     }
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def _modified(hit: "Hit") -> "datetime":
@@ -129,20 +133,27 @@ def _modified(hit: "Hit") -> "datetime":
 
 
 def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:
-    """What `--format` asks for. As in bare paths, names are raw in a pipe and made harmless on a terminal."""
-    shown = printable if sys.stdout.isatty() else str
-    _write(os.fsencode(template(_fields(hit, query) | {"path": shown(hit.path)})) for hit in hits)
+    """What `--format` asks for. As in bare paths, texts are raw in a pipe and made harmless on a terminal."""
+    is_terminal = sys.stdout.isatty()
+
+    def shown(value: object) -> object:
+        return printable(value) if is_terminal and isinstance(value, str) else value
+
+    told = ({name: shown(value) for name, value in _fields(hit, query).items()} for hit in hits)
+    _write(os.fsencode(template(fields)) for fields in told)
 
 
 def _fields(hit: "Hit", query: str) -> dict[str, object]:
-    """All of `template.FIELDS`; times are local."""
+    """All of `template.FIELDS`, None for what is not known; times are local."""
     return {
         "query": query,
         "path": hit.path,
-        "score": math.nan if hit.score is None else round(hit.score, 6),
+        "score": None if hit.score is None else round(hit.score, 6),
         "size": hit.size_bytes,
         "modified": _modified(hit).astimezone(),
         "captured": hit.captured,
+        **_facts(hit),
+        "keywords": ", ".join(hit.facts.keywords) or None,
     }
 
 

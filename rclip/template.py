@@ -12,9 +12,20 @@ FIELDS: dict[str, object] = {
     "size": 3518862,
     "modified": datetime(2019, 2, 3, 10, 20, 30).astimezone(),
     "captured": datetime(2019, 2, 3, 10, 20, 30),
+    "captured_from": "metadata",
+    "latitude": 48.8584,
+    "longitude": 2.2945,
+    "camera": "FUJIFILM X-T4",
+    "width": 6240,
+    "height": 4160,
+    "keywords": "kite, sky",
+    "rating": 4,
     "query": "a red kite",
 }
 """The fields there are, each with a value to try a template on."""
+
+_WIDTH = re.compile(r"(?:.?[<>=^])?[-+ ]?(\d+)", re.DOTALL)
+"""The least width that a format asks for."""
 
 _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
 
@@ -43,7 +54,7 @@ class Template:
         self(FIELDS)
 
     def __call__(self, values: Mapping[str, object]) -> str:
-        """The text for one result, of which `values` has every field."""
+        """The text for one result, of which `values` has every field, None for what is not known."""
         text = "".join(part.literal + _formatted(part, values) for part in self._parts)
         return text if text.endswith(("\n", "\0")) and not self._parts[-1].field else text + "\n"
 
@@ -73,7 +84,11 @@ def _part(literal: str, field: str | None, spec: str | None, conversion: str | N
 def _formatted(part: _Part, values: Mapping[str, object]) -> str:
     if part.field is None:
         return ""
+    value = values[part.field]
+    if value is None:
+        width = _WIDTH.match(part.spec)
+        return " " * int(width[1]) if width else ""
     try:
-        return format(values[part.field], part.spec)
+        return format(value, part.spec)
     except (ValueError, OverflowError, MemoryError) as error:
         raise ValueError(f"cannot have {{{part.field}:{part.spec}}}: {str(error).lower() or 'too long'}") from None

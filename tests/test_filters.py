@@ -224,6 +224,14 @@ def test_json_tells_what_is_known(album: Command) -> None:
     assert not {"latitude", "camera", "keywords", "rating"} & set(scan)
 
 
+def test_a_template_names_what_is_known_and_leaves_the_rest_empty(album: Command) -> None:
+    template = "{score:.3f}|{camera}|{latitude:.2f}|{rating}|{captured:%Y}|{captured_from}|{width}|{keywords}"
+    paris, scan = (album("-n", "--format", template, "--path", name) for name in ("paris.*", "1.png"))
+    assert (paris.out, paris.err) == ("|NIKON D850|48.86||2020|metadata|160|\n", "")
+    assert (scan.out, scan.err) == ("||||2020|file|160|\n", "")
+    assert album("-n", "--format", "{score}", "--after", "2020", "./scans", "-t", "1").out == "\n"
+
+
 def test_a_terminal_gets_dates_where_there_are_no_scores(album: Command) -> None:
     assert on_terminal(album, "-n", "--path", "2020").splitlines() == [
         "2020/paris.webp    2020-07-14",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rclip import output, terminal
 from rclip.arguments import parse
 from rclip.errors import UsageError
+from rclip.facts import Facts
 from rclip.library import Hit
 from rclip.template import FIELDS, Template
 from rclip.terminal import Style
@@ -197,10 +198,31 @@ def test_a_path_is_a_link_to_its_file(rclip: Command, photos: Path, draw: Draw) 
         (r"\\{size:,} {{{score:6.1%}}}", "\\3,518,862 { 31.4%}\n"),
         ("{path:>16}|", "  cats/IMG_1.jpg|\n"),
         ("{modified:%Y-%m-%d}", "2019-02-03\n"),
+        ("{camera} {latitude:.1f} {width}x{height} {keywords}", "FUJIFILM X-T4 48.9 6240x4160 kite, sky\n"),
     ],
 )
 def test_a_template_is_filled_in(template: str, expected: str) -> None:
     assert Template(template)(FIELDS) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{score:.3f}|", "|\n"),
+        ("{score}|", "|\n"),
+        ("{rating:3}|", "   |\n"),
+        ("{camera:*>4}|", "    |\n"),
+        ("{latitude:+08.3f}|", "        |\n"),
+    ],
+)
+def test_what_is_not_known_is_left_empty(template: str, expected: str) -> None:
+    assert Template(template)(dict.fromkeys(FIELDS)) == expected
+
+
+def test_a_template_has_all_that_json_tells() -> None:
+    facts = Facts(1, None, 2.0, 3.0, "Canon", "R5", 4, 5, ("a", "b"), 5)
+    whole = hit("a.jpg")._replace(facts=facts)
+    assert set(output._as_json(whole)) < set(FIELDS) == set(output._fields(whole, "a cat"))
 
 
 def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:
@@ -210,7 +232,7 @@ def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("{nope}", "has no field {nope}; there are path, score, size, modified, captured, query"),
+        ("{nope}", "has no field {nope}; there are path, score, size, modified, captured, captured_from"),
         ("{}", "has no field {}"),
         ("{0}", "has no field {0}"),
         ("{path.__class__}", "has no field {path.__class__}"),
