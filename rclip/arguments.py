@@ -130,7 +130,10 @@ def parse(arguments: "Sequence[str]") -> Options:
     parser = _parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
     preview, left = _preview(_with_negative_values(arguments[:end]))
-    values = vars(parser.parse_intermixed_args(left))
+    parsed, unknown = parser.parse_known_intermixed_args(left)
+    if unknown:
+        _refuse_unknown(unknown, parser)
+    values = vars(parsed)
     values["preview"] = preview if values["preview"] else None
     words = [*values.pop("words"), *arguments[end + 1 :]]
     added, subtracted = values.pop("add"), values.pop("subtract")
@@ -185,6 +188,18 @@ def _preview(arguments: "Sequence[str]") -> tuple[str, list[str]]:
         raise UsageError(f"argument --preview: takes {_alternatives(PREVIEWS)}, not {unknown!r}")
     left = [prefix[:-1] if argument.startswith(prefix) else argument for argument in arguments]
     return kinds[-1] if kinds else "auto", left
+
+
+def _refuse_unknown(arguments: "Sequence[str]", parser: argparse.ArgumentParser) -> NoReturn:
+    """Of those that no option takes the first that looks like one; what is behind it may be its value."""
+    from difflib import get_close_matches
+
+    unknown = next((argument for argument in arguments if argument.startswith("-")), arguments[0]).partition("=")[0]
+    names = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    nearest = get_close_matches(unknown.lstrip("-"), names, n=1, cutoff=0.7)
+    if nearest:
+        raise UsageError(f"there is no {unknown}; did you mean --{nearest[0]}?")
+    parser.error(f"there is no {unknown}")
 
 
 def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":

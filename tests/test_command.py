@@ -247,7 +247,14 @@ def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path)
         (["-b", "-3", "a cat"], "-b/--batch-size"),
         (["--max-image-megapixels", "nan", "a cat"], "--max-image-megapixels: takes a number above 0, not 'nan'"),
         (["--device", "tpu", "a cat"], "--device: takes auto, cpu, cuda"),
-        (["--nonsense", "a cat"], "unrecognized arguments: --nonsense"),
+        (["--nonsense", "a cat"], "there is no --nonsense; rclip --help lists the options"),
+        (["-x", "a cat"], "there is no -x; rclip --help lists the options"),
+        (["--preveiw", "a cat"], "there is no --preveiw; did you mean --preview?"),
+        (["a cat", "--preveiw-height=3"], "there is no --preveiw-height; did you mean --preview-height?"),
+        (["a cat", "--exclude_dir", "old"], "there is no --exclude_dir; did you mean --exclude-dir?"),
+        (["--colour", "always", "a cat"], "there is no --colour; did you mean --color?"),
+        (["--no-index", "a cat"], "there is no --no-index; did you mean --no-indexing?"),
+        (["-json", "a cat"], "there is no -json; did you mean --json?"),
         (["--json", "-0", "a cat"], "not allowed with argument"),
         (["--index", "-n"], "--index and -n cannot go together"),
         (["--exclude-dir", "a/b", "a cat"], "--exclude-dir takes the name of a folder, not a path: a/b"),
@@ -270,6 +277,17 @@ def test_an_unknown_model_is_one_line_that_names_the_models(rclip: Command, gall
     assert (done.code, done.out) == (2, "")
     assert "'ViT-Z/99'" in one_line(done.err)
     assert "RN50x64, ViT-B/32" in done.err
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("ViT-L-14", "ViT-L/14"), ("vit-b32", "ViT-B/32"), ("rn5x64", "RN50x64"), ("./ViT-B16", "")]
+)
+def test_a_model_that_is_nearly_one_is_suggested(rclip: Command, gallery: Path, said: str, meant: str) -> None:
+    done = rclip("a cat", model=said)
+    assert (done.code, done.out) == (2, "")
+    suggestion = f"did you mean {meant}? " if meant else ""
+    expected = f"rclip: no model and no checkpoint file '{said}'; {suggestion}--model takes a checkpoint's path, or "
+    assert one_line(done.err).startswith(expected)
 
 
 def test_a_full_disk_behind_stdout_is_one_line(rclip_on_gallery: Command) -> None:

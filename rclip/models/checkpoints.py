@@ -55,6 +55,25 @@ def find(model: str) -> Checkpoint:
     path = os.path.abspath(os.path.expanduser(model))
     if os.path.isfile(path):
         return Checkpoint(model, path, None)
+    nearest = _nearest(model)
+    hint = f"did you mean {nearest}? " if nearest else ""
     raise ModelError(
-        f"no model and no checkpoint file {model!r}; --model takes a checkpoint's path, or one of {', '.join(NAMES)}"
+        f"no model and no checkpoint file {model!r}; {hint}"
+        f"--model takes a checkpoint's path, or one of {', '.join(NAMES)}"
     )
+
+
+def _nearest(model: str) -> str | None:
+    """The name that may have been meant, such as ViT-L/14 by `vit-l14`; none for what is plainly a path."""
+    if model.startswith((".", "/", "~")):
+        return None
+    from difflib import get_close_matches
+
+    names = {_plain(name): name for name in NAMES}
+    found = get_close_matches(_plain(model), names, n=1, cutoff=0.8)
+    return names[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
