@@ -292,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="paths",
         type=_glob,
         metavar="GLOB",
-        help="as in .gitignore: '2019/**', 'IMG_*'; repeatable",
+        help="as in .gitignore: '2019/**', 'IMG_*'; '!GLOB' leaves out; repeatable",
     )
     filters.add_argument("--type", dest="types", type=_types, metavar="TYPES", help="endings, or raw: jpg,raw")
     filters.add_argument("--min-score", type=_score, metavar="S", help="score at least so high, from -1 to 1")
@@ -467,9 +467,11 @@ def _types(text: str) -> frozenset[str]:
 
 
 def _glob(text: str) -> str:
-    if not text.strip("/"):
+    """With a `~` in front, which no shell replaces between quotes, turned into what it stands for."""
+    sign, pattern = ("!", text[1:]) if text.startswith("!") else ("", text)
+    if not pattern.strip("/"):
         raise argparse.ArgumentTypeError(f"takes a pattern like '2019/**' or 'IMG_*', not {text!r}")
-    return text
+    return sign + os.path.expanduser(pattern) if pattern.startswith("~/") else text
 
 
 def _words(text: str) -> str:

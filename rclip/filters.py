@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, takewhile
@@ -30,7 +31,10 @@ class Filters:
     camera: str = ""
     """Words that maker and model contain, in any case and order."""
     paths: tuple[str, ...] = ()
-    """Globs, one of which matches the path from the directory searched, or a folder on it; see `glob_regex`."""
+    """Globs of paths from the directory searched, or absolute ones; what matches one behind a `!` is left out.
+
+    See `Paths` and `glob_regex`.
+    """
     types: frozenset[str] = frozenset()
     """Endings of file names, in lower case."""
     min_score: float | None = None
@@ -109,6 +113,52 @@ def parse_types(text: str) -> frozenset[str]:
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
+
+
+class Paths:
+    """Which photos below one folder pass the globs.
+
+    They match one of those that are `wanted`, where there are such, and none of those that had a `!` before them.
+    """
+
+    def __init__(self, globs: Iterable[str], folder: Iterable[str]):
+        """`folder` are the absolute paths by which the folder can be reached."""
+        given = list(globs)
+        spelled = list(folder)
+        self.wanted = [seen for glob in given if glob[:1] != "!" for seen in _seen_from(spelled, glob)]
+        unwanted = [seen for glob in given if glob[:1] == "!" for seen in _seen_from(spelled, glob[1:])]
+        self._wanted = [glob_regex(glob) for glob in self.wanted]
+        self._unwanted = [glob_regex(glob) for glob in unwanted]
+
+    def allow(self, relative_path: str) -> bool:
+        is_wanted = not self._wanted or any(glob.fullmatch(relative_path) for glob in self._wanted)
+        return is_wanted and not any(glob.fullmatch(relative_path) for glob in self._unwanted)
+
+
+def _seen_from(folder: Iterable[str], glob: str) -> set[str]:
+    """The glob and, as it may be an absolute path, what it asks for inside the folder if it is one."""
+    inside = {rest for spelled in folder for rest in _rests(glob, spelled)} if glob.startswith("/") else set()
+    return {glob} | inside
+
+
+def _rests(glob: str, folder: str) -> Iterator[str]:
+    """What an absolute glob asks for inside a folder: `/home/*/2019` for `2019` in `/home/me`, and all in `2019`."""
+    rests = {tuple(glob.strip("/").split("/"))}
+    for name in filter(None, folder.split("/")):
+        rests = {rest for names in rests for rest in _behind(names, name)}
+    for names in rests:
+        yield "/".join(("", *names)) + "/" * glob.endswith("/") if names else "**"
+
+
+def _behind(names: tuple[str, ...], folder: str) -> Iterator[tuple[str, ...]]:
+    """What may be left of a glob's names where the first of them are to match the folder; none where all is meant."""
+    if not names:
+        yield names
+    elif names[0] == "**":
+        yield names
+        yield from _behind(names[1:], folder)
+    elif glob_regex(names[0]).fullmatch(folder):
+        yield names[1:]
 
 
 def glob_regex(glob: str) -> re.Pattern[str]:

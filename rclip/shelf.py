@@ -1,7 +1,8 @@
 """The photos of some folders as one index has them. A library has as many as its folders have indexes."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +19,10 @@ from rclip.store import Record, Store
 from rclip.walk import Skip
 
 if TYPE_CHECKING:
-    import re
-
     from rclip.changes import Summary
     from rclip.check import Finding
     from rclip.columns import Columns
-    from rclip.filters import Filters
+    from rclip.filters import Filters, Paths
     from rclip.index import Options, Progress
     from rclip.prune import Pruned
     from rclip.salvage import Rebuilt
@@ -59,12 +58,13 @@ class Among(NamedTuple):
     only: np.ndarray | None = None
     """Ids (N,) int64, ascending; None for those of any."""
     chosen: Chosen | None = None
-    globs: Sequence["re.Pattern[str]"] = ()
+    paths: Mapping[bytes, "Paths"] | None = None
+    """Which may be found of each folder asked for; None for all."""
     min_score: float = -np.inf
     must_stand_out: bool = False
 
-    def allows(self, relative_path: bytes) -> bool:
-        return not self.globs or any(glob.fullmatch(os.fsdecode(relative_path)) for glob in self.globs)
+    def allows(self, folder: bytes, relative_path: bytes) -> bool:
+        return self.paths is None or self.paths[folder].allow(os.fsdecode(relative_path))
 
 
 class Scored(NamedTuple):
@@ -334,13 +334,23 @@ class Shelf:
         """What may be found in these directories. `columns` are needed where the filters need them."""
         if filters is None:
             return Among(self.store.ids(self._ranges, _MOST_IDS))
-        from rclip.filters import glob_regex
-
-        globs = [glob_regex(glob) for glob in filters.paths]
-        only = self._ids_by_path(filters.paths, globs) if globs else self.store.ids(self._ranges, _MOST_IDS)
+        paths = self._paths(filters.paths) if filters.paths else None
+        if paths and any(inside.wanted for inside in paths.values()):
+            only = self._ids_by_path(paths)
+        else:
+            only = self.store.ids(self._ranges, _MOST_IDS)
         chosen = columns.chosen(filters) if columns and filters.need_columns else None
         lowest = -np.inf if filters.min_score is None else filters.min_score
-        return Among(only, chosen, globs, lowest, filters.is_relevant)
+        return Among(only, chosen, paths, lowest, filters.is_relevant)
+
+    def _paths(self, globs: Sequence[str]) -> "dict[bytes, Paths]":
+        """What passes the globs in each folder, which they may also reach by the path that the user named it by."""
+        from rclip.filters import Paths
+
+        spelled: defaultdict[bytes, set[str]] = defaultdict(set)
+        for folder in self._folders:
+            spelled[folder.real] |= {os.fsdecode(folder.real), os.path.abspath(os.fsdecode(folder.spelled))}
+        return {real: Paths(globs, names) for real, names in spelled.items()}
 
     def _columns(self, matrix: Matrix) -> "Columns":
         """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
@@ -363,34 +373,36 @@ class Shelf:
             except StoreError as error:
                 self._notify(str(error))
 
-    def _ids_by_path(self, paths: Iterable[str], globs: Sequence["re.Pattern[str]"]) -> np.ndarray | None:
-        """Ids (N,) int64, ascending, of the photos that match one of the globs; None when many do.
+    def _ids_by_path(self, paths: "Mapping[bytes, Paths]") -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos that match one of the globs wanted; None when many do.
 
         Where many match, those that are looked up will match, too, often enough.
         """
         from rclip.filters import literal_start, longest_literal, sqlite_glob, sqlite_literal
 
         found: dict[int, bytes] = {}
-        for folder in {folder.real for folder in self._folders}:
-            for path in paths:
-                start = folder + os.fsencode(literal_start(path))
+        for folder, inside in paths.items():
+            for wanted in inside.wanted:
+                start = folder + os.fsencode(literal_start(wanted))
                 start = folder if start.endswith(b"\xff") else start
-                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(path)
-                part = os.fsencode(longest_literal(path))
+                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(wanted)
+                part = os.fsencode(longest_literal(wanted))
                 like = self.store.paths_like(start, part, os.fsencode(glob), _MOST_PATHS)
                 if like is None:
                     return None
                 found |= like
-        among = Among(globs=globs)
+        among = Among(paths=paths)
         return np.array(sorted(id_ for id_, path in found.items() if self._is_asked(path, among)), np.int64)
 
     def _is_asked(self, path: bytes, among: Among) -> bool:
         """Whether a walk with these folders and options would come to the photo, and the globs allow it."""
-        return any(not self._skip.path(inside) and among.allows(inside) for inside in self._inside(path))
+        return any(
+            not self._skip.path(inside) and among.allows(folder, inside) for folder, inside in self._inside(path)
+        )
 
-    def _inside(self, path: bytes) -> Iterator[bytes]:
-        """The path as seen from each of the folders that it lies in."""
-        return (path[len(folder.real) :] for folder in self._folders if path.startswith(folder.real))
+    def _inside(self, path: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Each of the folders that it lies in, and the path as seen from there."""
+        return ((folder.real, path[len(folder.real) :]) for folder in self._folders if path.startswith(folder.real))
 
     # --- stats -------------------------------------------------------------------------------------------------------
 

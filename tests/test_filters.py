@@ -87,6 +87,27 @@ def test_globs_match_as_in_gitignore(glob: str, matching: list[str], others: lis
     assert [path for path in (*matching, *others) if regex.fullmatch(path)] == matching
 
 
+@pytest.mark.parametrize(
+    ("glob", "inside"),
+    [
+        ("/home/me/2019", {"/2019"}),
+        ("/home/me/2019/", {"/2019/"}),
+        ("/home/me/a/*.jpg", {"/a/*.jpg"}),
+        ("/h*/[mn]e/a", {"/a"}),
+        ("/home", {"**"}),
+        ("/home/me/", {"**"}),
+        ("/**/a", {"/**/a"}),
+        ("/home/**/me/a", {"/**/me/a", "/a"}),
+        ("/home/**", {"/**", "**"}),
+        ("/home/you/a", set()),
+        ("/2019/*", set()),
+        ("home/me/a", set()),
+    ],
+)
+def test_an_absolute_glob_is_seen_from_inside_a_folder(glob: str, inside: set[str]) -> None:
+    assert set(filters.Paths([glob], ["/home/me/"]).wanted) == {glob} | inside
+
+
 @given(
     glob=st.text("ab*?/[]!.", min_size=1, max_size=8).filter(lambda glob: glob.strip("/")),
     path=st.text("ab/[].", min_size=1, max_size=8),
@@ -212,6 +233,35 @@ def test_paths_are_those_from_the_directory_searched(album: Command) -> None:
     assert album("-n", "--path", "scans/old/*", "--path", "2020/*.webp").lines == [NEWEST_FIRST[0], NEWEST_FIRST[2]]
 
 
+def test_an_absolute_pattern_is_the_path_of_something_in_the_directory_searched(album: Command, tmp_path: Path) -> None:
+    here = album.cwd
+    in_2020 = [NEWEST_FIRST[2], NEWEST_FIRST[4]]
+    for pattern in (f"{here}/2020", f"{here}/2020/", f"{here}/2020/*", f"{here.parent}/*/2020", "/**/photos/2020/**"):
+        assert album("-n", "--path", pattern).lines == in_2020, pattern
+    assert album("-n", "--path", f"{here.parent}").lines == NEWEST_FIRST
+    assert album("-n", "--path", f"{here}/20", "--path", f"{here}2020").code == 1
+    assert album("-n", "--path", f"{here}/scans/*", "./2020", "./scans").lines == ["./scans/old/2.png", "./scans/1.png"]
+    link = tmp_path / "link"
+    link.symlink_to(here)
+    assert album("-n", "--path", f"{link}/2020/*.webp", f"{link}").lines == [f"{link}/2020/paris.webp"]
+    home = {"HOME": str(here.parent)}
+    assert album("-n", "--path", "~/photos/2020", env=home).lines == in_2020
+
+
+def test_a_pattern_behind_a_sign_leaves_out_what_it_matches(album: Command) -> None:
+    without_scans = [name for name in NEWEST_FIRST if "scans" not in name]
+    assert album("-n", "--path", "!scans").lines == without_scans
+    assert album("-n", "--path", f"!{album.cwd}/scans/**").lines == without_scans
+    assert album("-n", "--path", "!old", "--path", "scans", "--path", "!*.jpg").lines == [NEWEST_FIRST[3]]
+    assert album("-n", "--path", "!*.jpg", "-t", "2", "a red star").code == 0
+    assert set(album("-n", "--path", "!20*", "a red star").lines) == {NEWEST_FIRST[0], NEWEST_FIRST[3]}
+    assert album("-n", "--path", "!*", "a red star").code == 1
+
+
+def test_the_case_of_a_pattern_counts(album: Command) -> None:
+    assert album("-n", "--path", "PARIS*").code == 1
+
+
 def test_json_tells_what_is_known(album: Command) -> None:
     paris, scan = (json.loads(album("-n", "--json", "--path", name).out) for name in ("paris.*", "1.png"))
     assert paris["captured"] == "2020-07-14T22:00:00"
@@ -254,6 +304,7 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--near", "-95,0"], "--near: takes LAT,LON or LAT,LON,KM"),
         (["--camera", " "], "--camera: takes words of a camera's name"),
         (["--path", "/"], "--path: takes a pattern like '2019/**'"),
+        (["--path", "!"], "--path: takes a pattern like '2019/**'"),
         (["--type", "mp3"], "--type: takes endings of photos"),
         (["--min-score", "27%"], "--min-score: takes a number from -1 to 1"),
         (["--min-score", "0.2"], "--min-score and --relevant need a query"),
