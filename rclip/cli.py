@@ -129,10 +129,11 @@ def _run(options: "Options") -> int:
         if options.rebuild:
             for rebuilt in library.rebuild():
                 _tell(f"index made anew, with {rebuilt.kept:,} files known; what it was is kept as {rebuilt.aside}")
-        if not options.no_indexing:
-            _update(library, options)
+        summary = None if options.no_indexing else _update(library, options)
         if options.index or options.rebuild:
             library.prepare_search()
+            if summary and options.index and not _is_quiet(options):
+                _say_that_nothing_has_changed(library, summary)
             return ExitCode.FOUND
         return _answer(library, options)
 
@@ -301,7 +302,7 @@ class _Bar:
             self._bar.close()
 
 
-def _update(library: "Library", options: "Options") -> None:
+def _update(library: "Library", options: "Options") -> "Summary":
     """Updates the index and says what has changed, also when it is interrupted."""
     from rclip.changes import Summary
 
@@ -326,6 +327,13 @@ def _update(library: "Library", options: "Options") -> None:
         raise error
     if error:
         _tell(str(error))
+    return summary
+
+
+def _say_that_nothing_has_changed(library: "Library", summary: "Summary") -> None:
+    """If it is so, as far as all folders could be listed."""
+    if not summary.has_changes and not summary.unlisted:
+        _tell(f"nothing has changed; photos here: {library.stats().photos:,}")
 
 
 _MOST_LINES = 5  # about folders and files that could not be read, each
@@ -337,7 +345,7 @@ def _report(summary: "Summary", options: "Options") -> None:
         _tell(f"cannot list {os.fsdecode(path)}: {reason}; what is known of its photos is kept")
     if len(summary.unlisted) > _MOST_LINES:
         _tell(f"… and {len(summary.unlisted) - _MOST_LINES:,} folders more")
-    if options.index and not options.verbose and not sys.stderr.isatty():
+    if _is_quiet(options):
         _list_files(summary)
         return
     if summary.has_changes:
@@ -348,6 +356,11 @@ def _report(summary: "Summary", options: "Options") -> None:
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
         _tell(f"{counts} {files} cannot be opened yet; this installs what is needed: "
               f"{sys.executable} -m pip install {packages}")  # fmt: skip
+
+
+def _is_quiet(options: "Options") -> bool:
+    """Whether only problems are told, as where nobody looks."""
+    return options.index and not options.verbose and not sys.stderr.isatty()
 
 
 def _list_files(summary: "Summary") -> None:

@@ -67,6 +67,11 @@ class Command:
         return kept | {"HOME": str(self.home), "RCLIP_DATADIR": str(self.data_dir)}
 
 
+def unchanged(photos: int) -> str:
+    """What `--index -v` says where nothing has changed."""
+    return f"rclip: nothing has changed; photos here: {photos:,}\n"
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoint.write(tmp_path_factory.mktemp("model") / "tiny.pt")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import GALLERY, Command, Draw, draw_scene
+from tests.conftest import GALLERY, Command, Draw, draw_scene, unchanged
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,16 @@ def test_a_first_run_indexes_and_answers(rclip: Command, gallery: Path) -> None:
     assert one_line(first.err) == "rclip: index updated: 12 new"
     second = rclip("a blue star", "-t", "1")
     assert (second.code, second.lines, second.err) == (0, ["stars/blue.jpg"], "")
+
+
+def test_an_update_that_is_asked_for_says_also_that_nothing_has_changed(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    (gallery / "stars/red.jpg").unlink()
+    assert one_line(rclip("--index", "-v").err) == "rclip: index updated: 1 gone"
+    assert rclip("--index", "-v") == (0, "", unchanged(11))
+    assert rclip("--index", "-v", "circles") == (0, "", unchanged(4))
+    assert rclip("--index") == (0, "", "")
+    assert rclip("-v", "-t", "1", "a blue star") == (0, "stars/blue.jpg\n", "")
 
 
 def test_prints_ten_unless_told_otherwise(rclip_on_gallery: Command) -> None:

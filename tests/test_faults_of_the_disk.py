@@ -19,7 +19,7 @@ import pytest
 from rclip import matrix
 from rclip.matrix import folder_of
 from rclip.store import Stamp, Store
-from tests.conftest import Command, Draw, Result
+from tests.conftest import Command, Draw, Result, unchanged
 from tests.test_command import one_line
 from tests.test_faults_of_the_database import integrity, kill_while_writing
 from tests.test_store import index_of
@@ -370,7 +370,7 @@ def test_photos_of_any_time_are_found_and_not_read_again(
         pytest.skip("the file system has no such time")
     assert update(rclip) == "2 new"
     photo.chmod(0)
-    assert rclip("--index", "-v", prefix=drop_root) == Result(0, "", "")
+    assert rclip("--index", "-v", prefix=drop_root) == (0, "", unchanged(2))
     photo.chmod(0o644)
     hit = json.loads(rclip("-n", "--json", "-t", "1", "a green star").out)
     assert hit["path"] == str(photo)

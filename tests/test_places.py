@@ -16,7 +16,7 @@ import pytest
 from rclip.places import Place, place_of
 from rclip.salvage import rebuild
 from rclip.shelf import PREPROCESSING
-from tests.conftest import Command, Draw
+from tests.conftest import Command, Draw, unchanged
 from tests.test_command import one_line
 from tests.test_faults_of_the_database import integrity
 from tests.test_faults_of_the_disk import Mount, fill_up, mount, remount_read_only
@@ -227,7 +227,7 @@ def test_what_the_users_own_index_knows_is_taken_over(
     assert rclip("--init").code == 0
     for photo in gallery.rglob("*.jpg"):
         photo.chmod(0)
-    assert rclip("--index", "-v", prefix=drop_root) == (0, "", "")
+    assert rclip("--index", "-v", prefix=drop_root) == (0, "", unchanged(12))
     assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
     sql = f"SELECT vector FROM images WHERE {path_is('/stars/red.jpg')}"
     assert len(rows_in(gallery, sql)) == 1
@@ -320,7 +320,7 @@ def test_a_rebuilt_index_is_as_open_to_others_as_it_was(rclip: Command, kept: Pa
         assert index_in(kept).stat().st_mode & 0o777 == mode
         next((kept / ".rclip").glob("*.damaged-*")).unlink()
     assert rows_in(kept, "SELECT count(*) FROM meta WHERE key = 'has_adopted'") == [(1,)]
-    assert rclip("--index", "-v") == (0, "", "")
+    assert rclip("--index", "-v") == (0, "", unchanged(12))
 
 
 def test_a_rebuilt_index_keeps_no_log(rclip: Command, kept: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_folder_is_moved_and_carried_to_another_machine(
     kept.rename(moved)
     for photo in moved.rglob("*.jpg"):
         photo.chmod(0)
-    assert elsewhere("--index", "-v", cwd=moved, prefix=drop_root) == (0, "", "")
+    assert elsewhere("--index", "-v", cwd=moved, prefix=drop_root) == (0, "", unchanged(12))
     assert elsewhere("-t", "1", "a red star", cwd=moved / "stars", prefix=drop_root).lines == ["red.jpg"]
     assert not own_indexes(elsewhere)
 
@@ -360,7 +360,7 @@ def test_a_copy_with_new_files_all_over_is_the_same(kept: Path, elsewhere: Comma
     """Other devices and inodes, the same sizes and times."""
     copied = shutil.copytree(kept, tmp_path / "copied")
     shutil.rmtree(kept)
-    assert elsewhere("--index", "-v", cwd=copied) == (0, "", "")
+    assert elsewhere("--index", "-v", cwd=copied) == (0, "", unchanged(12))
     assert elsewhere("-n", "-t", "1", "a green circle", cwd=copied).lines == ["circles/green.jpg"]
 
 
@@ -489,7 +489,7 @@ def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path:
     assert damaged.code == 0
     assert "with 11 files known" in one_line(damaged.err)
     assert rows_in(moved, "PRAGMA journal_mode") == [("delete",)]
-    assert rclip("--index", "-v", cwd=moved) == (0, "", "")
+    assert rclip("--index", "-v", cwd=moved) == (0, "", unchanged(11))
     assert rclip("-n", "-t", "1", "a blue star", cwd=moved).lines == ["stars/blue.jpg"]
     assert rclip("--check", cwd=moved).code == 0
 
