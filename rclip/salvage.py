@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from typing import NamedTuple
 
 from rclip import datadir
@@ -71,7 +72,7 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebu
                 kept = _copy_sound_rows(path, Store(fresh, model_key, preprocessing, place))
                 with suppress(PermissionError):  # on a drive that knows no modes
                     os.chmod(fresh, stat.S_IMODE(os.stat(path).st_mode))
-                aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+                aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
                 _put_aside(path, aside)
                 os.replace(fresh, path)
         finally:
@@ -83,10 +84,14 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebu
     return Rebuilt(kept, aside)
 
 
+def _free_name(path: str) -> str:
+    """The path, or with a number behind it where there is one already: a second may see several."""
+    names = (f"{path}-{number}" if number else path for number in count())
+    return next(name for name in names if not any(os.path.lexists(name + suffix) for suffix in SUFFIXES))
+
+
 def _put_aside(path: str, aside: str) -> None:
     """Under its new name the file is complete before the old one goes; a file system without links has but renaming."""
-    if os.path.exists(aside):
-        raise FileExistsError(0, f"{aside} is there already")
     for suffix in reversed(SUFFIXES):
         try:
             os.link(path + suffix, aside + suffix)

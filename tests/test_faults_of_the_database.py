@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rclip.places import Place
+from rclip.salvage import rebuild
+from rclip.shelf import PREPROCESSING
 from rclip.store import Stamp, Store, schema
 from tests.conftest import GALLERY, Command, Draw, Result
 from tests.many_runs import ManyRuns
@@ -206,6 +209,15 @@ def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -
     done = rclip("--rebuild")
     assert one_line(done.err).startswith("rclip: index made anew, with 13 files known; what it was is kept as")
     assert table("SELECT * FROM images ORDER BY id") == before
+
+
+def test_what_several_runs_of_one_second_set_aside_is_all_kept(rclip: Command, gallery: Path) -> None:
+    rclip("--index")
+    path = index_of(rclip)
+    place = Place(str(rclip.data_dir), b"", is_own=True)
+    asides = [rebuild(str(path), path.stem, PREPROCESSING, place).aside for _ in range(12)]
+    assert len(set(asides)) == 12
+    assert all(map(os.path.exists, asides))
 
 
 def test_a_log_that_a_killed_run_left_is_rebuilt_from_too(rclip: Command, gallery: Path) -> None:
