@@ -4,6 +4,7 @@ An error the user can act on is an `RclipError`: its text is one line that says 
 next. Only `cli.main` prints it. A photo or folder that cannot be read is no error but a value, `Failure`.
 """
 
+import errno
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -51,6 +52,11 @@ class Failure(NamedTuple):
 
     path: bytes
     reason: str
+
+
+def is_full(error: OSError) -> bool:
+    """Whether nothing is wrong but that there is no room: on the disk, or for what one user or one file may take."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def plain_reason(error: BaseException) -> str:

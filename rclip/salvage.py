@@ -16,7 +16,7 @@ from itertools import count
 from typing import NamedTuple
 
 from rclip import datadir
-from rclip.errors import StoreError, plain_reason
+from rclip.errors import StoreError, is_full, plain_reason
 from rclip.places import Place
 from rclip.store import Store, restoring
 from rclip.store.connections import SUFFIXES, connect_untouched
@@ -80,7 +80,10 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebu
     except BlockingIOError as error:
         raise StoreError(f"another run is at work with {path}: wait for it, or end it") from error
     except OSError as error:
-        raise StoreError(f"cannot rebuild {path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR") from error
+        raise StoreError(
+            f"cannot rebuild {path} ({plain_reason(error)}): {'make room' if is_full(error) else 'mend that'}, "
+            "and run it again; nothing was changed"
+        ) from error
     return Rebuilt(kept, aside)
 
 

@@ -210,6 +210,15 @@ def test_no_room_for_the_weights(rclip: Command, gallery: Path, mount: Mount) ->
         assert not leftovers(data_dir)
 
 
+def test_weights_that_may_not_be_written_are_not_a_matter_of_room(
+    rclip: Command, gallery: Path, drop_root: tuple[str, ...]
+) -> None:
+    forbidden = rclip.home / "forbidden"
+    forbidden.mkdir(mode=0o500)
+    done = rclip("a cat", env={"RCLIP_DATADIR": str(forbidden)}, prefix=drop_root)
+    assert_told(done, "(Permission denied): mend that, or set RCLIP_DATADIR")
+
+
 # --- read-only --------------------------------------------------------------------------------------------------------
 
 

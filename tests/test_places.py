@@ -527,6 +527,16 @@ def test_who_has_one_that_is_another_programs_is_told_of_no_other_folder(rclip: 
     assert one_line(rclip("--index").err) == f"rclip: {index} is a database of another program: move it away"
 
 
+def test_one_that_may_not_be_written_is_not_rebuilt_and_no_other_folder_is_spoken_of(
+    rclip: Command, kept: Path, mount: Mount, drop_root: tuple[str, ...]
+) -> None:
+    locked_by_mode(kept, mount)
+    done = rclip("--rebuild", prefix=drop_root)
+    assert (done.code, done.out) == (2, "")
+    expected = f"cannot rebuild {index_in(kept)} (Permission denied): mend that, and run it again; nothing was changed"
+    assert one_line(done.err) == f"rclip: {expected}"
+
+
 def test_nothing_is_rebuilt_where_one_of_several_is_not_there(rclip: Command, kept: Path) -> None:
     assert rclip("--init", "stars").code == 0
     done = rclip("--rebuild", ".", "stars")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rclip import datadir
-from rclip.errors import ModelError, plain_reason
+from rclip.errors import ModelError, is_full, plain_reason
 from rclip.models import tensors, tokenizer
 from rclip.models.checkpoints import Checkpoint
 from rclip.models.tensors import Doubtful, Tensors
@@ -121,9 +121,8 @@ def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         tensors.write(path, arrays, metadata)
     except OSError as error:
         reason = plain_reason(error)
-        raise ModelError(
-            f"cannot write {path} ({reason}): it takes {size / 1e6:.0f} MB; make room, or set RCLIP_DATADIR"
-        ) from error
+        hint = f"it takes {size / 1e6:.0f} MB; make room" if is_full(error) else "mend that"
+        raise ModelError(f"cannot write {path} ({reason}): {hint}, or set RCLIP_DATADIR") from error
 
 
 def _clip_merges() -> list[str]:
