@@ -155,19 +155,29 @@ def _answer(library: "Library", options: "Options") -> int:
     if options.query is None and options.queries is None:
         return _show_newest(library, options)
     statuses = set()
+    told = set()
     asked: list[Query | RclipError] = []
     for found in library.search_all(_noting(_blocks(options), asked), options.top, options.filters):
-        query = asked.pop(0)
-        if isinstance(found, RclipError) or isinstance(query, RclipError):
-            error = found if isinstance(found, RclipError) else query
-            _tell(str(error))
+        try:
+            statuses.add(_show(found, asked.pop(0), options))
+        except RclipError as error:
             statuses.add(ExitCode.ERROR)
-        else:
-            _print_hits(found, options, query.written if options.queries else None)
-            statuses.add(ExitCode.FOUND if found else ExitCode.NOTHING_FOUND)
+            if str(error) not in told:  # such as that there is no viewer to open photos with
+                told.add(str(error))
+                _tell(str(error))
     if statuses == {ExitCode.NOTHING_FOUND}:
         _say_why_nothing_was_found(library, options)
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
+
+
+def _show(found: "list[Hit] | RclipError", query: "Query | RclipError", options: "Options") -> ExitCode:
+    """Prints what is found for one query. Raises `RclipError` for what could not be asked or found, or not opened."""
+    if isinstance(query, RclipError):
+        raise query
+    if isinstance(found, RclipError):
+        raise found
+    _print_hits(found, options, query.written if options.queries else None)
+    return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
 
 
 def _show_newest(library: "Library", options: "Options") -> int:

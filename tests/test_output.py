@@ -322,6 +322,20 @@ def test_a_viewer_that_fails_is_one_line(rclip: Command, gallery: Path, tmp_path
     assert re.fullmatch(r"rclip: --open needs (xdg-)?open, which is not installed here .*\n", done.err)
 
 
+def test_what_cannot_be_opened_keeps_no_other_query_from_being_answered(
+    rclip: Command, gallery: Path, tmp_path: Path
+) -> None:
+    rclip("--index")
+    (tmp_path / "asked").write_text("a yellow circle\na blue star\na red square\n")
+    opened = tmp_path / "opened"
+    env = with_viewer(tmp_path / "bin", f"case $1 in *blue*) exit 3;; esac; echo \"$1\" >>'{opened}'")
+    done = rclip("-n", "-t", "1", "--open", "--queries", str(tmp_path / "asked"), env=env)
+    paths = ["circles/yellow.jpg", "stars/blue.jpg", "squares/red.jpg"]
+    assert (done.code, [line.partition("\t")[2] for line in done.lines]) == (2, paths)
+    assert re.fullmatch(r"rclip: (xdg-)?open cannot open .*stars/blue.jpg: exit status 3\n", done.err)
+    assert opened.read_text().splitlines() == [str(gallery / path) for path in paths[::2]]
+
+
 def test_nothing_found_opens_nothing(rclip: Command, tmp_path: Path) -> None:
     env = with_viewer(tmp_path / "bin", f"touch '{tmp_path}/seen'")
     assert rclip("-n", "--open", "a yellow circle", env=env).code == 1
