@@ -1,44 +1,19 @@
 """The command line's words and options, checked, as one plain value."""
 
-import argparse
 import os
-import sys
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from rclip import __version__, terminal
 from rclip import query as queries
 from rclip.errors import UsageError
+from rclip.parser import option_parser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
-    from rclip.filters import Filters, Near
+    from rclip.filters import Filters
     from rclip.query import Query
     from rclip.template import Template
-
-_EXAMPLES = """\
-examples:
-  rclip "a red kite"                       the ten best in this folder and below
-  rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
-  rclip -n "a cat"                         without a look for new photos
-  rclip ./cat.jpg                          photos like this one
-  rclip horse + 0.5:stripes - people       a bit of this, and none of that
-  rclip --after 2023-06 "a lake"           taken since June 2023
-  rclip -0 "a cat" | xargs -0r feh         look at them
-
-exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
-
-environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
-"""
-
-
-COLORS = ("auto", "always", "never")
-PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
-_ACTIONS = ("init", "index", "stats", "check", "rebuild")
-"""What takes no query, as `--prune` does not."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +35,7 @@ class Options:
     json: bool
     format: "Template | None"
     preview: str | None
-    """A kind of `PREVIEWS`; None for no thumbnails."""
+    """A kind of `parser.PREVIEWS`; None for no thumbnails."""
     preview_height: int
     """Rows of the terminal."""
     color: str
@@ -83,139 +58,61 @@ class Options:
     max_image_megapixels: float | None
 
 
-class _Generate(argparse.Action):
-    """Prints what a shell is given, and ends, as `--help` and `--version` do."""
+_ACTIONS = ("init", "index", "stats", "check", "rebuild")
+"""What takes no query, as `--prune` does not."""
 
-    def __call__(self, parser: argparse.ArgumentParser, _: object, kind: object, name: str | None = None) -> NoReturn:
-        from rclip import shell
-
-        shell_name = str(kind).removeprefix("complete-")
-        fresh = _parser()  # the one at work is half way through
-        text = shell.man_page(fresh) if kind == "man" else shell.completion(fresh, shell_name)
-        parser._print_message(text, sys.stdout)
-        parser.exit()
-
-
-@cache
-def _help_columns() -> int:
-    """argparse would import shutil to learn it, for each option once."""
-    return terminal.size().columns - 2
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """As Python 3.13's: `-t, --top N` where earlier ones say `-t N, --top N`."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=25, width=_help_columns())
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        value = "" if action.nargs == 0 else f" {action.metavar}"
-        return ", ".join(action.option_strings) + value
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage in one line, like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; rclip --help lists the options")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """argparse's own takes no notice of a full disk."""
-        (file or sys.stdout).write(message)
-        sys.stdout.flush()
+_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score", "is_relevant"}
+_TOP = 10
 
 
 def parse(arguments: "Sequence[str]") -> Options:
     """Raises `UsageError`."""
-    parser = _parser()
-    end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
-    preview, left = _preview(_with_negative_values(arguments[:end]))
-    parsed, unknown = parser.parse_known_intermixed_args(left)
-    if unknown:
-        _refuse_unknown(unknown, parser)
-    values = vars(parsed)
-    values["preview"] = preview if values["preview"] else None
-    words = [*values.pop("words"), *arguments[end + 1 :]]
-    added, subtracted = values.pop("add"), values.pop("subtract")
+    values = option_parser().values(arguments)
+    words = values.pop("words")
     values["filters"] = _filters(values)
-    is_upkeep = any(values[action] for action in _ACTIONS) or values["prune"] is not None
-    if is_upkeep and (values["filters"] or values["queries"] or added or subtracted):
-        raise UsageError("queries and filters go with a search: leave them out with an option that takes no query")
-    if is_upkeep:
-        query, directories = None, words
-    elif values["queries"]:
-        if added or subtracted:
-            raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
-        query, directories = None, words
-    elif values["filters"] and not (added or subtracted) and all(map(_is_plainly_a_folder, words)):
-        if values["filters"].min_score is not None or values["filters"].is_relevant:
-            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
-        query, directories = None, words
-    elif words or added or subtracted:
-        asked, directories = queries.split(words)
-        query = queries.parse_words(asked, added, subtracted)
-    else:
-        parser.error('say what to look for: rclip "a red kite"')
+    query, directories = _query_and_directories(words, values.pop("add"), values.pop("subtract"), values)
     if values["top"] is None and not _asks_for_all(query, values):
         values["top"] = _TOP
     _refuse_folders(query)
-    missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
-    if missing is not None:
-        needs_quotes = query and os.sep not in missing
-        hint = f'; a query of several words needs quotes: rclip "{" ".join(words)}"' if needs_quotes else ""
-        raise UsageError(f"there is no folder {missing}{hint}")
-    if values["index"] and values["no_indexing"]:
-        raise UsageError("--index and -n cannot go together; rclip --help lists the options")
-    if values["rebuild"] and values["no_indexing"]:
-        raise UsageError("--rebuild and -n cannot go together; rclip --help lists the options")
-    if values["away"] and values["prune"] is None:
-        raise UsageError("--away goes with --prune only; rclip --help lists the options")
+    _refuse_missing(directories, query, words)
+    _refuse_what_cannot_go_together(values)
     if values["device"] == "auto":
         values["device"] = None
     values["exclude_dir"] = tuple(values["exclude_dir"])
     return Options(query=query, directories=tuple(directories), **values)
 
 
-def _preview(arguments: "Sequence[str]") -> tuple[str, list[str]]:
-    """The kind that `--preview=KIND` asks for, and the arguments with its name only.
-
-    argparse knows options that may have a value, but they take the next word, which is the query.
-    """
-    prefix = "--preview="
-    kinds = [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
-    unknown = next((kind for kind in kinds if kind not in PREVIEWS), None)
-    if unknown is not None:
-        raise UsageError(f"argument --preview: takes {_alternatives(PREVIEWS)}, not {unknown!r}")
-    left = [prefix[:-1] if argument.startswith(prefix) else argument for argument in arguments]
-    return kinds[-1] if kinds else "auto", left
-
-
-def _refuse_unknown(arguments: "Sequence[str]", parser: argparse.ArgumentParser) -> NoReturn:
-    """Of those that no option takes the first that looks like one; what is behind it may be its value."""
-    from difflib import get_close_matches
-
-    unknown = next((argument for argument in arguments if argument.startswith("-")), arguments[0]).partition("=")[0]
-    names = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    nearest = get_close_matches(unknown.lstrip("-"), names, n=1, cutoff=0.7)
-    if nearest:
-        raise UsageError(f"there is no {unknown}; did you mean --{nearest[0]}?")
-    parser.error(f"there is no {unknown}")
+def _query_and_directories(
+    words: list[str], added: list[str], subtracted: list[str], values: dict[str, Any]
+) -> "tuple[Query | None, Sequence[str]]":
+    """What is looked for, if that is said by words, and the words that are folders."""
+    has_terms = bool(added or subtracted)
+    if any(values[action] for action in _ACTIONS) or values["prune"] is not None:
+        if values["filters"] or values["queries"] or has_terms:
+            raise UsageError("queries and filters go with a search: leave them out with an option that takes no query")
+        return None, words
+    if values["queries"]:
+        if has_terms:
+            raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
+        return None, words
+    if values["filters"] and not has_terms and all(map(_is_plainly_a_folder, words)):
+        if values["filters"].min_score is not None or values["filters"].is_relevant:
+            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
+        return None, words
+    if not words and not has_terms:
+        raise UsageError('say what to look for: rclip "a red kite"; rclip --help lists the options')
+    asked, directories = queries.split(words)
+    return queries.parse_words(asked, added, subtracted), directories
 
 
-def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
-    """`--near -33.9,151.2` as `--near=-33.9,151.2`, or it would be taken for an option's name."""
-    joined: list[str] = []
-    for argument in arguments:
-        if (
-            joined
-            and joined[-1] in ("--near", "--min-score")
-            and argument[:1] == "-"
-            and argument[1:2] in set("0123456789.")
-        ):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
+def _filters(values: dict[str, Any]) -> "Filters | None":
+    """Takes them out of the parsed values."""
+    given = {name: value for name in _FILTERS if (value := values.pop(name)) is not None}
+    if not given:
+        return None
+    from rclip.filters import Filters
+
+    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
 
 
 def _asks_for_all(query: "Query | None", values: dict[str, Any]) -> bool:
@@ -231,267 +128,24 @@ def _refuse_folders(query: "Query | None") -> None:
             raise UsageError(f'{where} is a folder; say what to look for in it: rclip "a red kite" {where}')
 
 
+def _refuse_missing(directories: "Sequence[str]", query: "Query | None", words: "Sequence[str]") -> None:
+    missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
+    if missing is not None:
+        needs_quotes = query and os.sep not in missing
+        hint = f'; a query of several words needs quotes: rclip "{" ".join(words)}"' if needs_quotes else ""
+        raise UsageError(f"there is no folder {missing}{hint}")
+
+
+def _refuse_what_cannot_go_together(values: dict[str, Any]) -> None:
+    if values["index"] and values["no_indexing"]:
+        raise UsageError("--index and -n cannot go together; rclip --help lists the options")
+    if values["rebuild"] and values["no_indexing"]:
+        raise UsageError("--rebuild and -n cannot go together; rclip --help lists the options")
+    if values["away"] and values["prune"] is None:
+        raise UsageError("--away goes with --prune only; rclip --help lists the options")
+
+
 def _is_plainly_a_folder(word: str) -> bool:
     """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
     is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
     return is_path and os.path.isdir(os.path.expanduser(word))
-
-
-_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score", "is_relevant"}
-_TOP = 10
-
-
-def _filters(values: dict[str, Any]) -> "Filters | None":
-    """Takes them out of the parsed values."""
-    given = {name: value for name in _FILTERS if (value := values.pop(name)) is not None}
-    if not given:
-        return None
-    from rclip.filters import Filters
-
-    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rclip",
-        usage="rclip [options] QUERY [+ QUERY ... - QUERY ...] [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default:\n"
-        "here), then prints those that match QUERY best: words, the path of a picture\n"
-        "(./, ../, ~/ or / first) or its http(s) address; several with + and - between\n"
-        "them; 2:words counts twice.",
-        epilog=_EXAMPLES,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-    )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    search = parser.add_argument_group("search")
-    search.add_argument(
-        "-a", "--add", action="append", type=_term, default=[], metavar="TERM", help="more of this; repeatable"
-    )
-    search.add_argument(
-        "-s", "--subtract", action="append", type=_term, default=[], metavar="TERM", help="less of this; repeatable"
-    )
-    search.add_argument("--queries", type=_file, metavar="FILE", help="a query a line, - for standard input; no QUERY")
-    search.add_argument("-t", "--top", type=_count, metavar="N", help="how many photos to print (10)")
-    search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
-    filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
-    filters.add_argument(
-        "--after", type=_time, metavar="TIME", help="taken then or later: 2023, 2023-07, 2023-07-14T18:30"
-    )
-    filters.add_argument("--before", type=_time, metavar="TIME", help="taken earlier than that")
-    filters.add_argument(
-        "--near", type=_near, metavar="LAT,LON[,KM]", help="taken so near (10 km) to a place, in degrees"
-    )
-    filters.add_argument(
-        "--camera", type=_words, metavar="TEXT", help="words that the camera's maker and model contain"
-    )
-    filters.add_argument(
-        "--path",
-        action="append",
-        dest="paths",
-        type=_glob,
-        metavar="GLOB",
-        help="as in .gitignore: '2019/**', 'IMG_*'; '!GLOB' leaves out; repeatable",
-    )
-    filters.add_argument("--type", dest="types", type=_types, metavar="TYPES", help="endings, or raw: jpg,raw")
-    filters.add_argument("--min-score", type=_score, metavar="S", help="score at least so high, from -1 to 1")
-    filters.add_argument(
-        "--relevant",
-        dest="is_relevant",
-        action="store_const",
-        const=True,
-        help="all that stand out for this query, or none",
-    )
-    shown = parser.add_argument_group("output")
-    form = shown.add_mutually_exclusive_group()
-    form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
-    form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
-    form.add_argument(
-        "--json", action="store_true", help="one JSON object a line: path, score, size, times, camera ..."
-    )
-    form.add_argument(
-        "--format",
-        type=_template,
-        metavar="TEMPLATE",
-        help="'{score:.3f}\\t{path}'; also query and all that --json tells",
-    )
-    form.add_argument(
-        "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"
-    )
-    shown.add_argument(
-        "--preview-height", type=_count, default=10, metavar="ROWS", help="rows of the terminal for a thumbnail (10)"
-    )
-    shown.add_argument("--color", type=_one_of(*COLORS), default="auto", metavar="WHEN", help="auto, always or never")
-    shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
-    indexing = parser.add_argument_group("index")
-    action = indexing.add_mutually_exclusive_group()
-    action.add_argument(
-        "--init", action="store_true", help="give DIR an index of its own, which goes where it goes; takes no QUERY"
-    )
-    action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
-    action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
-    action.add_argument(
-        "--check", action="store_true", help="only look for damage in the indexes of each DIR; takes no QUERY"
-    )
-    action.add_argument(
-        "--rebuild", action="store_true", help="set a damaged index aside, save what can be read of it, then --index"
-    )
-    action.add_argument(
-        "--prune", type=_age, metavar="AGE", help="only forget what has been gone for 30d, 12w, 1y ... or 0; no QUERY"
-    )
-    indexing.add_argument(
-        "--away", action="store_true", help="with --prune: also what empty folders held, as those of unplugged drives"
-    )
-    indexing.add_argument(
-        "-v", "--verbose", action="store_true", help="say what --index has changed also where it is no terminal"
-    )
-    indexing.add_argument(
-        "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
-    )
-    indexing.add_argument("--include-hidden", action="store_true", help="look also into .*, @eaDir and such folders")
-    indexing.add_argument(
-        "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
-    )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="ViT-B/32", metavar="MODEL", help="a CLIP's name or a checkpoint's path (ViT-B/32)"
-    )
-    model.add_argument(
-        "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
-    )
-    model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
-    about = parser.add_argument_group("about")
-    about.add_argument(
-        "--generate",
-        action=_Generate,
-        default=argparse.SUPPRESS,
-        choices=("man", "complete-bash", "complete-zsh", "complete-fish"),
-        metavar="KIND",
-        help="man, complete-bash, complete-zsh or complete-fish",
-    )
-    about.add_argument("-h", "--help", action="help", help="print this and end")
-    about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
-    return parser
-
-
-def _term(text: str) -> str:
-    try:
-        queries.parse(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(f"takes words, a picture's path or its address: {error}") from None
-    return text
-
-
-def _file(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError(f"takes a text file, or - for the standard input, not {text!r}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number from 1 on, not {text!r}")
-    return int(text)
-
-
-_UNITS_S = {"d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
-
-
-def _age(text: str) -> int:
-    """Seconds."""
-    number, unit = (text, "d") if text == "0" else (text[:-1], text[-1:])
-    if unit not in _UNITS_S or not number.isascii() or not number.isdigit() or len(number) > 6:
-        raise argparse.ArgumentTypeError(f"takes a time such as 30d, 12w or 1y, or 0, not {text!r}")
-    return int(number) * _UNITS_S[unit]
-
-
-def _one_of(*words: str) -> "Callable[[str], str]":
-    def known(text: str) -> str:
-        if text not in words:
-            raise argparse.ArgumentTypeError(f"takes {_alternatives(words)}, not {text!r}")
-        return text
-
-    return known
-
-
-def _alternatives(words: "Sequence[str]") -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}"
-
-
-def _template(text: str) -> "Template":
-    from rclip.template import Template
-
-    try:
-        return Template(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"takes a number above 0, not {text!r}")
-    return number
-
-
-def _time(text: str) -> "datetime":
-    from rclip.filters import TAKES_TIME, parse_time
-
-    try:
-        return parse_time(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{TAKES_TIME}, not {text!r}") from None
-
-
-def _near(text: str) -> "Near":
-    from rclip.filters import TAKES_PLACE, parse_near
-
-    try:
-        return parse_near(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{TAKES_PLACE}, not {text!r}") from None
-
-
-def _types(text: str) -> frozenset[str]:
-    from rclip.filters import TAKES_TYPES, parse_types
-
-    try:
-        return parse_types(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{TAKES_TYPES}, not {text!r}") from None
-
-
-def _glob(text: str) -> str:
-    """With a `~` in front, which no shell replaces between quotes, turned into what it stands for."""
-    sign, pattern = ("!", text[1:]) if text.startswith("!") else ("", text)
-    if not pattern.strip("/"):
-        raise argparse.ArgumentTypeError(f"takes a pattern like '2019/**' or 'IMG_*', not {text!r}")
-    return sign + os.path.expanduser(pattern) if pattern.startswith("~/") else text
-
-
-def _words(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"takes words of a camera's name, not {text!r}")
-    return text
-
-
-def _score(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 2.0
-    if not -1 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"takes a number from -1 to 1, not {text!r}")
-    return number
-
-
-def _device(text: str) -> str:
-    kind, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"takes auto, cpu, cuda, cuda:1 … or mps, not {text!r}")
-    return text

@@ -8,8 +8,8 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from rclip import __version__
-from rclip.arguments import COLORS, PREVIEWS
 from rclip.models import NAMES
+from rclip.parser import COLORS, PREVIEWS
 
 if TYPE_CHECKING:
     from argparse import Action, ArgumentParser

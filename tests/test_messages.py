@@ -30,7 +30,6 @@ KINDS = {
         "ReadOnlyIndex",
         "UnlistedFolder",
         "argparse.ArgumentTypeError",
-        "parser.error",
     },
     "–": {"_tell", "notify", "self._notify"},
     "file": {"Unreadable", "NotNow", "Failure", "Failed"},
@@ -41,7 +40,7 @@ LAST = {"Failure", "Failed"}
 """Calls of which the text is the last argument."""
 
 _HELP = "{}; rclip --help lists the options"
-FRAMES = {"parser.error": _HELP, "argparse.ArgumentTypeError": "argument …: " + _HELP}
+FRAMES = {"argparse.ArgumentTypeError": "argument …: " + _HELP}
 """What is put around a text before it is shown."""
 
 PASSED_ON = {"str(error)", "str(found)", "error.reason", "item.reason", "outcome.reason"}

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 import rclip
-from rclip import arguments, formats
+from rclip import formats
+from rclip.arguments import parse
+from rclip.parser import option_parser
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def parser_options() -> set[str]:
-    return {name for action in arguments._parser()._actions for name in action.option_strings}
+    return {name for action in option_parser()._actions for name in action.option_strings}
 
 
 def test_the_option_table_is_the_programs() -> None:
@@ -45,10 +47,10 @@ def test_the_readmes_commands_are_understood(line: str, tmp_path: Path) -> None:
     (tmp_path / "Pictures").mkdir()
     if "--generate" in words:  # answered while the words are being read, like --help
         with pytest.raises(SystemExit, match=r"^0$"):
-            arguments.parse(words)
+            parse(words)
         return
     inside = [re.sub(r"^(~|/mnt/[\w/]+|\./screenshots)", str(tmp_path), word) for word in words]
-    options = arguments.parse(inside)
+    options = parse(inside)
     action = options.init or options.index or options.stats or options.check or options.prune is not None
     assert options.query or options.queries or options.filters or action
 

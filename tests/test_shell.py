@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from rclip import arguments
 from rclip.models import NAMES
+from rclip.parser import PREVIEWS, option_parser
 from tests.conftest import Command
 
 Shell = Callable[[Sequence[Sequence[str]], Path], list[set[str]]]
 """Completes the last word of each line, in a folder, with the script that the command prints."""
 
-ACTIONS = [action for action in arguments._parser()._actions if action.option_strings]
+ACTIONS = [action for action in option_parser()._actions if action.option_strings]
 LONG_NAMES = {name for action in ACTIONS for name in action.option_strings if name.startswith("--")}
 
 
@@ -128,7 +128,7 @@ COMPLETIONS: list[tuple[list[str], set[str]]] = [
     (["--exclude"], {"--exclude-dir"}),
     (["--device", ""], {"auto", "cpu", "cuda", "mps"}),
     (["--color", "a"], {"auto", "always"}),
-    (["--previ"], {"--preview", "--preview-height", *(f"--preview={kind}" for kind in arguments.PREVIEWS)}),
+    (["--previ"], {"--preview", "--preview-height", *(f"--preview={kind}" for kind in PREVIEWS)}),
     (["--generate", "complete-"], {"complete-bash", "complete-zsh", "complete-fish"}),
     (["--model", "ViT-L"], {"ViT-L/14", "ViT-L/14@336px"}),
     (["--model", "RN"], {name for name in NAMES if name.startswith("RN")}),
@@ -179,7 +179,7 @@ def man_page(rclip: Command) -> str:
 
 
 def test_the_man_page_says_what_the_help_says(man_page: str) -> None:
-    parser = arguments._parser()
+    parser = option_parser()
     for action in ACTIONS:
         names = ", ".join(f"{name} {action.metavar}" if action.nargs != 0 else name for name in action.option_strings)
         assert f" {names} {' '.join(parser._get_formatter()._expand_help(action).split())} " in man_page
