@@ -30,6 +30,12 @@ def test_the_option_table_is_the_programs() -> None:
     assert parser_options() <= documented
 
 
+def test_the_readmes_prose_is_wrapped_as_the_code_is() -> None:
+    """But for tables, and an address that is longer."""
+    lines = [line for line in README.splitlines() if not line.startswith("|") and " " in line]
+    assert [line for line in lines if len(line) > 120] == []
+
+
 def shell_blocks() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 
