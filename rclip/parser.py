@@ -34,7 +34,8 @@ examples:
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 
-environment: RCLIP_DATADIR for the indexes, RCLIP_WEIGHTS_URL for the models
+environment: RCLIP_DATADIR the folder of the indexes, RCLIP_WEIGHTS_URL the
+server of the models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo
 """
 
 
@@ -177,7 +178,7 @@ def option_parser() -> OptionParser:
         dest="paths",
         type=_glob,
         metavar="GLOB",
-        help="as in .gitignore: '2019/**', 'IMG_*'; '!GLOB' leaves out; repeatable",
+        help="like '2019/**' or, to leave out, '!IMG_*'; repeatable",
     )
     filters.add_argument("--type", dest="types", type=_types, metavar="TYPES", help="endings, or raw: jpg,raw")
     filters.add_argument("--min-score", type=_score, metavar="S", help="score at least so high, from -1 to 1")

@@ -91,13 +91,17 @@ def completion(parser: "ArgumentParser", shell: str) -> str:
     return script
 
 
+_SECTIONS = {"filters": "filter options", "about": "other options"}
+"""What a group of options is called in the man page, where not by its name in the help."""
+
+
 def man_page(parser: "ArgumentParser") -> str:
     """The man page, in roff. Changes the parser."""
     parts = list(_parts(parser.epilog or ""))
     parser.epilog = None
     for group in parser._action_groups:
         title, _, group.description = (group.title or "").partition(", ")
-        group.title = f"{title} options"
+        group.title = _SECTIONS.get(title, f"{title} options")
     for action in parser._actions:
         _join_names(action)
     page = Manpage(
@@ -115,11 +119,21 @@ def man_page(parser: "ArgumentParser") -> str:
 
 
 def _parts(epilog: str) -> "Iterator[tuple[str, str]]":
-    """Heading and roff of each part of the help's end: `heading: prose`, or indented lines below `heading:`."""
+    """Heading and roff of each part of the help's end: `heading: name what, name what`, or lines below `heading:`."""
     for part in epilog.strip().split("\n\n"):
         heading, _, rest = part.partition(":")
-        lines = [_literal(line.strip()) for line in rest.strip().splitlines()]
-        yield heading, "\n".join((".nf", *lines, ".fi") if rest.startswith("\n") else lines)
+        is_literal = rest.startswith("\n")
+        lines = (
+            (".nf", *map(_literal, map(str.strip, rest.strip().splitlines())), ".fi") if is_literal else _tagged(rest)
+        )
+        yield heading, "\n".join(lines)
+
+
+def _tagged(prose: str) -> "Iterator[str]":
+    """`0 found, 1 not found`: the first word of each part stands out."""
+    for part in " ".join(prose.split()).split(", "):
+        name, _, what = part.partition(" ")
+        yield from (".TP", f".B {_literal(name)}", _literal(what))
 
 
 def _literal(line: str) -> str:

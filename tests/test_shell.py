@@ -19,6 +19,7 @@ Shell = Callable[[Sequence[Sequence[str]], Path], list[set[str]]]
 """Completes the last word of each line, in a folder, with the script that the command prints."""
 
 ACTIONS = [action for action in option_parser()._actions if action.option_strings]
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 LONG_NAMES = {name for action in ACTIONS for name in action.option_strings if name.startswith("--")}
 
 
@@ -188,9 +189,17 @@ def test_the_man_page_says_what_the_help_says(man_page: str) -> None:
 
 
 def test_the_man_pages_sections(man_page: str) -> None:
-    headings = ["NAME", "SYNOPSIS", "DESCRIPTION", "SEARCH OPTIONS", "EXAMPLES", "EXIT STATUS", "ENVIRONMENT"]
+    options = ["SEARCH OPTIONS", "FILTER OPTIONS", "OUTPUT OPTIONS", "INDEX OPTIONS", "MODEL OPTIONS", "OTHER OPTIONS"]
+    headings = ["NAME", "SYNOPSIS", "DESCRIPTION", *options, "EXAMPLES", "EXIT STATUS", "ENVIRONMENT"]
     places = [man_page.index(f" {heading} ") for heading in headings]
     assert places == sorted(places)
+
+
+def test_help_and_man_page_name_the_variables_that_the_readme_has(rclip: Command, man_page: str) -> None:
+    variables = set(re.findall(r"^\| `(RCLIP_\w+)` \|", README, flags=re.MULTILINE))
+    assert "RCLIP_PHOTO_TIMEOUT_S" in variables
+    assert set(re.findall(r"RCLIP_\w+", man_page[man_page.index(" ENVIRONMENT ") :])) == variables
+    assert set(re.findall(r"RCLIP_\w+", rclip("--help").out)) == variables
 
 
 def test_the_man_page_fits_a_terminal(rclip: Command) -> None:
