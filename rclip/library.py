@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import datadir, places
@@ -213,14 +214,14 @@ class Library:
                 yield from (asked if isinstance(asked, RclipError) else [] for asked in block)
             return
         stores = [shelf.store for shelf in shelves]
-        meanings = Meanings(self._model, stores, self._device, self._max_pixels, self._notify)
         searchers = [shelf.searcher(filters) for shelf in shelves]
-        for block in blocks:
-            for meaning in meanings.of(block):
-                if isinstance(meaning, RclipError):
-                    yield meaning
-                else:
-                    yield self._hits(merged([find(meaning, top) for find in searchers], top, _worst_last))
+        with closing(Meanings(self._model, stores, self._device, self._max_pixels, self._notify)) as meanings:
+            for block in blocks:
+                for meaning in meanings.of(block):
+                    if isinstance(meaning, RclipError):
+                        yield meaning
+                    else:
+                        yield self._hits(merged([find(meaning, top) for find in searchers], top, _worst_last))
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from PIL import Image
 
 from rclip.facts import Facts
-from rclip.formats import RAW
+from rclip.formats import RAW, is_common
 from rclip.image import blocks, geometry, headers, opening, samples
 from rclip.image.errors import NeedsExtra, NotNow, Unreadable, decoders_errors
 from rclip.image.opening import Opened, Room
@@ -133,7 +133,7 @@ def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opene
     stream.seek(0)
     if not head:
         raise Unreadable("the file is empty")
-    if suffix in RAW.suffixes and not headers.is_plain_picture(head):
+    if suffix in RAW.suffixes and not is_common(head):
         from rclip.image import raw
 
         opened = raw.opened(stream, resolution, room)

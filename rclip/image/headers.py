@@ -11,11 +11,6 @@ HEAD_BYTES = 64
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
-def is_plain_picture(head: bytes) -> bool:
-    """Whether it is none that LibRaw should see, whatever the file is called."""
-    return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8"))
-
-
 def extra_for(head: bytes) -> Extra | None:
     """What a file that starts with `head` (`HEAD_BYTES`) needs, whatever it is called. RAW files look like TIFFs."""
     if head[4:8] == b"ftyp" and _is_heic(head[8:12], head[16 : int.from_bytes(head[:4], "big")]):
