@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip import datadir, sealed, sieve
-from rclip.errors import StoreError, plain_reason
+from rclip.errors import StoreError, is_full, plain_reason
 from rclip.filters import Filters
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
 from rclip.sieve import Column
@@ -195,8 +195,9 @@ class Columns:
             try:
                 self._write()
             except OSError as error:
+                advice = "make room" if is_full(error) else "mend that"
                 raise StoreError(
-                    f"cannot write {self._folder} ({plain_reason(error)}): make room, or delete it"
+                    f"cannot write {self._folder} ({plain_reason(error)}): {advice}, or delete it"
                 ) from error
 
     def _write(self) -> None:

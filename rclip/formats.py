@@ -1,4 +1,4 @@
-"""Which files are photos, by their endings, and which of them need a package that may not be installed.
+"""Which files are photos, by their endings and first bytes, and which need a package that may not be installed.
 
 Kept apart from the decoding itself, so that looking for new photos does not load Pillow.
 """
@@ -50,3 +50,12 @@ SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
 def missing_extra(suffix: str) -> Extra | None:
     """The extra that files with this suffix need and that is not installed."""
     return next((extra for extra in EXTRAS if suffix in extra.suffixes and not extra.installed()), None)
+
+
+MARK_BYTES = 4
+"""As many of a file's first bytes as `is_common` looks at."""
+
+
+def is_common(head: bytes) -> bool:
+    """Whether a file that starts so is a JPEG, PNG, WebP, GIF or BMP, whose decoders have met every kind of damage."""
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM"))

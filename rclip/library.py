@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import datadir, places
@@ -213,14 +214,17 @@ class Library:
                 yield from (asked if isinstance(asked, RclipError) else [] for asked in block)
             return
         stores = [shelf.store for shelf in shelves]
-        meanings = Meanings(self._model, stores, self._device, self._max_pixels, self._notify)
         searchers = [shelf.searcher(filters) for shelf in shelves]
-        for block in blocks:
-            meant = meanings.of(block)
-            sought = [meaning for meaning in meant if not isinstance(meaning, RclipError)]
-            found = zip(*(find(sought, top) for find in searchers), strict=True)
-            for meaning in meant:
-                yield meaning if isinstance(meaning, RclipError) else self._hits(merged(next(found), top, _worst_last))
+        with closing(Meanings(self._model, stores, self._device, self._max_pixels, self._notify)) as meanings:
+            for block in blocks:
+                meant = meanings.of(block)
+                sought = [meaning for meaning in meant if not isinstance(meaning, RclipError)]
+                found = zip(*(find(sought, top) for find in searchers), strict=True)
+                for meaning in meant:
+                    if isinstance(meaning, RclipError):
+                        yield meaning
+                    else:
+                        yield self._hits(merged(next(found), top, _worst_last))
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""

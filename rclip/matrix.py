@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip import datadir, sealed
-from rclip.errors import StoreError, plain_reason
+from rclip.errors import StoreError, is_full, plain_reason
 from rclip.search import cosines
 from rclip.store import Store
 
@@ -257,8 +257,9 @@ class Matrix:
             try:
                 self._append()
             except OSError as error:
+                advice = "make room" if is_full(error) else "mend that"
                 raise StoreError(
-                    f"cannot write {self.folder} ({plain_reason(error)}): make room, or delete it"
+                    f"cannot write {self.folder} ({plain_reason(error)}): {advice}, or delete it"
                 ) from error
 
     def _append(self) -> None:

@@ -1,7 +1,11 @@
 """Queries that hurt, and models that do: an answer, or one clear line."""
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +13,11 @@ import pytest
 import torch
 
 from rclip import Library, UsageError
-from tests import bombs
+from tests import bombs, pictures
 from tests.conftest import Command, Draw
 from tests.test_command import one_line
-from tests.test_faults_of_files import vectors
+from tests.test_faults_of_files import decoder_of, vectors
+from tests.test_updating import start
 from tests.tiny_clip import checkpoint
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -97,6 +102,40 @@ def test_a_bomb_as_a_query_is_one_line(indexed: Command, tmp_path: Path) -> None
         done = indexed("-n", "--max-image-megapixels", "20", str(tmp_path / name))
         assert done.code == 2
         assert one_line(done.err).endswith("is more than 20 megapixels (--max-image-megapixels)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who reads a file")
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_picture_that_crashes_its_decoder_is_one_line(
+    indexed: Command, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "damaged.qoi"
+    path.write_bytes(bombs.slow_qoi())
+    run = start(indexed, "-n", str(path), stderr=subprocess.PIPE)
+    os.kill(decoder_of(path, run), number)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out) == (2, b"")
+    assert one_line(err.decode()) == f"rclip: cannot look at {path}: damaged: its decoder crashes ({number.name})"
+
+
+def test_a_picture_that_ends_its_decoder_leaves_one_for_the_next_query(indexed: Command, tmp_path: Path) -> None:
+    """One takes too long, one too much memory; what they say is an answer like any other."""
+    contents = {"slow.qoi": bombs.slow_qoi(), "tile.tif": bombs.tiff_of_one_huge_tile()}
+    contents |= {f"good.{suffix}": pictures.encode(pictures.drawn(), suffix) for suffix in ("tif", "heic", "dng")}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "asked").write_text("".join(f"{tmp_path / name}\n" for name in contents))
+    done = indexed(
+        *("-n", "-t", "1", "--max-image-megapixels", "4", "--queries", tmp_path / "asked"),
+        env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"},
+    )
+    assert done.code == 2
+    assert [line.partition("\t")[0] for line in done.lines] == [
+        f"{tmp_path}/good.{end}" for end in ("tif", "heic", "dng")
+    ]
+    slow, greedy = done.err.splitlines()
+    assert slow.endswith("slow.qoi: it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S)")
+    assert greedy.startswith(f"rclip: cannot look at {tmp_path}/tile.tif: ")
 
 
 def test_json_lines_do_not_steer_a_terminal_and_say_the_same(rclip: Command, draw: Draw) -> None:

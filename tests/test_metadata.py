@@ -15,6 +15,7 @@ from rclip import image, metadata
 from rclip.changes import Summary
 from rclip.describing import describe
 from rclip.facts import NONE, Facts, moment
+from rclip.image import raw
 from rclip.metadata import Blocks
 from rclip.store import Store, Undescribed, restoring
 from tests import pictures
@@ -185,19 +186,19 @@ def test_the_marks_and_boxes_of_raw_files() -> None:
         blocks[first] = exif.tobytes().removeprefix(b"Exif\0\0")
         assert blocks[first].startswith(first)
     block = blocks[b"MM"]
-    whole = image._blocks_of_raw(block)
+    whole = raw.blocks_of(block)
     assert (whole.main[0x0110], whole.photo[0x9011], whole.gps[1]) == ("X-T4", "+02:00", "N")
     for mark in (b"IIRO", b"IIU\0", b"MMOR"):
-        assert image._blocks_of_raw(mark + blocks[mark[:2]][4:]) == whole
+        assert raw.blocks_of(mark + blocks[mark[:2]][4:]) == whole
     jpeg = pictures.saved(PICTURE, "JPEG", exif=b"Exif\0\0" + block)
     raf = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 160, len(jpeg))
-    assert image._blocks_of_raw(raf.ljust(160, b"\0") + jpeg) == whole
+    assert raw.blocks_of(raf.ljust(160, b"\0") + jpeg) == whole
     taken = Image.Exif()
     taken[0x9003] = "2023:07:14 18:30:05"
     boxes = {b"CMT1": block, b"CMT2": taken.tobytes().removeprefix(b"Exif\0\0")}
     cr3 = b"\0\0\0\x18ftypcrx ".ljust(24, b"\0")
     cr3 += b"".join(struct.pack(">I", 8 + len(content)) + name + content for name, content in boxes.items())
-    found = image._blocks_of_raw(cr3)
+    found = raw.blocks_of(cr3)
     assert (found.main[0x0110], found.photo[0x9003], found.gps) == ("X-T4", "2023:07:14 18:30:05", {})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rclip.models.processors import has_bf16
+from tests import pictures
 from tests.conftest import Command, Draw
 
 PACKAGE = Path(__file__).parent.parent / "rclip"
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "parser": {"__init__", "errors", "filters", "query", "shell", "template", "terminal"},
     "shell": {"__init__", "models", "parser"},
     "lines": {"errors", "query"},
-    "meaning": {"decoding", "errors", "image", "models", "query", "store", "walk", "web"},
+    "meaning": {"decoding", "errors", "formats", "image", "models", "query", "store", "walk", "web"},
     "web": {"__init__", "errors"},
     "library": {
         "changes",
@@ -112,10 +113,10 @@ OWNED = {
     "shtab": {"shell"},
     "argparse_manpage": {"shell"},
     "sqlite3": {"salvage", "store/connections", "store/database", "store/restoring", "store/schema"},
-    "PIL": {"image"},
-    "rawpy": {"image"},
-    "pillow_heif": {"image"},
-    "pillow_jxl": {"image"},
+    "PIL": {f"image/{module}" for module in ("__init__", "blocks", "errors", "geometry", "opening", "raw", "samples")},
+    "rawpy": {"image/raw"},
+    "pillow_heif": {"image/opening"},
+    "pillow_jxl": {"image/opening"},
     "torch": {"models/bulk", "models/torch_tower", "models/originals"},
     "clip": {"models/originals"},
     "urllib": {"models/downloads", "output", "store/connections", "web"},
@@ -273,6 +274,26 @@ def test_an_update_of_ten_photos_and_a_picture_query_import_no_torch(rclip: Comm
     assert not found & {"torch", "clip", "torchvision", "PIL"}  # pictures are decoded in other processes
     assert "rclip.decoding" in found
     assert not imported_by(rclip, "-n", "./3.jpg") & {"torch", "clip", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name", "is_decoded_here"),
+    [
+        *((suffix, f"a.{suffix}", True) for suffix in ("jpg", "png", "webp", "gif", "bmp")),
+        *((suffix, f"a.{suffix}", False) for suffix in ("tif", "heic", "dng", "qoi")),
+        ("jpg", "a.tif", True),
+        ("tif", "a.jpg", False),
+        ("jpg", "a.nef", False),
+    ],
+)
+def test_a_picture_query_loads_none_but_the_common_decoders(
+    rclip: Command, draw: Draw, tmp_path: Path, suffix: str, name: str, is_decoded_here: bool
+) -> None:
+    """Others may crash, and are loaded by a process that may."""
+    draw("a.jpg")
+    rclip("--index")
+    (tmp_path / name).write_bytes(pictures.encode(pictures.drawn(), suffix))
+    assert ("PIL" in imported_by(rclip, "-n", str(tmp_path / name))) == is_decoded_here
 
 
 def test_a_large_update_takes_torch_where_it_is_faster(rclip: Command, draw: Draw) -> None:
