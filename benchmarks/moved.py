@@ -74,7 +74,7 @@ class Library:
         self.unchanged()  # builds the matrix
 
     def unchanged(self) -> Run:
-        return self._index("")
+        return self._index(f"rclip: nothing has changed; photos here: {self._files:,}\n")
 
     def renamed(self) -> Run:
         self._names.reverse()

@@ -267,7 +267,7 @@ def test_what_cannot_be_written_is_done_without(store: Store, folder: Path) -> N
     vectors.catch_up()
     columns = Columns(store, vectors)
     (folder / "columns.json").mkdir()
-    with pytest.raises(StoreError, match="make room, or delete it"):
+    with pytest.raises(StoreError, match="mend that, or delete it"):
         columns.catch_up()
     assert_right(store, Columns(store, Matrix(store)))
     assert_right(store, columns)
