@@ -1,4 +1,4 @@
-"""The rooms of the code and what may stand in which: the table below is the design's."""
+"""The rooms of the code and what may stand in which: the design's table, and the rooms that have come since."""
 
 import ast
 import subprocess
