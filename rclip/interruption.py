@@ -10,11 +10,14 @@ import _thread
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 _GRACE_S = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_ending = False
+_is_held = False
 _arrived: int | None = None
 
 
@@ -50,12 +53,28 @@ def check() -> None:
         raise Stopped(_arrived)
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal that comes inside raises `Stopped` behind it.
+
+    For importing C++ that calls Python: an exception it does not expect ends the process with its own words.
+    """
+    global _is_held
+    _is_held = True
+    try:
+        yield
+    finally:
+        _is_held = False
+    check()
+
+
 def _stop(signal_number: int, _: object) -> None:
     global _arrived
     if not _is_ending:
         close()
         _arrived = signal_number
-        raise Stopped(signal_number)
+        if not _is_held:
+            raise Stopped(signal_number)
 
 
 def _enforce(descriptor: int) -> NoReturn:

@@ -1,14 +1,14 @@
 """Takes what the decoding threads have read through the model into the store, batch by batch."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 
-from rclip import decoding
+from rclip import decoding, interruption
 from rclip.changes import Pending, Plan, Summary
 from rclip.errors import Failure
 from rclip.models.encoding import ImageEncoder
@@ -40,9 +40,11 @@ def write_pending(
         progress(0, total)
         with closing(reader.read(pending, lambda: _ahead(encoder))) as outcomes:
             for batch in _encoded(_batches(outcomes, encoder), encoder, total):
-                summary += writer.write(batch)
-                left -= len(batch.outcomes)
-                progress(total - left, total)
+                vectors = batch.vectors.result() if batch.vectors else ()
+                with interruption.held():  # what is stored is also counted
+                    summary += writer.write(batch.outcomes, vectors)
+                    left -= len(batch.outcomes)
+                    progress(total - left, total)
         pending = writer.take_unresolved()
 
 
@@ -102,24 +104,21 @@ class _Writer:
         self._fruitless: dict[bytes, Failed | Lacking] = {}
         """What became of new bytes that did not reach the model, for copies of them."""
 
-    def write(self, batch: _Batch) -> Summary:
-        """Waits for a batch's vectors and stores it in one transaction."""
-        vectors = batch.vectors.result() if batch.vectors else ()
-        decoded = [outcome for outcome in batch.outcomes if isinstance(outcome, Decoded)]
+    def write(self, outcomes: Sequence[Outcome], vectors: Iterable[np.ndarray]) -> Summary:
+        """Stores a batch, with the vectors of the decoded ones in it, in one transaction."""
+        decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
         done = Summary()
         with self._reader.lock, self._store.transaction():
             for fresh, vector in zip(decoded, vectors, strict=True):
                 self._add(fresh, vector, done)
-            for outcome in batch.outcomes:
+            for outcome in outcomes:
                 if isinstance(outcome, Failed | Lacking):
                     self._note(outcome, done)
             waiting, self._copies = self._copies, []
-            for outcome in (*waiting, *batch.outcomes):
+            for outcome in (*waiting, *outcomes):
                 if isinstance(outcome, Copy | SameFile):
                     self._link(outcome, done)
-            self._reader.release(
-                outcome.digest for outcome in batch.outcomes if not isinstance(outcome, Copy | SameFile)
-            )
+            self._reader.release(outcome.digest for outcome in outcomes if not isinstance(outcome, Copy | SameFile))
         return done
 
     def take_unresolved(self) -> list[Pending]:

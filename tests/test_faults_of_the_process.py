@@ -270,3 +270,21 @@ def test_a_crowd_of_runs_and_queries(rclip: Command, draw: Draw, tmp_path: Path)
 def test_a_crowd_of_runs_and_queries_for_a_minute(rclip: Command, draw: Draw, tmp_path: Path) -> None:
     crowd(rclip, draw, seconds=60)
     assert_crowd_left_it_right(rclip, tmp_path)
+
+
+def test_a_signal_is_held_while_what_may_not_be_interrupted_runs() -> None:
+    """torch's C++ calls Python while it is imported, and over an exception out of that it ends the process."""
+    code = """
+import os, signal
+from rclip import interruption
+interruption.listen()
+try:
+    with interruption.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("went on")
+    print("not reached")
+except interruption.Stopped as stopped:
+    print(stopped.signal_number)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("went on\n15\n", "")

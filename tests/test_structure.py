@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "filters": {"formats"},
     "index": {"changes", "describing", "errors", "formats", "models", "store", "walk", "writing"},
     "describing": {"changes", "decoding", "facts", "formats", "reading", "store", "walk"},
-    "writing": {"changes", "decoding", "errors", "models", "reading", "store"},
+    "writing": {"changes", "decoding", "errors", "interruption", "models", "reading", "store"},
     "reading": {"changes", "decoding", "errors", "facts", "formats", "store", "walk"},
     "decoding": {"changes", "errors", "facts", "formats"},
     "decoder": {"errors", "image"},
@@ -106,7 +106,7 @@ MAY_IMPORT = {
     "viewer": {"errors"},
     "errors": set(),
     "interruption": set(),
-    "models": {"datadir", "errors", "sealed"},
+    "models": {"datadir", "errors", "interruption", "sealed"},
 }
 OWNED = {
     "argparse": {"parser", "shell"},  # the second for its types

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from rclip import formats
+from rclip.models.processors import has_bf16
 from tests import pictures
 from tests.conftest import Command, Draw, unchanged
 from tests.tiny_clip import scenes
@@ -596,6 +597,24 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(
         "rclip: stopped in the middle of a long step; what was stored is kept\n",  # a slow disk, and torch on its way
     )
     assert update(rclip) == f"{900 - done} new"
+
+
+@pytest.mark.skipif(not has_bf16(), reason="torch is not started without")
+@pytest.mark.parametrize("module", [b"torch._C", b"torch.autograd.profiler", b"torch._meta_registrations"])
+def test_a_signal_while_torch_is_imported_ends_the_run_in_order(rclip: Command, draw: Draw, module: bytes) -> None:
+    many_photos(draw, 300)
+    env = rclip.env | {"PYTHONPROFILEIMPORTTIME": "1"}
+    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), "--index"]
+    run = subprocess.Popen(command, cwd=rclip.cwd, env=env, stderr=subprocess.PIPE)
+    assert run.stderr is not None
+    while (line := run.stderr.readline()) and line.rpartition(b"|")[2].strip() != module:
+        pass
+    run.send_signal(signal.SIGTERM)
+    _, err = run.communicate(timeout=30)
+    assert run.returncode == 143, err
+    assert re.search(rb"rclip: stopped (after \d+ of 300 files|in the middle of a long step); what .* kept\n$", err), (
+        err
+    )
 
 
 @pytest.mark.parametrize("arguments", [("-b", "1"), ("-b", "3", "--device", "cpu"), ("--device", "auto")])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from rclip import interruption
 from rclip.models import towers
 from rclip.models.processors import has_bf16, may_have_gpu
 from rclip.models.tensors import Tensors
@@ -104,7 +105,7 @@ class ImageEncoder:
         return self._must_be_torch or (self._may_be_torch and self._submitted >= _TORCH_AFTER and left >= _TORCH_FOR)
 
     def _start_bulk(self) -> "BulkEncoder":
-        with _without_garbage_collection():
+        with interruption.held(), _without_garbage_collection():
             from rclip.models.bulk import BulkEncoder
 
         self._weights.release()  # what the numpy tower has read of them, or both would be in memory
