@@ -101,6 +101,8 @@ def _query_and_directories(
         return None, words
     if not words and not has_terms:
         raise UsageError('say what to look for: rclip "a red kite"; rclip --help lists the options')
+    if has_terms and all(map(_is_plainly_a_folder, words)):
+        return queries.parse_words([], added, subtracted), words
     asked, directories = queries.split(words)
     return queries.parse_words(asked, added, subtracted), directories
 

@@ -374,8 +374,13 @@ def _is_quiet(options: "Options") -> bool:
 
 
 def _list_files(summary: "Summary") -> None:
+    from rclip.changes import CANNOT_OPEN
+
     for path, reason in summary.failures[:_MOST_LINES]:
-        _tell(f"cannot read {os.fsdecode(path)}: {reason}; it is left out until it changes")
+        if reason.startswith(CANNOT_OPEN):
+            _tell(f"cannot read {os.fsdecode(path)}: {reason}; each run tries it again")
+        else:
+            _tell(f"cannot read {os.fsdecode(path)}: {reason}; it is left out until it changes")
     for path, reason in summary.postponed[:_MOST_LINES]:
         _tell(f"cannot read {os.fsdecode(path)} now: {reason}; the next run tries it again")
     rest = sum(max(len(files) - _MOST_LINES, 0) for files in (summary.failures, summary.postponed))

@@ -9,6 +9,7 @@ from rclip.query import Query, parse_line
 
 _CHUNK_BYTES = 1 << 16
 _BLOCK = 64  # encoded together
+_BYTE_ORDER_MARK = os.fsdecode(b"\xef\xbb\xbf")  # editors on Windows begin a file with it
 
 
 def queries_in(path: str) -> Iterator[list[Query | RclipError]]:
@@ -22,6 +23,7 @@ def queries_in(path: str) -> Iterator[list[Query | RclipError]]:
         block: list[Query | RclipError] = []
         for line in lines:
             number += 1
+            line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
             if line.strip():
                 block.append(_parse(line, number))
         for start in range(0, len(block), _BLOCK):
@@ -41,7 +43,7 @@ def _lines(path: str) -> Iterator[list[str]]:
     """The lines that have come in full, each time some have; at the end the last one, whether it is ended or not."""
     rest = b""
     try:
-        descriptor = sys.stdin.fileno() if path == "-" else os.open(os.path.expanduser(path), os.O_RDONLY)
+        descriptor = _standard_input() if path == "-" else os.open(os.path.expanduser(path), os.O_RDONLY)
         try:
             while chunk := os.read(descriptor, _CHUNK_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -49,7 +51,13 @@ def _lines(path: str) -> Iterator[list[str]]:
         finally:
             if path != "-":
                 os.close(descriptor)
-    except (OSError, ValueError, AttributeError) as error:  # no file; a NUL in its name; the standard input closed
+    except (OSError, ValueError) as error:  # no file; a NUL in its name; the standard input closed
         hint = "--queries takes a text file, or - for the standard input"
         raise UsageError(f"cannot read the queries in {path}: {plain_reason(error)}; {hint}") from error
     yield [os.fsdecode(rest)]
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:
+        raise ValueError("it is closed")
+    return sys.stdin.fileno()

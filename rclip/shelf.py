@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -242,6 +243,7 @@ class Shelf:
                 with self.store.snapshot():
                     if among is None:
                         among = self._among(filters, self._columns(matrix) if need_columns else None)
+                        self._check_filtered(filters, among)
                     must_be_asked = is_first and among.only is not None
                     if not scored:
                         scored = _scored(matrix, meanings[number : number + at_once], among)
@@ -263,6 +265,7 @@ class Shelf:
     def _newest_now(self, top: int, filters: "Filters", columns: "Columns") -> "list[Found]":
         """The same, of one moment."""
         among = self._among(filters, columns)
+        self._check_filtered(filters, among)
         ids = columns.newest_first(among.chosen or columns.chosen(filters), among.only)
         found: list[Record] = []
         start, count = 0, top + _MARGIN
@@ -288,6 +291,11 @@ class Shelf:
         unreadable = sum(len(self.store.failures(folder)) for folder in self._ranges)
         if scored + unreadable != asked:
             raise self.store.damage()
+
+    def _check_filtered(self, filters: "Filters | None", among: Among) -> None:
+        """The same for photos that are filtered, of which no one knows how many there should be."""
+        if filters is not None and among.only is not None:
+            self._check_counts()
 
     def _caught_up_matrix(self) -> Matrix:
         """What cannot be written is said, and done without."""
@@ -349,7 +357,11 @@ class Shelf:
 
         spelled: defaultdict[bytes, set[str]] = defaultdict(set)
         for folder in self._folders:
-            spelled[folder.real] |= {os.fsdecode(folder.real), os.path.abspath(os.fsdecode(folder.spelled))}
+            name = os.fsdecode(folder.spelled)
+            spelled[folder.real] |= {
+                os.fsdecode(folder.real),
+                *(os.path.normpath(os.path.join(here, name)) for here in _names_of_here()),
+            }
         return {real: Paths(globs, names) for real, names in spelled.items()}
 
     def _columns(self, matrix: Matrix) -> "Columns":
@@ -410,6 +422,7 @@ class Shelf:
         known = gone = 0
         unreadable: dict[bytes, str] = {}
         if os.path.exists(self.index_path):
+            self._check_counts()
             for folder in self._ranges:
                 there, away = self.store.count(folder)
                 known, gone = known + there, gone + away
@@ -442,6 +455,7 @@ class Shelf:
 
         if not os.path.exists(self.index_path):
             return prune.NOTHING
+        self._check_counts()
         before_bytes = self.index_bytes()
         pruned = prune.forget(self.store, self._ranges, older_than_s, with_away)
         blocked_by = prune.give_space_back(self.store)
@@ -455,6 +469,15 @@ def merged(parts: "Sequence[list[Found]]", top: int, order: "Callable[[Found], f
         return parts[0]
     distinct = {found.record.path: found for part in parts for found in part}
     return sorted(distinct.values(), key=order)[:top]
+
+
+def _names_of_here() -> Iterator[str]:
+    """The current folder's own name, and the one by which the shell came to it, over a link perhaps."""
+    yield os.getcwd()
+    named = os.environ.get("PWD", "")
+    with suppress(OSError, ValueError):
+        if os.path.isabs(named) and os.path.samefile(named, os.curdir):
+            yield named
 
 
 def _size_bytes(path: str) -> int:

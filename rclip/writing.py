@@ -33,7 +33,7 @@ def write_pending(
 ) -> None:
     """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
     reader = Reader(store, folder, encoder.resolution, max_pixels or decoding.default_max_pixels())
-    writer = _Writer(store, reader, folder, plan.gone)
+    writer = _Writer(store, reader, folder, [*plan.gone, *plan.away])
     pending = plan.pending
     while pending:
         total = left = len(pending)

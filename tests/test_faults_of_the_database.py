@@ -127,6 +127,32 @@ def assert_mended(run: ManyRuns, path: Path, damaged: bytes, expected: list[tupl
     assert not list(path.parent.glob(".rclip-*"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-n", "a red star"),
+        ("-n", "a red star", "--type", "png"),
+        ("-n", "a red star", "--path", "stars"),
+        ("-n", "a red star", "--min-score", "-1"),
+        ("-n", "--after", "2000"),
+        ("--stats",),
+        ("--prune", "0"),
+    ],
+)
+def test_a_page_that_has_lost_a_row_is_told(rclip: Command, gallery: Path, arguments: tuple[str, ...]) -> None:
+    rclip("--index")
+    path = index_of(rclip)
+    connection = sqlite3.connect(path)
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'images_listing'").fetchone()
+    connection.close()
+    damaged = bytearray(path.read_bytes())
+    page = (root - 1) * 8192
+    assert (damaged[page], damaged[page + 4]) == (10, 12)  # a leaf, and how many rows it has
+    damaged[page + 4] = 11
+    put(path, damaged)
+    assert_told(rclip(*arguments))
+
+
 @pytest.mark.parametrize("size_bytes", [99, 100, 4096, 8192, 20_000, -8192, -5000, -1])
 def test_a_truncated_index(rclip: Command, gallery: Path, size_bytes: int) -> None:
     rclip("--index", "-v")

@@ -244,6 +244,8 @@ def test_an_absolute_pattern_is_the_path_of_something_in_the_directory_searched(
     link = tmp_path / "link"
     link.symlink_to(here)
     assert album("-n", "--path", f"{link}/2020/*.webp", f"{link}").lines == [f"{link}/2020/paris.webp"]
+    by_the_link = {"PWD": str(link)}  # as a shell says that has come by it
+    assert album("-n", "--path", f"{link}/2020", env=by_the_link).lines == in_2020
     home = {"HOME": str(here.parent)}
     assert album("-n", "--path", "~/photos/2020", env=home).lines == in_2020
 

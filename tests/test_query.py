@@ -371,6 +371,22 @@ def test_a_file_of_queries_that_is_no_text_is_said(rclip: Command, gallery: Path
     assert done.err.splitlines()[-1] == "rclip: line 2 of the queries: it is no text"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_query(rclip: Command, gallery: Path) -> None:
+    (gallery / "asked").write_bytes(b"\xef\xbb\xbf./stars/red.jpg\n")
+    expected = rclip("-t", "2", "./stars/red.jpg").lines
+    assert rclip("--queries", "asked", "-t", "2").lines == [f"./stars/red.jpg\t{path}" for path in expected]
+
+
+def test_queries_from_a_closed_standard_input(rclip: Command, gallery: Path) -> None:
+    done = rclip("-n", "--queries", "-", prefix=["sh", "-c", 'exec "$@" <&-', "sh"])
+    assert (done.code, done.lines) == (2, [])
+    assert "cannot read the queries in -: it is closed; --queries takes a text file" in done.err
+
+
+def test_added_terms_may_have_a_folder_behind_them(rclip: Command, gallery: Path) -> None:
+    assert rclip("--add", "a red star", "-t", "1", "./stars").lines == ["./stars/red.jpg"]
+
+
 def test_what_is_wrong_with_queries_is_said(rclip: Command, gallery: Path, tmp_path: Path) -> None:
     (tmp_path / "asked").write_text("a red star\n0:a star\na blue star\n")
     done = rclip("--queries", tmp_path / "asked", "-t", "1")

@@ -190,6 +190,14 @@ def test_a_renamed_folder_moves_its_photos(
     assert rclip("-n", "-t", "1", "a red star").lines == ["étoiles/red.jpg"]
 
 
+def test_photos_moved_out_of_a_folder_that_is_empty_now_are_not_gone(rclip: Command, draw: Draw, photos: Path) -> None:
+    draw("a/1.png")
+    draw("b/2.png")
+    update(rclip)
+    (photos / "a/1.png").rename(photos / "b/1.png")
+    assert update(rclip) == "1 moved"
+
+
 def test_a_photo_moved_to_another_disk_keeps_its_vector(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
     old = draw("a.jpg")
     draw("b.jpg", "blue star")

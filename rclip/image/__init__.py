@@ -134,6 +134,8 @@ def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opene
     if not head:
         raise Unreadable("the file is empty")
     if suffix in RAW.suffixes and not is_common(head):
+        if not RAW.installed():
+            raise NeedsExtra(RAW)
         from rclip.image import raw
 
         opened = raw.opened(stream, resolution, room)
