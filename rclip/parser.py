@@ -151,6 +151,12 @@ def option_parser() -> OptionParser:
         add_help=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    for add_group in (_add_search, _add_filters, _add_output, _add_index, _add_model, _add_about):
+        add_group(parser)
+    return parser
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument(
         "-a", "--add", action="append", type=_term, default=[], metavar="TERM", help="more of this; repeatable"
@@ -161,6 +167,9 @@ def option_parser() -> OptionParser:
     search.add_argument("--queries", type=_file, metavar="FILE", help="a query a line, - for standard input; no QUERY")
     search.add_argument("-t", "--top", type=_count, metavar="N", help="how many photos to print (10)")
     search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
     filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
     filters.add_argument(
         "--after", type=_time, metavar="TIME", help="taken then or later: 2023, 2023-07, 2023-07-14T18:30"
@@ -189,6 +198,9 @@ def option_parser() -> OptionParser:
         const=True,
         help="all that stand out for this query, or none",
     )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_argument_group("output")
     form = shown.add_mutually_exclusive_group()
     form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
@@ -210,6 +222,9 @@ def option_parser() -> OptionParser:
     )
     shown.add_argument("--color", type=_one_of(*COLORS), default="auto", metavar="WHEN", help="auto, always or never")
     shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
+
+
+def _add_index(parser: argparse.ArgumentParser) -> None:
     indexing = parser.add_argument_group("index")
     action = indexing.add_mutually_exclusive_group()
     action.add_argument(
@@ -239,6 +254,9 @@ def option_parser() -> OptionParser:
     indexing.add_argument(
         "--max-image-megapixels", type=_positive, metavar="MP", help="refuse larger pictures (default: by memory)"
     )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", default="ViT-B/32", metavar="MODEL", help="a CLIP's name or a checkpoint's path (ViT-B/32)"
@@ -247,6 +265,9 @@ def option_parser() -> OptionParser:
         "--device", type=_device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
     )
     model.add_argument("-b", "--batch-size", type=_count, metavar="N", help="photos encoded at once (by device)")
+
+
+def _add_about(parser: argparse.ArgumentParser) -> None:
     about = parser.add_argument_group("about")
     about.add_argument(
         "--generate",
@@ -258,7 +279,6 @@ def option_parser() -> OptionParser:
     )
     about.add_argument("-h", "--help", action="help", help="print this and end")
     about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
-    return parser
 
 
 # --- what options take -----------------------------------------------------------------------------------------------
