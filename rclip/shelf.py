@@ -293,8 +293,13 @@ class Shelf:
             raise self.store.damage()
 
     def _check_filtered(self, filters: "Filters | None", among: Among) -> None:
-        """The same for photos that are filtered, of which no one knows how many there should be."""
-        if filters is not None and among.only is not None:
+        """The same for photos that are filtered, of which no one knows how many there should be.
+
+        Those that a glob has chosen say nothing of how many there are to count.
+        """
+        if filters is None or among.only is None:
+            return
+        if not among.paths or self.store.last_id() <= _MOST_IDS:
             self._check_counts()
 
     def _caught_up_matrix(self) -> Matrix:
