@@ -3,9 +3,10 @@
 The public names are loaded when first used, so that importing the package costs a query nothing.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not from `typing`: nothing is imported before `__main__` has left the current folder
 if TYPE_CHECKING:
+    from typing import Any
+
     from rclip.errors import ModelError, RclipError, StoreError, UsageError
     from rclip.facts import Facts
     from rclip.filters import Filters, Near
@@ -34,7 +35,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

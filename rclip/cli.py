@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from rclip import interruption
+from rclip import interruption, isolation
 from rclip.errors import ExitCode, RclipError, ReadOnlyIndex, UnlistedFolder, UsageError, plain_reason
 from rclip.interruption import Stopped
 from rclip.query import Text
@@ -31,6 +31,7 @@ def _quiet_decoders() -> None:
 
 def run() -> NoReturn:
     """The console command."""
+    isolation.leave_current_folder()
     gc.disable()  # a query, and the look for new photos, make much and nothing in cycles; `_Bar` turns it on again
     code = main()
     for stream in (sys.stdout, sys.stderr):
@@ -365,7 +366,7 @@ def _report(summary: "Summary", options: "Options") -> None:
         files = "file" if summary.missing_extras.total() == 1 else "files"
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
         _tell(f"{counts} {files} cannot be opened yet; this installs what is needed: "
-              f"{sys.executable} -m pip install {packages}")  # fmt: skip
+              f"{sys.executable} -P -m pip install {packages}")  # fmt: skip
 
 
 def _is_quiet(options: "Options") -> bool:

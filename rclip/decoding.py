@@ -15,14 +15,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import formats
+from rclip import formats, isolation
 from rclip.changes import TIME_LIMIT_VARIABLE, TOO_SLOW
 from rclip.errors import plain_reason
 from rclip.facts import Facts
@@ -158,8 +157,9 @@ class _Process:
         ours, its = socket.socketpair()
         with its:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, with modules found as here
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(its.fileno()), *arguments],
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
+                isolation.python(_START, json.dumps(isolation.module_path()), str(its.fileno()), *arguments),
+                env=isolation.python_environment() | {"OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
+                cwd="/",  # not among the photos
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -215,4 +215,10 @@ class _Process:
         return self._process.wait()
 
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rclip.decoder import main; main(*sys.argv[2:])"
+_START = """
+import json, sys
+given = json.loads(sys.argv[1])
+sys.path[:] = given + [entry for entry in sys.path if entry not in given]
+from rclip.decoder import main
+main(*sys.argv[2:])
+"""

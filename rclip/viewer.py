@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 
+from rclip import isolation
 from rclip.errors import RclipError
 
 
@@ -22,7 +23,9 @@ def _run(program: str, *paths: str) -> None:
     with tempfile.TemporaryFile() as complaints:
         try:
             done = subprocess.run(  # noqa: S603 - a fixed program, and paths that begin with a slash
-                [program, *paths],
+                [isolation.program(program), *paths],
+                cwd="/",
+                env=isolation.program_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,

@@ -56,7 +56,7 @@ class Command:
         prefix: tuple[str, ...] = (),
         model: str | Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        command = [*prefix, sys.executable, "-m", "rclip", "--model", model or self.model, *arguments]
+        command = [*prefix, sys.executable, "-P", "-m", "rclip", "--model", model or self.model, *arguments]
         return subprocess.run(
             command, cwd=cwd or self.cwd, env=self.env | (env or {}), capture_output=True, timeout=120, check=False
         )

@@ -87,7 +87,7 @@ def on_terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     before = termios.tcgetattr(slave)
     os.write(master, typed)
-    command = command or [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
+    command = command or [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), *arguments]
     told, tell = os.pipe()
     outer = ("COLORTERM", "COLUMNS", "NO_COLOR", "STY", "TERM_PROGRAM", "TMUX", "TMUX_PANE")
     plain = {name: value for name, value in rclip.env.items() if name not in outer}

@@ -155,7 +155,7 @@ def test_paths_alone_are_what_a_pipe_gets(rclip_on_gallery: Command) -> None:
 def on_terminal(rclip: Command, *arguments: str) -> str:
     """What the command writes to stdout when that is a terminal, but for colours."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), *arguments]
     env = rclip.env | {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}
     done = subprocess.run(command, cwd=rclip.cwd, env=env, stdout=slave, stderr=subprocess.PIPE, check=False)
     os.close(slave)
@@ -301,21 +301,21 @@ def test_a_model_that_is_nearly_one_is_suggested(rclip: Command, gallery: Path, 
 
 
 def test_a_full_disk_behind_stdout_is_one_line(rclip_on_gallery: Command) -> None:
-    command = f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n star > /dev/full"
+    command = f"{sys.executable} -P -m rclip --model {rclip_on_gallery.model} -n star > /dev/full"
     done = in_bash(rclip_on_gallery, command)
     assert (done.returncode, done.stderr) == (2, b"rclip: stopped: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "--generate man", "--generate complete-bash"])
 def test_what_is_printed_on_request_is_one_line_on_a_full_disk_too(rclip_on_gallery: Command, arguments: str) -> None:
-    done = in_bash(rclip_on_gallery, f"{sys.executable} -m rclip {arguments} > /dev/full")
+    done = in_bash(rclip_on_gallery, f"{sys.executable} -P -m rclip {arguments} > /dev/full")
     assert (done.returncode, done.stderr) == (2, b"rclip: stopped: No space left on device\n")
-    done = in_bash(rclip_on_gallery, f"{sys.executable} -m rclip {arguments} | true; echo ${{PIPESTATUS[0]}}")
+    done = in_bash(rclip_on_gallery, f"{sys.executable} -P -m rclip {arguments} | true; echo ${{PIPESTATUS[0]}}")
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
 def test_closed_streams_are_no_tracebacks(rclip_on_gallery: Command) -> None:
-    command = f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n star"
+    command = f"{sys.executable} -P -m rclip --model {rclip_on_gallery.model} -n star"
     assert in_bash(rclip_on_gallery, command + " >&-").returncode == 0
     only_out = in_bash(rclip_on_gallery, command + " --top 0 2>&-")
     assert (only_out.returncode, only_out.stdout) == (2, b"")
@@ -326,7 +326,7 @@ def in_bash(rclip: Command, command: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_deleted_current_folder_is_one_line(rclip: Command, photos: Path) -> None:
-    done = in_bash(rclip, f"rmdir {photos}; {sys.executable} -m rclip --model {rclip.model} star")
+    done = in_bash(rclip, f"rmdir {photos}; {sys.executable} -P -m rclip --model {rclip.model} star")
     assert done.returncode == 2
     assert b"cannot tell where . is" in done.stderr
     assert done.stderr.count(b"\n") == 1
@@ -350,7 +350,7 @@ def test_json_paths_lead_to_the_photo_through_links(rclip: Command, draw: Draw, 
 
 def test_a_closed_pipe_is_no_error(rclip_on_gallery: Command) -> None:
     command = (
-        f"{sys.executable} -m rclip --model {rclip_on_gallery.model} -n -t 12 star | true; echo ${{PIPESTATUS[0]}}"
+        f"{sys.executable} -P -m rclip --model {rclip_on_gallery.model} -n -t 12 star | true; echo ${{PIPESTATUS[0]}}"
     )
     done = in_bash(rclip_on_gallery, command)
     assert (done.stdout, done.stderr) == (b"0\n", b"")
@@ -406,7 +406,7 @@ def test_stats_before_anything_is_indexed(rclip: Command) -> None:
 
 def test_an_error_that_nobody_hears_is_still_one(rclip_on_gallery: Command) -> None:
     """Not the status 1 of a Python that ends in a traceback, which would say that nothing was found."""
-    command = [sys.executable, "-m", "rclip", "--model", rclip_on_gallery.model, ""]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", rclip_on_gallery.model, ""]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, cwd=rclip_on_gallery.cwd, env=rclip_on_gallery.env, stderr=full, check=False)
     assert done.returncode == 2

@@ -283,7 +283,7 @@ def test_queries_whose_matrix_and_weights_are_deleted_under_them(rclip: Command,
     deleting = threading.Thread(target=delete)
     deleting.start()
     try:
-        command = [sys.executable, "-m", "rclip", "--model", rclip.model, "-n", "-t", "20", "a green star"]
+        command = [sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "-n", "-t", "20", "a green star"]
         for _ in range(2):
             runs = [subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=-1, stderr=-1) for _ in range(3)]
             for run in runs:

@@ -208,7 +208,7 @@ def test_a_run_stopped_in_a_call_that_takes_a_minute(rclip: Command, gallery: Pa
 
 def test_nohup_is_heeded(rclip: Command, draw: Draw) -> None:
     many_photos(draw, 60)
-    command = ["nohup", sys.executable, "-m", "rclip", "--model", rclip.model, "--index"]
+    command = ["nohup", sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "--index"]
     run = subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until_it_listens(run)
     run.send_signal(signal.SIGHUP)

@@ -417,7 +417,7 @@ def test_without_locks_two_runs_at_once_lose_nothing(
 ) -> None:
     many_photos(draw, 60)
     assert rclip("--init").code == 0
-    command = [*spare, sys.executable, "-m", "rclip", "--model", str(rclip.model), "--index", "-b", "4"]
+    command = [*spare, sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "--index", "-b", "4"]
     runs = [subprocess.Popen(command, cwd=gallery, env=rclip.env, stderr=subprocess.PIPE) for _ in range(2)]
     for run in runs:
         _, err = run.communicate(timeout=120)

@@ -241,7 +241,7 @@ def in_tmux(rclip: Command, folder: Path, passthrough: str, name: bytes, *argume
     words = " ".join(f"'{word}'" for word in ("-n", "--preview-height", "4", *arguments, "a red circle"))
     ended = folder / "ended"
     program.write_text(
-        f"'{sys.executable}' -m rclip --model '{rclip.model}' {words} 2>'{folder}/err'\n"
+        f"'{sys.executable}' -P -m rclip --model '{rclip.model}' {words} 2>'{folder}/err'\n"
         f"echo $? >'{ended}'; tmux -S '{folder}/s' display -p '#{{pane_title}}' >'{folder}/title'; sleep 1\n"
     )
     setting = folder / "conf"

@@ -340,7 +340,7 @@ def test_many_queries_find_what_each_finds_alone(rclip: Command, gallery: Path, 
 
 def test_a_program_that_asks_line_by_line_is_answered(rclip: Command, gallery: Path) -> None:
     assert rclip("--index").code == 0
-    command = [sys.executable, "-m", "rclip", "--model", rclip.model, "-n", "-t", "1", "--queries", "-"]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "-n", "-t", "1", "--queries", "-"]
     with subprocess.Popen(
         command, cwd=gallery, env=rclip.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as asked:  # fmt: skip

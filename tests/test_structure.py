@@ -15,12 +15,13 @@ PACKAGE = Path(__file__).parent.parent / "rclip"
 
 MAY_IMPORT = {
     "__init__": {"errors", "facts", "filters", "library"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "isolation"},
     "cli": {
         "arguments",
         "changes",
         "errors",
         "interruption",
+        "isolation",
         "library",
         "lines",
         "output",
@@ -85,7 +86,7 @@ MAY_IMPORT = {
     "describing": {"changes", "decoding", "facts", "formats", "reading", "store", "walk"},
     "writing": {"changes", "decoding", "errors", "interruption", "models", "reading", "store"},
     "reading": {"changes", "decoding", "errors", "facts", "formats", "store", "walk"},
-    "decoding": {"changes", "errors", "facts", "formats"},
+    "decoding": {"changes", "errors", "facts", "formats", "isolation"},
     "decoder": {"errors", "image"},
     "changes": {"errors", "formats", "store", "walk"},
     "image": {"errors", "facts", "formats", "metadata"},
@@ -100,12 +101,13 @@ MAY_IMPORT = {
     "search": set(),
     "query": {"errors"},
     "output": {"check", "library", "template", "terminal"},  # but for the last, for their types
-    "preview": {"decoding", "errors", "image", "library", "output", "terminal"},
+    "preview": {"decoding", "errors", "image", "isolation", "library", "output", "terminal"},
     "template": set(),
     "terminal": set(),
-    "viewer": {"errors"},
+    "viewer": {"errors", "isolation"},
     "errors": set(),
     "interruption": set(),
+    "isolation": set(),
     "models": {"datadir", "errors", "interruption", "sealed"},
 }
 OWNED = {

@@ -532,7 +532,7 @@ def test_files_that_need_a_package_are_counted_and_the_command_named(
     lines = done.err.splitlines()
     assert lines[0] == "rclip: index updated: 1 new"
     assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what is")
-    assert lines[1].endswith(f"{sys.executable} -m pip install pillow-heif pillow-jxl-plugin rawpy")
+    assert lines[1].endswith(f"{sys.executable} -P -m pip install pillow-heif pillow-jxl-plugin rawpy")
     assert len(lines) == 2
     assert rclip("--index", "-v").err == "rclip: index updated: 3 new, 1 copied\n"  # two files have one content
     assert rclip("--index", "-v", env=without_extras).err == unchanged(5)  # known ones need nothing
@@ -576,7 +576,7 @@ def many_photos(draw: Draw, count: int) -> None:
 
 
 def start(rclip: Command, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), *arguments]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), *arguments]
     return subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, **options)
 
 
@@ -612,7 +612,7 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(
 def test_a_signal_while_torch_is_imported_ends_the_run_in_order(rclip: Command, draw: Draw, module: bytes) -> None:
     many_photos(draw, 300)
     env = rclip.env | {"PYTHONPROFILEIMPORTTIME": "1"}
-    command = [sys.executable, "-m", "rclip", "--model", str(rclip.model), "--index"]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "--index"]
     run = subprocess.Popen(command, cwd=rclip.cwd, env=env, stderr=subprocess.PIPE)
     assert run.stderr is not None
     while (line := run.stderr.readline()) and line.rpartition(b"|")[2].strip() != module:

@@ -731,7 +731,7 @@ def test_pruning_beside_an_indexing_run_and_queries_loses_nothing(filled: Comman
     for number in range(100):
         draw(f"new/{number:03}.png")
     gone_but_for_the_gallery(filled)
-    command = [sys.executable, "-m", "rclip", "--model", str(filled.model)]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(filled.model)]
     indexing = subprocess.Popen([*command, "--index", "-b", "1"], cwd=photos, env=filled.env, stderr=subprocess.PIPE)
     while indexing.poll() is None:
         pruned = filled("--prune", "0")
@@ -748,7 +748,7 @@ def test_a_lock_that_is_held_for_a_while_is_waited_for(filled: Command, photos: 
     gone_but_for_the_gallery(filled)
     writer = sqlite3.connect(index_of(filled), isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    command = [sys.executable, "-m", "rclip", "--model", str(filled.model), "--prune", "0"]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(filled.model), "--prune", "0"]
     pruning = subprocess.Popen(command, cwd=photos, env=filled.env, stderr=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
         pruning.wait(2)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from rclip import terminal
+from rclip import isolation, terminal
 from rclip.errors import UsageError
 
 ANSWER_TIME_S = 0.15
@@ -241,8 +241,8 @@ def _ask_tmux(environ: Mapping[str, str]) -> Tmux:
 
     pane = environ.get("TMUX_PANE", "")
     wanted = "\n".join(f"#{{{fact}}}" for fact in _TMUX_FACTS)
-    command = ["tmux", "display-message", "-p", *(["-t", pane] if pane else []), wanted]
     try:
+        command = [isolation.program("tmux"), "display-message", "-p", *(["-t", pane] if pane else []), wanted]
         told = subprocess.run(command, capture_output=True, timeout=1, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return Tmux()

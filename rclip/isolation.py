@@ -1,0 +1,62 @@
+"""Keeps the current folder, which may hold anybody's files, from being searched for modules and programs."""
+
+import os
+import sys
+
+
+def module_path() -> list[str]:
+    """`sys.path` without relative entries and the current folder, unless this very interpreter or rclip lies there."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        here = ""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sound = [entry for entry in sys.path if os.path.isabs(entry) and (entry == ours or not _is_here(entry, here))]
+    return sound if ours in sound or _is_installed(ours) else [*sound, ours]
+
+
+def _is_here(entry: str, here: str) -> bool:
+    return os.path.realpath(entry) == here and not _is_installed(entry)
+
+
+def _is_installed(entry: str) -> bool:
+    """Whether it is a folder of the interpreter's own."""
+    return entry.startswith((os.path.join(sys.prefix, "lib"), os.path.join(sys.base_prefix, "lib")))
+
+
+def leave_current_folder() -> None:
+    """From here on no module is looked for in the current folder."""
+    sys.path[:] = module_path()
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    """A command that runs the script in this interpreter. To be given `python_environment`."""
+    user_site = ["-s"] if sys.flags.no_user_site else []
+    return [sys.executable, "-P", *user_site, "-c", script, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """Without the variables that have an interpreter run or load something, but where its own library is."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") or (name == "PYTHONHOME" and os.path.isabs(value))
+    }
+
+
+def program_environment() -> dict[str, str]:
+    """With a `PATH` of absolute folders: an empty or relative part of it means the current folder."""
+    return os.environ | {"PATH": os.pathsep.join(_program_folders())}
+
+
+def program(name: str) -> str:
+    """The absolute path of the program. Raises FileNotFoundError."""
+    paths = (os.path.join(folder, name) for folder in _program_folders())
+    found = next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    if found is None:
+        raise FileNotFoundError(name)
+    return found
+
+
+def _program_folders() -> list[str]:
+    return [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
