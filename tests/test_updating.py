@@ -519,6 +519,8 @@ def without_extras(tmp_path: Path) -> dict[str, str]:
     folder.mkdir()
     code = "import sys\nsys.modules.update(pillow_heif=None, pillow_jxl=None, rawpy=None)\n"
     (folder / "sitecustomize.py").write_text(code)
+    decoders = f"sys.path.remove({str(folder)!r})\ndel sys.modules['PIL']\nimport PIL\n"  # which heed no environment
+    (folder / "PIL.py").write_text(code + decoders)
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])}
 
 
