@@ -14,7 +14,7 @@ import numpy as np
 
 from rclip.columns import Columns
 from rclip.errors import StoreError, plain_reason
-from rclip.matrix import Matrix, folder_of
+from rclip.matrix import Matrix
 from rclip.models import Model
 from rclip.store import Store, upkeep
 
@@ -96,7 +96,7 @@ def _check_derived(store: Store, part: str, of: str, opened: Callable[[], Matrix
     except StoreError as error:
         return Finding(part, f"cannot be checked; {_rebuild(store)}", [str(error)])
     except OSError as error:
-        folder = folder_of(store.path)
+        folder = store.matrix_folder
         return Finding(part, f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(doubt)])
     return Finding(part, f"damaged; {ANEW}", [str(doubt)])
 

@@ -67,6 +67,13 @@ def _guarded(arguments: "Sequence[str]") -> int:
         _tell(f"stopped: {plain_reason(error)}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would fail once more
         return ExitCode.ERROR
+    except Exception as error:
+        if os.environ.get("RCLIP_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        _tell(f"stopped by a fault of rclip itself ({type(error).__name__}: {plain_reason(error)}); please report it")
+        return ExitCode.ERROR
 
 
 def _parsed_and_run(arguments: "Sequence[str]") -> int:
@@ -140,10 +147,10 @@ def _run(options: "Options") -> int:
 
 
 def _make_places(options: "Options") -> int:
-    from rclip import places
+    from rclip import datadir, places
 
     for directory in options.directories or ("",):
-        folder, is_new = places.make(os.fsencode(os.path.expanduser(directory)))
+        folder, is_new = places.make(os.fsencode(os.path.expanduser(directory)), datadir.own())
         if is_new:
             _tell(f"{folder} made: it keeps the index of all photos beside and below it from now on")
         else:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip import datadir, sealed, sieve
+from rclip import datadir, isolation, sealed, sieve
 from rclip.errors import StoreError, is_full, plain_reason
 from rclip.filters import Filters
 from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
@@ -43,6 +43,12 @@ class _Seal(NamedTuple):
     @property
     def note(self) -> str:
         return f"{self.name} {self.rows}"
+
+    def check(self) -> None:
+        """Raises ValueError for what was never written so."""
+        are_names = sealed.is_name(self.name) and sealed.is_name(self.token)
+        if not are_names or not sealed.are_counts(self.rows, self.last_id, self.crc32):
+            raise ValueError("damaged")
 
 
 class _Stored(NamedTuple):
@@ -132,7 +138,7 @@ class Columns:
             seal = self._read_seal()
             if not self._is_of_this_state(seal):
                 return None
-            with open(self._path(seal), "rb") as file:
+            with open(self._path(seal), "rb", opener=isolation.open_itself) as file:
                 is_as_written = sealed.crc32_of(file) == seal.crc32
         except FileNotFoundError:
             return "its file is gone" if os.path.exists(self._seal_path) else None
@@ -155,7 +161,9 @@ class Columns:
         return os.path.join(self._folder, "columns.json")
 
     def _read_seal(self) -> _Seal:
-        return sealed.read(self._seal_path, _Seal)
+        seal = sealed.read(self._seal_path, _Seal)
+        seal.check()
+        return seal
 
     def _is_of_this_state(self, seal: _Seal) -> bool:
         is_told_alike = (seal.token, seal.suffixes) == (self._matrix.token, sieve.SUFFIXES)
@@ -170,7 +178,9 @@ class Columns:
             seal = self._read_seal()
             if not self._is_of_this_state(seal):
                 return None
-            with open(self._path(seal), "rb") as file:
+            with open(self._path(seal), "rb", opener=isolation.open_itself) as file:
+                if os.fstat(file.fileno()).st_size != sum(type_.itemsize * seal.rows for type_ in sieve.TYPES.values()):
+                    return None
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 now = seal._replace(stat=sealed.identity(os.fstat(file.fileno())))
                 confirmed = sealed.confirmed(seal, now, lambda: sealed.crc32_of(file), self._write_seal)
@@ -213,7 +223,7 @@ class Columns:
             stat=[],
         )
         path = self._path(seal)
-        datadir.replace_file(path, content, self._store.modes[1])
+        datadir.replace_file(path, content)
         seal = seal._replace(stat=sealed.identity(os.stat(path)))
         self._store.set_note(_NOTE, seal.note)
         filterable.forget_restated(self._store)
@@ -241,7 +251,7 @@ class Columns:
         return columns
 
     def _write_seal(self, seal: _Seal) -> None:
-        sealed.write(self._seal_path, seal, self._store.modes[1])
+        sealed.write(self._seal_path, seal)
 
 
 _NOTE = "columns"

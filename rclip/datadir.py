@@ -26,6 +26,11 @@ def default() -> str:
     return platformdirs.user_data_dir("rclip", appauthor=False)
 
 
+def own(data_dir: str | os.PathLike[str] | None = None) -> str:
+    """The folder given, or the default one, as an absolute path."""
+    return os.path.abspath(os.path.expanduser(data_dir or default()))
+
+
 def make_private(folder: str) -> None:
     """Makes the folder, and those above it that are missing, for the user alone. Raises OSError.
 

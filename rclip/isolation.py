@@ -1,6 +1,7 @@
-"""Keeps the current folder, which may hold anybody's files, from being searched for modules and programs."""
+"""Keeps what lies in a folder from being run, followed, or waited for: it may be anybody's."""
 
 import os
+import stat
 import sys
 
 
@@ -60,3 +61,17 @@ def program(name: str) -> str:
 
 def _program_folders() -> list[str]:
     return [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
+
+
+def open_regular(path: str | bytes, flags: int) -> int:
+    """An `opener` that never waits. Raises OSError for what is no regular file: a pipe or a device may have no end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return descriptor
+
+
+def open_itself(path: str | bytes, flags: int) -> int:
+    """The same, for a file that is none of the user's photos: no link is followed to it."""
+    return open_regular(path, flags | os.O_NOFOLLOW)

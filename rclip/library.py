@@ -112,7 +112,7 @@ class Library:
         self._batch_size = batch_size
         self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
         self._notify = notify
-        own = os.path.abspath(os.path.expanduser(data_dir or datadir.default()))
+        own = datadir.own(data_dir)
         self._model = Model(model, own, notify)
         by_place: dict[places.Place, list[places.Folder]] = {}
         for folder in self._folders:
@@ -208,6 +208,7 @@ class Library:
         An error in place of a query is passed on. The queries of a block are encoded, and looked for, together.
         """
         top = _checked_top(top)
+        self._warn_unless_adopted()
         shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
         if not shelves:
             for block in blocks:
@@ -226,6 +227,10 @@ class Library:
                     else:
                         yield self._hits(merged(next(found), top, _worst_last))
 
+    def _warn_unless_adopted(self) -> None:
+        for shelf in self._shelves:
+            shelf.warn_unless_adopted()
+
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""
         return any(shelf.has_photos() for shelf in self._shelves)
@@ -237,6 +242,7 @@ class Library:
         filters, top = filters or Filters(), _checked_top(top)
         if filters.min_score is not None or filters.is_relevant:
             raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
+        self._warn_unless_adopted()
         parts = [shelf.newest(top, filters) for shelf in self._shelves if shelf.has_photos()]
         return self._hits(merged(parts, top, self._oldest_last)) if parts else []
 
@@ -265,6 +271,7 @@ class Library:
     # --- stats -------------------------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
+        self._warn_unless_adopted()
         photos = gone = 0
         unreadable: dict[str, str] = {}
         for shelf in self._shelves:
@@ -290,6 +297,7 @@ class Library:
         """
         from rclip.check import check_weights
 
+        self._warn_unless_adopted()
         yield check_weights(self._model)
         for shelf in self._shelves:
             for finding in shelf.check():

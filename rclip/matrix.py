@@ -17,11 +17,11 @@ import os
 import zlib
 from contextlib import suppress
 from functools import cached_property
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import datadir, sealed
+from rclip import datadir, isolation, sealed
 from rclip.errors import StoreError, is_full, plain_reason
 from rclip.search import cosines
 from rclip.store import Store
@@ -58,10 +58,13 @@ class _Seal(NamedTuple):
     stats: list[list[int]]
     """The files' stats when they were last found to have these checksums: vectors, ids."""
 
-
-def folder_of(store_path: str) -> str:
-    """Where the matrix of this index is kept."""
-    return os.path.splitext(store_path)[0] + ".matrix"
+    def check(self) -> None:
+        """Raises ValueError for what was never written so."""
+        is_sound = sealed.is_name(self.token) and sealed.are_counts(
+            self.rows, self.dimensions, self.last_id, *self.crc32
+        )
+        if not is_sound or len(self.crc32) != len(_KINDS):
+            raise ValueError("damaged")
 
 
 class Matrix:
@@ -69,7 +72,7 @@ class Matrix:
 
     def __init__(self, store: Store):
         self._store = store
-        self.folder = folder_of(store.path)
+        self.folder = store.matrix_folder
         self._seal = self._trusted_seal()
 
     @property
@@ -89,7 +92,10 @@ class Matrix:
     @cached_property
     def ids(self) -> np.ndarray:
         """(N,) int64, ascending"""
-        return np.fromfile(self._path("ids", self._seal), np.int64, self.rows) if self._seal else np.empty(0, np.int64)
+        if not self._seal:
+            return np.empty(0, np.int64)
+        with self._open("ids", self._seal) as file:
+            return np.fromfile(file, np.int64, self.rows)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -163,7 +169,9 @@ class Matrix:
 
     def _mapped(self, seal: _Seal) -> tuple[mmap.mmap, np.ndarray]:
         """The file of vectors, and what is sealed of it. (N, D) float16"""
-        with open(self._path("vectors", seal), "rb") as file:
+        with self._open("vectors", seal) as file:
+            if os.fstat(file.fileno()).st_size < _sealed_bytes("vectors", seal):  # what is mapped of it would end us
+                raise ValueError("cut short")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         vectors = np.frombuffer(mapped, np.float16, seal.rows * seal.dimensions)
         return mapped, vectors.reshape(seal.rows, seal.dimensions)
@@ -171,10 +179,14 @@ class Matrix:
     def _path(self, kind: str, seal: _Seal) -> str:
         return os.path.join(self.folder, f"{kind}-{seal.token}")
 
+    def _open(self, kind: str, seal: _Seal) -> BinaryIO:
+        return open(self._path(kind, seal), "rb", opener=isolation.open_itself)
+
     def _trusted_seal(self) -> _Seal | None:
         """The seal, if the files are what it says and of this very table."""
         try:
             seal = sealed.read(self._seal_path, _Seal)
+            seal.check()
             if _note(seal) != self._store.note(_NOTE):
                 return None
             now = seal._replace(stats=self._stats(seal))
@@ -187,13 +199,16 @@ class Matrix:
         return os.path.join(self.folder, "seal.json")
 
     def _stats(self, seal: _Seal) -> list[list[int]]:
-        return [sealed.identity(os.stat(self._path(kind, seal))) for kind in _KINDS]
+        stats = [os.lstat(self._path(kind, seal)) for kind in _KINDS]
+        if any(stat.st_size < _sealed_bytes(kind, seal) for kind, stat in zip(_KINDS, stats, strict=True)):
+            raise ValueError("cut short")
+        return [sealed.identity(stat) for stat in stats]
 
     def _checksums(self, seal: _Seal) -> list[int]:
         """Of the sealed bytes. Raises OSError, and ValueError when there are fewer."""
         checksums = []
         for kind in _KINDS:
-            with open(self._path(kind, seal), "rb") as file:
+            with self._open(kind, seal) as file:
                 checksums.append(sealed.crc32_of(file, _sealed_bytes(kind, seal)))
         return checksums
 
@@ -240,7 +255,8 @@ class Matrix:
         """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
         self.discard()
         for name in os.listdir(self.folder):
-            os.unlink(os.path.join(self.folder, name))
+            if _is_derived(name):
+                os.unlink(os.path.join(self.folder, name))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -283,7 +299,8 @@ class Matrix:
 
     def _append_to(self, seal: _Seal) -> None:
         paths = [self._path(kind, seal) for kind in _KINDS]
-        with open(paths[0], "r+b") as vectors_file, open(paths[1], "r+b") as ids_file:
+        opened = [open(path, "r+b", opener=isolation.open_itself) for path in paths]  # noqa: SIM115 - closed below
+        with opened[0] as vectors_file, opened[1] as ids_file:
             for kind, file in zip(_KINDS, (vectors_file, ids_file), strict=True):
                 file.truncate(_sealed_bytes(kind, seal))  # what an append that did not end has left
                 file.seek(0, os.SEEK_END)
@@ -306,29 +323,32 @@ class Matrix:
 
     def _start_anew(self) -> _Seal:
         datadir.make_private(self.folder)
-        folder_mode, file_mode = self._store.modes
-        if self._store.travels:
-            datadir.open_up(self.folder, folder_mode)
         seal = _Seal(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
-            os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_WRONLY, 0o600))
-            datadir.open_up(self._path(kind, seal), file_mode)
+            os.close(os.open(self._path(kind, seal), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         return seal
 
     def _write_seal(self, seal: _Seal) -> None:
-        sealed.write(self._seal_path, seal, self._store.modes[1])
+        sealed.write(self._seal_path, seal)
 
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
         assert self._seal
         for name in os.listdir(self.folder):
-            if "-" in name and not name.endswith(self._seal.token):
+            if _is_derived(name) and "-" in name and not name.endswith(self._seal.token):
                 with suppress(OSError):
                     os.unlink(os.path.join(self.folder, name))
 
 
 _KINDS = ("vectors", "ids")
 _NOTE = "matrix"
+
+
+def _is_derived(name: str) -> bool:
+    """Whether a file of this name is one of ours."""
+    kind, *tokens = name.split("-")
+    is_seal = name in ("seal.json", "columns.json")
+    return is_seal or (kind in (*_KINDS, "columns") and all(map(sealed.is_name, tokens)))
 
 
 def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Where the index of a folder lies: in a `.rclip` in it or above it, as git finds its own, else in the user's folder.
 
 An index in a `.rclip` keeps paths relative to the folder that this lies in, its root, so that the two can go anywhere
-together. It is as open to others as that folder is, while the user's own is private.
+together. It is as open to others as that folder is, while the user's own is private. It may come from anybody, so only
+one that the user has adopted is written to.
 """
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from rclip import datadir, isolation
 from rclip.errors import UsageError, plain_reason
 
 NAME = b".rclip"
@@ -44,6 +47,10 @@ class Place(NamedTuple):
     root: bytes
     """Absolute, with links resolved and no slash behind; empty for the user's own, whose paths begin at `/`."""
     is_own: bool
+    caches: str
+    """Where what is derived from its indexes lies: in the user's own folder, as that alone is trusted."""
+    is_adopted: bool = True
+    """Whether this user has made it, or named it to `--init`; another may only be read, and with care."""
 
     @property
     def argument(self) -> str:
@@ -54,44 +61,132 @@ class Place(NamedTuple):
 
         return f" {quote(os.fsdecode(self.root or b'/'))}"
 
+    def matrix_folder(self, index_path: str) -> str:
+        """Where the matrix of one of its indexes is kept."""
+        name = os.path.splitext(os.path.basename(index_path))[0]
+        return os.path.join(self.caches, name + ".matrix")
+
+
+def own_place(folder: str) -> Place:
+    """The place of the user's own indexes."""
+    return Place(folder, b"", is_own=True, caches=folder)
+
 
 def place_of(directory: bytes, own: str) -> Place:
-    """The nearest place at or above `directory`, which is absolute and without links; else the user's `own`."""
+    """The nearest place at or above `directory`, which is absolute and without links; else the user's `own`.
+
+    Above a folder that belongs to somebody else nothing is looked for, nor in it unless it was adopted: whoever owns it
+    could read there of all that the user keeps below.
+    """
     root = directory.rstrip(b"/")
     while True:
         folder = root + b"/" + NAME
-        if is_place(folder):
-            return Place(os.fsdecode(folder), root, is_own=False)
+        is_there = _is_folder(folder)
+        if is_there and (caches := _adopted(root, own)):
+            return Place(os.fsdecode(folder), root, is_own=False, caches=caches)
+        if not is_ours(root or b"/"):
+            return own_place(own)
+        if is_there and is_ours(folder):
+            unused = os.path.join(own, PORTABLE, "none")
+            return Place(os.fsdecode(folder), root, is_own=False, caches=unused, is_adopted=False)
         if not root:
-            return Place(own, b"", is_own=True)
+            return own_place(own)
         root = root[: root.rindex(b"/")]
 
 
-def make(directory: bytes) -> tuple[str, bool]:
-    """Makes a place of `directory`; returns its folder, and whether there was none before. Raises `UsageError`."""
-    folder = resolve(directory).real + NAME
+def is_ours(path: bytes | str) -> bool:
+    """Whether it belongs to the user or to root."""
+    try:
+        return os.lstat(path).st_uid in (0, os.geteuid())
+    except OSError:
+        return False
+
+
+def _is_folder(path: bytes) -> bool:
+    """Itself, not over a link."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+# --- making and adopting --------------------------------------------------------------------------------------------
+
+# The user's own folder has one folder for each place adopted, under a name drawn by chance, with the place's caches and
+# a file that says where the place is and what its mark was then: on another drive that is mounted there now it differs.
+PORTABLE = "portable"
+_ADOPTED = "place"
+_MARK = b"mark"
+_MARK_LENGTH = 32
+_MOST_BYTES = 1 << 16
+
+
+def make(directory: bytes, own: str) -> tuple[str, bool]:
+    """Makes a place of `directory`, or adopts the one there is; returns its folder, and whether there was none before.
+
+    Raises `UsageError`.
+    """
+    root = resolve(directory).real.rstrip(b"/")
+    folder = root + b"/" + NAME
+    is_new = True
     try:
         mode = os.stat(os.path.dirname(folder)).st_mode
-        mode &= 0o2755 if mode & stat.S_ISVTX else 0o2777  # where all may write but not to what others have, nor here
+        mode &= 0o2755 if mode & stat.S_ISVTX else 0o2775  # never for all to write
         os.mkdir(folder, mode)
         with suppress(OSError):  # beyond what the umask leaves; not every file system knows modes
             os.chmod(folder, mode)
     except OSError as error:
-        if is_place(folder):
-            return os.fsdecode(folder), False
-        raise UsageError(f"cannot make {os.fsdecode(folder)}: {plain_reason(error)}") from error
-    return os.fsdecode(folder), True
-
-
-def is_place(folder: bytes) -> bool:
-    """Whether it is a place, and one made by whom the photos belong to, the user, or root.
-
-    Anybody may make a folder in `/tmp`, and would be told in their index of all that others keep there.
-    """
+        if not _is_folder(folder):
+            raise UsageError(f"cannot make {os.fsdecode(folder)}: {plain_reason(error)}") from error
+        is_new = False
     try:
-        status = os.lstat(folder)
-        if not stat.S_ISDIR(status.st_mode):
-            return False
-        return status.st_uid in (0, os.geteuid(), os.stat(os.path.dirname(folder)).st_uid)
-    except OSError:
-        return False
+        _adopt(root, own)
+    except OSError as error:
+        raise UsageError(f"cannot remember {os.fsdecode(folder)} in {own}: {plain_reason(error)}") from error
+    return os.fsdecode(folder), is_new
+
+
+def _adopt(root: bytes, own: str) -> None:
+    """Raises OSError where that cannot be written down in the user's own folder."""
+    if not _mark(root):
+        with suppress(OSError):  # it may only be read: then it has none
+            folder = os.fsdecode(root + b"/" + NAME)
+            mode = os.stat(folder).st_mode & 0o664
+            datadir.replace_file(os.path.join(folder, _MARK.decode()), [os.urandom(16).hex().encode()], mode)
+    notes = os.path.join(own, PORTABLE)
+    caches = next((caches for caches, of in _notes(own) if of[_MARK_LENGTH:] == root), None)
+    caches = caches or os.path.join(notes, os.urandom(8).hex())
+    datadir.make_private(caches)
+    datadir.replace_file(os.path.join(caches, _ADOPTED), [_note(root)])
+
+
+def _adopted(root: bytes, own: str) -> str | None:
+    """Where the caches of the place in this folder lie; None where this user has not adopted it."""
+    known = [(caches, note) for caches, note in _notes(own) if note[_MARK_LENGTH:] == root]
+    return next((caches for caches, note in known if note == _note(root)), None)
+
+
+def _notes(own: str) -> Iterator[tuple[str, bytes]]:
+    """Of each place adopted the folder of its caches, and what was noted."""
+    with suppress(OSError):
+        for name in sorted(os.listdir(os.path.join(own, PORTABLE))):
+            caches = os.path.join(own, PORTABLE, name)
+            yield caches, _read(os.path.join(caches, _ADOPTED))
+
+
+def _note(root: bytes) -> bytes:
+    """The folder's number serves where a drive that may only be read has no mark."""
+    return (_mark(root) or b"-%031d" % os.lstat(root + b"/" + NAME).st_ino) + root
+
+
+def _mark(root: bytes) -> bytes:
+    """What tells this place from another one that is put where it is; empty where it has none."""
+    mark = _read(root + b"/" + NAME + b"/" + _MARK)
+    return mark if len(mark) == _MARK_LENGTH and mark.isalnum() else b""
+
+
+def _read(path: str | bytes) -> bytes:
+    """The file's bytes; none where it is no plain file, or cannot be read."""
+    with suppress(OSError), open(path, "rb", opener=isolation.open_itself) as file:
+        return file.read(_MOST_BYTES)
+    return b""

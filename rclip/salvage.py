@@ -5,6 +5,7 @@ over, so that its photo need not go through the model again; the run that follow
 """
 
 import os
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -18,8 +19,9 @@ from typing import NamedTuple
 from rclip import datadir
 from rclip.errors import StoreError, is_full, plain_reason
 from rclip.places import Place
-from rclip.store import Store, restoring
+from rclip.store import Store, restoring, schema
 from rclip.store.connections import SUFFIXES, connect_untouched
+from rclip.store.database import is_inner, refuse_strange_files
 from rclip.store.domains import is_unit, may_hold
 from rclip.store.facts import FACTS_COLUMNS
 from rclip.store.lending import note_adopted
@@ -30,6 +32,8 @@ _LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their 
 _MOST_ROWS = 1 << 48  # no index will ever have so many, but a damaged number may
 _MOST_FAILURES = 100_000
 """So many times reading is tried next to a damage: some seconds."""
+
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the second where SQLite quotes what is damaged
 
 _Row = dict[str, object]
 
@@ -63,15 +67,17 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: Place) -> Rebu
     Raises `StoreError`, having changed nothing.
     No other run may be at work in the folder; those that start now wait until this is done.
     """
+    refuse_strange_files(path, place)
     folder, name = os.path.split(path)
     try:
         claim = datadir.claim(folder)
         try:
             with tempfile.TemporaryDirectory(prefix=datadir.TEMPORARY, dir=folder) as beside:
                 fresh = os.path.join(beside, name)
-                kept = _copy_sound_rows(path, Store(fresh, model_key, preprocessing, place))
+                source = _with_sound_schema(path, beside)
+                kept = _copy_sound_rows(source, Store(fresh, model_key, preprocessing, place))
                 with suppress(PermissionError):  # on a drive that knows no modes
-                    os.chmod(fresh, stat.S_IMODE(os.stat(path).st_mode))
+                    os.chmod(fresh, stat.S_IMODE(os.stat(path).st_mode) & ~stat.S_IWOTH)
                 aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
                 _put_aside(path, aside)
                 os.replace(fresh, path)
@@ -105,6 +111,27 @@ def _put_aside(path: str, aside: str) -> None:
     for suffix in SUFFIXES[1:]:
         with suppress(FileNotFoundError):
             os.unlink(path + suffix)
+
+
+def _with_sound_schema(path: str, beside: str) -> str:
+    """The file, or a copy of it in which the names and columns of its tables are what they were."""
+    connection = connect_untouched(path)
+    try:
+        if schema.is_sound(connection):
+            return path
+    except _UNREADABLE:
+        pass
+    finally:
+        connection.close()
+    copy = os.path.join(beside, "copy")
+    for suffix in ("", "-wal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(path + suffix, copy + suffix)
+    try:
+        schema.repair(copy)
+    except _UNREADABLE:
+        return path
+    return copy
 
 
 def _copy_sound_rows(path: str, store: Store) -> int:
@@ -148,7 +175,7 @@ def _copy(store: Store, table: str, rows: Iterator[_Row]) -> int:
 def _has_adopted(connection: sqlite3.Connection) -> bool:
     try:
         return bool(connection.execute("SELECT 1 FROM meta WHERE key = 'has_adopted'").fetchone())
-    except sqlite3.DatabaseError:  # doing it twice does no harm
+    except _UNREADABLE:  # doing it twice does no harm
         return False
 
 
@@ -168,10 +195,12 @@ def _may_be_camera(row: _Row) -> bool:
 def _may_be_photo(row: _Row) -> bool:
     if not all(isinstance(row[name], types) for name, types in _TYPES.items() if name in row):
         return False
-    vector = row["vector"]
+    path, vector = row.get("path"), row.get("vector")
+    if not isinstance(path, bytes) or not is_inner(path):
+        return False
     if isinstance(vector, bytes):
-        return row["failure"] is None and row["digest"] is not None and len(vector) % 2 == 0 and is_unit(vector)
-    return row["failure"] is not None
+        return row.get("failure") is None and row.get("digest") is not None and len(vector) % 2 == 0 and is_unit(vector)
+    return row.get("failure") is not None
 
 
 _MAY_BE_TRUE = {"cameras": _may_be_camera, "facts": _may_be_facts, "images": _may_be_photo}
@@ -184,7 +213,7 @@ def _readable_rows(connection: sqlite3.Connection, path: str, table: str, column
         columns = [name for name in columns if name in there]
         sql = f"SELECT {', '.join(['rowid', *columns])} FROM {table} NOT INDEXED "  # noqa: S608 - of our own schema
         connection.execute(sql + "LIMIT 0")
-    except sqlite3.DatabaseError:
+    except _UNREADABLE:
         return
     ranges = sql + "WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
     for _, *row in _rows_between(connection, ranges, 1, _last_rowid(connection, path, table)):
@@ -197,7 +226,7 @@ def _last_rowid(connection: sqlite3.Connection, path: str, table: str) -> int:
         (f"SELECT max(rowid) FROM {table}", ()),  # noqa: S608 - of our own schema
         ("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)),
     ):
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*_UNREADABLE):
             found = connection.execute(sql, parameters).fetchone()
             if found and isinstance(found[0], int) and found[0] < _MOST_ROWS:
                 return found[0]
@@ -217,7 +246,7 @@ def _rows_between(connection: sqlite3.Connection, sql: str, first: int, last: in
             for row in connection.execute(sql, (first, last)):
                 yield row
                 first = row[0] + 1
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             failures += 1
             if first < last:
                 middle = (first + last) // 2

@@ -9,15 +9,18 @@ A seal is its owner's NamedTuple, written as JSON: `crc32`, the stats, and whate
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from rclip import datadir
+from rclip import datadir, isolation
 
 _MOST_SEAL_BYTES = 1 << 16
 _PART_BYTES = 1 << 24
+_MOST = 1 << 48
+_NAME = re.compile("[0-9a-f]{16}", re.ASCII)
 
 
 class _Sealing(Protocol):
@@ -36,8 +39,22 @@ def identity(stat: os.stat_result) -> list[int]:
 
 def read(path: str, form: Callable[..., Seal]) -> Seal:
     """Raises OSError, or ValueError or TypeError for what is no seal of that form."""
-    with open(path, "rb") as file:
-        return form(**json.loads(file.read(_MOST_SEAL_BYTES)))
+    with open(path, "rb", opener=isolation.open_itself) as file:
+        content = file.read(_MOST_SEAL_BYTES)
+    try:
+        return form(**json.loads(content))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def are_counts(*numbers: object) -> bool:
+    """Whether these are whole numbers that something may have so many of."""
+    return all(type(number) is int and 0 <= number < _MOST for number in numbers)
+
+
+def is_name(name: object) -> bool:
+    """Whether it is one of those that files of a seal are told apart by. Nothing else becomes part of a path."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def write(path: str, seal: Seal, mode: int = 0o600) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from rclip import datadir, search
 from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError, UnlistedFolder
 from rclip.facts import Facts
-from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix, folder_of
+from rclip.matrix import APPEND_FROM_ROWS, Chosen, Matrix
 from rclip.meaning import Meaning
 from rclip.models import Model
 from rclip.places import Folder, Place
@@ -99,6 +99,7 @@ class Shelf:
         self._skip = skip
         self._model = model
         self._notify = notify
+        self._is_told = False
 
     def close(self) -> None:
         if "store" in self.__dict__:
@@ -108,6 +109,22 @@ class Shelf:
     @property
     def index_path(self) -> str:
         return os.path.join(self.place.folder, self._model.key + ".db")
+
+    @property
+    def _matrix_folder(self) -> str:
+        return self.place.matrix_folder(self.index_path)
+
+    def refuse_unless_adopted(self) -> None:
+        """Raises `ReadOnlyIndex` for a place of which nobody knows who has made it, once; then, or now, it is told."""
+        if not self.place.is_adopted:
+            self._is_told = True
+            raise ReadOnlyIndex(_warning(self.place))
+
+    def warn_unless_adopted(self) -> None:
+        """The same for what only reads."""
+        if not self.place.is_adopted and not self._is_told:
+            self._is_told = True
+            self._notify(_warning(self.place))
 
     @cached_property
     def store(self) -> Store:
@@ -136,7 +153,8 @@ class Shelf:
         """
         from rclip import index
 
-        for kept in (self.place.folder, folder_of(self.index_path)):
+        self.refuse_unless_adopted()
+        for kept in (self.place.folder, self._matrix_folder):
             datadir.sweep(kept)
         if self.store.travels and self.store.is_writable:
             self._adopt()
@@ -158,13 +176,12 @@ class Shelf:
 
     @property
     def _may_derive(self) -> bool:
-        """Whether what makes searches quick is to be written; of an index that travels others may have it in hand."""
-        folder = folder_of(self.index_path)
-        is_others = os.path.exists(folder) and not os.access(folder, os.W_OK)
-        return self.place.is_own or (self.store.is_writable and not is_others)
+        """Whether what makes searches quick is to be written: the table must take a note of it."""
+        return self.place.is_own or self.store.is_writable
 
     def check_is_there(self) -> None:
         """Raises `StoreError` where there is nothing to be rebuilt."""
+        self.refuse_unless_adopted()
         if not os.path.exists(self.index_path):
             where = self.place.argument
             raise StoreError(f"there is no index at {self.index_path} to rebuild; rclip --index{where} makes one")
@@ -178,7 +195,7 @@ class Shelf:
 
         self.close()
         rebuilt = rebuild(self.index_path, self._model.key, PREPROCESSING, self.place)
-        datadir.delete_folder(folder_of(self.index_path))
+        datadir.delete_folder(self._matrix_folder)
         return rebuilt
 
     def _adopt(self) -> None:
@@ -186,6 +203,8 @@ class Shelf:
         from rclip.store import lending
 
         if lending.has_adopted(self.store):
+            return
+        if os.stat(self.index_path).st_uid != os.geteuid():  # whoever it belongs to could read it all
             return
         own = os.path.join(self._own, os.path.basename(self.index_path))
         if not os.path.exists(own):
@@ -413,6 +432,8 @@ class Shelf:
 
     def _is_asked(self, path: bytes, among: Among) -> bool:
         """Whether a walk with these folders and options would come to the photo, and the globs allow it."""
+        if not self.place.is_adopted and not os.path.realpath(path).startswith(self.place.root + b"/"):
+            return False  # a link out of there, to be shown or opened as if it were a photo
         return any(
             not self._skip.path(inside) and among.allows(folder, inside) for folder, inside in self._inside(path)
         )
@@ -437,7 +458,7 @@ class Shelf:
     def index_bytes(self) -> int:
         """What the index takes on disk; SQLite's `-shm` is there only while it is open."""
         database = sum(_size_bytes(self.index_path + suffix) for suffix in ("", "-wal", "-journal"))
-        return database + datadir.folder_bytes(folder_of(self.index_path))
+        return database + datadir.folder_bytes(self._matrix_folder)
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -458,6 +479,7 @@ class Shelf:
         """
         from rclip import prune
 
+        self.refuse_unless_adopted()
         if not os.path.exists(self.index_path):
             return prune.NOTHING
         self._check_counts()
@@ -466,6 +488,13 @@ class Shelf:
         blocked_by = prune.give_space_back(self.store)
         freed_bytes = max(before_bytes - self.index_bytes(), 0)
         return pruned._replace(freed_bytes=freed_bytes, blocked_by=blocked_by)
+
+
+def _warning(place: Place) -> str:
+    return (
+        f"{place.folder} was not made by you here: it is only searched, as it is; "
+        f"rclip --init{place.argument} adopts it, if you trust it"
+    )
 
 
 def merged(parts: "Sequence[list[Found]]", top: int, order: "Callable[[Found], float]") -> "list[Found]":

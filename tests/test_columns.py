@@ -65,7 +65,7 @@ def caught_up(store: Store) -> Columns:
 
 @pytest.fixture
 def folder(store: Store) -> Path:
-    return Path(matrix.folder_of(store.path))
+    return Path(store.matrix_folder)
 
 
 def file(folder: Path) -> Path:

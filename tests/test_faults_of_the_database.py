@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rclip.places import Place
+from rclip.places import own_place
 from rclip.salvage import rebuild
 from rclip.shelf import PREPROCESSING
 from rclip.store import Stamp, Store, schema
@@ -240,7 +240,7 @@ def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -
 def test_what_several_runs_of_one_second_set_aside_is_all_kept(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     path = index_of(rclip)
-    place = Place(str(rclip.data_dir), b"", is_own=True)
+    place = own_place(str(rclip.data_dir))
     asides = [rebuild(str(path), path.stem, PREPROCESSING, place).aside for _ in range(12)]
     assert len(set(asides)) == 12
     assert all(map(os.path.exists, asides))

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from rclip import matrix
-from rclip.matrix import folder_of
 from rclip.store import Stamp, Store
 from tests.conftest import Command, Draw, Result, unchanged
 from tests.test_command import one_line
@@ -167,12 +166,12 @@ def test_no_room_for_the_matrix(rclip: Command, draw: Draw, mount: Mount) -> Non
     draw("0.jpg", "green star")
     store_many(rclip, ROWS)
     mount(rclip.data_dir, 64 << 20)
-    shutil.rmtree(folder_of(str(index_of(rclip))), ignore_errors=True)
+    shutil.rmtree(index_of(rclip).with_suffix(".matrix"), ignore_errors=True)
     expected = rclip("-n", "-t", "20", "a green star")
-    shutil.rmtree(folder_of(str(index_of(rclip))))
+    shutil.rmtree(index_of(rclip).with_suffix(".matrix"))
     Table(rclip)("SELECT 1")
     ballast = fill_up(rclip.data_dir, 100_000)
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     found = rclip("-n", "-t", "20", "a green star")  # without one it takes a little longer
     assert (found.code, found.out) == (0, expected.out)
     assert "make room" in one_line(found.err)
@@ -191,7 +190,7 @@ def test_no_room_for_the_matrix(rclip: Command, draw: Draw, mount: Mount) -> Non
 def test_the_matrix_may_not_be_written(rclip: Command, draw: Draw) -> None:
     draw("0.jpg", "green star")
     store_many(rclip, ROWS)
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     found = rclip("-n", "-t", "1", "a green star", prefix=size_limit(100))
     assert found.code == 0
     assert "make room" in one_line(found.err)
@@ -272,7 +271,7 @@ def test_queries_whose_matrix_and_weights_are_deleted_under_them(rclip: Command,
     draw("0.jpg", "green star")
     store_many(rclip, ROWS)
     expected = rclip("-n", "-t", "20", "a green star").out
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     ended = threading.Event()
 
     def delete() -> None:
@@ -299,7 +298,7 @@ def test_a_matrix_that_may_not_be_read_is_passed_over(rclip: Command, draw: Draw
     draw("0.jpg", "green star")
     store_many(rclip, ROWS)
     expected = rclip("-n", "-t", "20", "a green star").out
-    for path in Path(folder_of(str(index_of(rclip)))).iterdir():
+    for path in index_of(rclip).with_suffix(".matrix").iterdir():
         if path.name != "seal.json":
             path.chmod(0)
     assert rclip("-n", "-t", "20", "a green star", prefix=drop_root) == Result(0, expected, "")
@@ -318,7 +317,7 @@ def test_a_matrix_of_another_model(rclip: Command, draw: Draw) -> None:
     draw("0.jpg", "green star")
     vectors = store_many(rclip, ROWS)
     expected = rclip("-n", "-t", "20", "a green star").out
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     other = Store(str(rclip.home / "other.db"), "other", 1)
     with other.transaction():
         for number, vector in enumerate(vectors[::-1]):
@@ -326,13 +325,13 @@ def test_a_matrix_of_another_model(rclip: Command, draw: Draw) -> None:
     matrix.Matrix(other).catch_up()
     other.close()
     shutil.rmtree(folder)
-    shutil.copytree(folder_of(other.path), folder)
+    shutil.copytree(other.matrix_folder, folder)
     assert rclip("-n", "-t", "20", "a green star") == Result(0, expected, "")
 
 
 def test_what_killed_runs_have_left_is_swept_up(rclip: Command, gallery: Path) -> None:
     rclip("--index", "-v")
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     folder.mkdir()
     models = next((rclip.data_dir / "models").iterdir())
     cache = rclip.home / ".cache/clip"

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rclip.matrix import folder_of
 from tests.conftest import GALLERY, Command, Draw
 from tests.test_command import one_line
 from tests.test_faults_of_the_database import integrity
@@ -102,7 +101,7 @@ def test_a_run_killed_while_it_prepares_the_model(rclip: Command, gallery: Path)
 def test_a_run_ended_while_it_writes_the_matrix(rclip: Command, draw: Draw, number: int, status: int) -> None:
     draw("0.jpg", "green star")
     store_many(rclip, 40_000)
-    folder = Path(folder_of(str(index_of(rclip))))
+    folder = index_of(rclip).with_suffix(".matrix")
     run = start(rclip, "-n", "-t", "20", "a green star", stderr=subprocess.PIPE)
     while run.poll() is None and not list(folder.glob("vectors-*")):
         pass

@@ -38,7 +38,7 @@ def store(tmp_path: Path):
 
 @pytest.fixture
 def folder(store: Store) -> Path:
-    return Path(matrix.folder_of(store.path))
+    return Path(store.matrix_folder)
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -184,7 +184,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
         for number in range(matrix.APPEND_FROM_ROWS + 10):
             store.add_failure(b"/%d" % number, Stamp(1, 1, 1, 1), "broken")
     Matrix(store).catch_up()
-    assert not Path(matrix.folder_of(store.path)).exists()
+    assert not Path(store.matrix_folder).exists()
     ids, scores = Matrix(store).scores(QUERY)
     assert (len(ids), len(scores)) == (0, 0)
     store.close()

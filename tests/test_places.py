@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rclip.places import Place, place_of
+from rclip.places import Place, make, place_of
 from rclip.salvage import rebuild
 from rclip.shelf import PREPROCESSING
 from tests.conftest import Command, Draw, unchanged
@@ -138,17 +138,47 @@ def test_a_picture_in_one_index_is_a_query_to_another(rclip: Command, kept: Path
 def test_a_place_that_a_stranger_has_made_is_passed_over(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give folders away")
-    folder = tmp_path / ".rclip"
+    folder = tmp_path / "above" / ".rclip"
+    inside = tmp_path / "above" / "photos"
+    inside.mkdir(parents=True)
     folder.mkdir()
-    inside = os.fsencode(tmp_path / "photos")
-    assert not place_of(inside, "own").is_own
+    own = str(tmp_path / "own")
+
+    def found() -> Place:
+        return place_of(os.fsencode(inside), own)
+
+    assert (found().folder, found().is_adopted) == (str(folder), False)
     os.chown(folder, 12345, 12345)
-    assert os.fsencode(folder) != os.fsencode(place_of(inside, "own").folder)
-    os.chown(tmp_path, 12345, 12345)  # whose the photos are may say where their index is
-    assert place_of(inside, "own").folder == str(folder)
-    folder.rmdir()
+    assert found().is_own
+    assert make(os.fsencode(folder.parent), own) == (str(folder), False)
+    assert (found().folder, found().is_adopted) == (str(folder), True)  # who names it trusts it
+    shutil.rmtree(own)
+    os.chown(folder, 0, 0)
+    os.chown(folder.parent, 12345, 12345)  # could put another one there
+    assert found().is_own
+    os.chown(folder.parent, 0, 0)
+    os.chown(inside, 12345, 12345)  # above somebody else's folder nothing is looked for
+    assert found().is_own
+    os.chown(inside, 0, 0)
+    shutil.rmtree(folder)
     folder.symlink_to(tmp_path)
-    assert place_of(inside, "own").folder != str(folder)
+    assert found().is_own
+
+
+def test_another_drive_in_the_place_of_one_adopted_is_not(tmp_path: Path) -> None:
+    root, own = tmp_path / "drive", str(tmp_path / "own")
+    root.mkdir()
+    make(os.fsencode(root), own)
+    before = place_of(os.fsencode(root), own)
+    assert before.is_adopted
+    root.rename(tmp_path / "unplugged")
+    (root / ".rclip").mkdir(parents=True)
+    assert not place_of(os.fsencode(root), own).is_adopted
+    (root / ".rclip" / "mark").write_text("0" * 32)
+    assert not place_of(os.fsencode(root), own).is_adopted
+    shutil.rmtree(root)
+    (tmp_path / "unplugged").rename(root)
+    assert place_of(os.fsencode(root), own) == before
 
 
 # --- making one -------------------------------------------------------------------------------------------------------
@@ -195,28 +225,35 @@ def fill_to_a_matrix(folder: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o2775])
-def test_nor_is_what_is_made_from_it(rclip: Command, gallery: Path, mode: int) -> None:
-    gallery.chmod(mode)
-    assert rclip("--init").code == 0
-    assert rclip("--index").code == 0
-    fill_to_a_matrix(gallery)
+def caches_of(rclip: Command) -> list[Path]:
+    """The folders of what is derived from portable indexes."""
+    return list(rclip.data_dir.glob("portable/*/*.matrix"))
+
+
+def test_what_is_made_from_it_lies_in_the_users_own_folder(rclip: Command, kept: Path) -> None:
+    fill_to_a_matrix(kept)
     assert rclip("-n", "--after", "2000", "a red star").code == 0
-    (folder,) = (gallery / ".rclip").glob("*.matrix")
-    assert {path.stat().st_mode & 0o7777 for path in (gallery / ".rclip", folder)} == {mode}
+    (folder,) = caches_of(rclip)
     made = sorted(path.name.split("-")[0] for path in folder.iterdir())
     assert made == ["columns", "columns.json", "ids", "seal.json", "vectors"]
-    assert {path.stat().st_mode & 0o777 for path in (*folder.iterdir(), index_in(gallery))} == {mode & 0o666}
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent, folder.parent.parent)} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert names_in(kept / ".rclip") == {index_in(kept).name, "mark"}
+    assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+    assert rclip("--check").code == 0
 
 
-def test_others_who_may_write_it_are_not_told_of_a_matrix_that_is_not_theirs(
-    rclip: Command, kept: Path, drop_root: tuple[str, ...]
-) -> None:
-    fill_to_a_matrix(kept)
-    folder = index_in(kept).with_suffix(".matrix")
-    folder.mkdir(mode=0o500)
-    assert rclip("-n", "-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", "")
-    assert rclip("-n", "-t", "1", "--path", "stars/*", "red", prefix=drop_root) == (0, "stars/red.jpg\n", "")
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_it_is_never_for_all_to_write(rclip: Command, gallery: Path) -> None:
+    gallery.chmod(0o777)
+    assert rclip("--init").code == 0
+    assert rclip("--index", prefix=("sh", "-c", 'umask 0; exec "$@"', "sh")).code == 0
+    assert rclip("--rebuild").code == 0
+    for path in (gallery / ".rclip", *(gallery / ".rclip").iterdir()):
+        assert not path.stat().st_mode & 0o002
 
 
 def test_what_the_users_own_index_knows_is_taken_over(
@@ -326,9 +363,14 @@ def test_a_rebuilt_index_is_as_open_to_others_as_it_was(rclip: Command, kept: Pa
 def test_a_rebuilt_index_keeps_no_log(rclip: Command, kept: Path) -> None:
     """Not even until it is next opened: on the drive it lies on there may be no locks to do so."""
     path = index_in(kept)
-    rebuild(str(path), path.stem, PREPROCESSING, Place(str(path.parent), os.fsencode(kept), is_own=False))
+    rebuild(
+        str(path),
+        path.stem,
+        PREPROCESSING,
+        Place(str(path.parent), os.fsencode(kept), is_own=False, caches=str(path.parent)),
+    )
     assert path.read_bytes()[18:20] == b"\1\1"  # of the header: no write-ahead log
-    assert sorted(left.name for left in path.parent.iterdir())[0] == path.name
+    assert not [left for left in path.parent.iterdir() if left.name.endswith(("-wal", "-journal"))]
 
 
 # --- going elsewhere --------------------------------------------------------------------------------------------------
@@ -351,6 +393,7 @@ def test_a_folder_is_moved_and_carried_to_another_machine(
     kept.rename(moved)
     for photo in moved.rglob("*.jpg"):
         photo.chmod(0)
+    assert elsewhere("--init", cwd=moved, prefix=drop_root).code == 0
     assert elsewhere("--index", "-v", cwd=moved, prefix=drop_root) == (0, "", unchanged(12))
     assert elsewhere("-t", "1", "a red star", cwd=moved / "stars", prefix=drop_root).lines == ["red.jpg"]
     assert not own_indexes(elsewhere)
@@ -360,6 +403,7 @@ def test_a_copy_with_new_files_all_over_is_the_same(kept: Path, elsewhere: Comma
     """Other devices and inodes, the same sizes and times."""
     copied = shutil.copytree(kept, tmp_path / "copied")
     shutil.rmtree(kept)
+    assert elsewhere("--init", cwd=copied).code == 0
     assert elsewhere("--index", "-v", cwd=copied) == (0, "", unchanged(12))
     assert elsewhere("-n", "-t", "1", "a green circle", cwd=copied).lines == ["circles/green.jpg"]
 
@@ -408,7 +452,7 @@ def test_without_locks_links_and_modes(rclip: Command, gallery: Path, draw: Draw
     draw("new.jpg", "green star")
     found = rclip("-t", "1", "a red star", prefix=spare)
     assert (found.lines, found.err) == (["stars/red.jpg"], "rclip: index updated: 1 new\n")
-    assert [path.name for path in (gallery / ".rclip").iterdir()] == [index_in(gallery).name]
+    assert names_in(gallery / ".rclip") == {index_in(gallery).name, "mark"}
     assert integrity(index_in(gallery)) == "ok"
 
 
@@ -436,7 +480,7 @@ def test_a_lock_that_a_killed_run_has_left_is_lifted(rclip: Command, kept: Path,
 
 def test_no_log_is_kept(kept: Path) -> None:
     assert rows_in(kept, "PRAGMA journal_mode") == [("delete",)]
-    assert [path.name for path in (kept / ".rclip").iterdir()] == [index_in(kept).name]
+    assert names_in(kept / ".rclip") == {index_in(kept).name, "mark"}
 
 
 def test_four_runs_may_make_it_at_once(rclip: Command, gallery: Path) -> None:
@@ -484,6 +528,7 @@ def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path:
     (kept / "stars/red.jpg").unlink()
     assert update(rclip) == "1 gone"
     moved = kept.rename(tmp_path / "moved")
+    assert rclip("--init", cwd=moved).code == 0
     assert "1 forgotten" in one_line(rclip("--prune", "0", cwd=moved).err)
     damaged = rclip("--rebuild", cwd=moved)
     assert damaged.code == 0

@@ -218,7 +218,9 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
         store.add(b"/a/b0.jpg", STAMP, b"digest", VECTOR)
     folder = tmp_path / ".rclip"
     folder.mkdir()
-    borrower = Store(str(folder / "index.db"), "model", 1, Place(str(folder), b"/a/b", is_own=False))
+    borrower = Store(
+        str(folder / "index.db"), "model", 1, Place(str(folder), b"/a/b", is_own=False, caches=str(folder))
+    )
     try:
         for loans in lending.lend(store, b"/a/b/"):
             with borrower.transaction():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rclip import decoding, image, output
+from rclip import decoding, image, isolation, output
 from rclip.errors import plain_reason
 from rclip.preview import probe, protocols
 from rclip.preview.probe import Screen
@@ -87,7 +87,7 @@ def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> byte
     box = layout.columns * screen.cell[0] * scale, layout.rows * screen.cell[1] * scale
     step = (screen.cell[0], max(1, screen.cell[1] // 2)) if screen.kind == "blocks" else (1, 1)
     try:
-        with open(hit.path, "rb") as file:
+        with open(hit.path, "rb", opener=isolation.open_regular) as file:
             pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)
     except (OSError, image.Unreadable) as error:
         return _told(f"cannot show it: {output.printable(plain_reason(error))}", layout)

@@ -6,15 +6,19 @@ All connections are for any thread, one at a time, and in no transaction. What t
 import errno
 import os
 import sqlite3
+import stat
+import sys
 import time
 from contextlib import suppress
 
-from rclip import datadir
+from rclip import datadir, isolation
 
 SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the files that SQLite keeps for one
 BUSY_TIMEOUT_S = 60.0
 _LOCKED = (errno.EACCES, errno.EAGAIN)
 _STALE_LOCK_S = 3600.0
+_MOST_VALUE_BYTES = 1 << 17  # far more than any row of ours
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # where a journal ends that names a super-journal
 
 
 def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
@@ -26,6 +30,7 @@ def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connect
         isolation_level=None,
         check_same_thread=False,  # `reading` looks things up from its threads, one at a time
     )
+    harden(connection)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:
@@ -92,8 +97,54 @@ def connect_untouched(path: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    harden(connection)
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
+
+
+def connect_immutable(path: str) -> sqlite3.Connection:
+    """For reading a file that may be anybody's: alone, as it lies there, and without an end to no query.
+
+    No log or journal beside it is looked at, no lock is asked for, nothing is written.
+    """
+    connection = sqlite3.connect(
+        _uri(path, "mode=ro&immutable=1"), uri=True, isolation_level=None, check_same_thread=False
+    )
+    harden(connection)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+    return connection
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Has SQLite believe no schema, and doubt each page; what may be done with a file is told by the file to none."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+
+
+def check_files(path: str) -> None:
+    """Raises ValueError, in a few words, where the file or one that SQLite keeps beside it is not to be opened.
+
+    SQLite follows links, waits for pipes, and deletes the file that a journal names as the one of several databases:
+    the like of which is never made here.
+    """
+    folder = os.path.dirname(path)
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):
+        raise ValueError(f"{folder} is no folder, but a link")
+    for name in (path + suffix for suffix in SUFFIXES):
+        try:
+            status = os.lstat(name)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{name} is no plain file")
+        if status.st_nlink > 1:
+            raise ValueError(f"{name} has a second name elsewhere")
+    with suppress(FileNotFoundError), open(path + "-journal", "rb", opener=isolation.open_itself) as journal:
+        journal.seek(max(0, os.fstat(journal.fileno()).st_size - len(_JOURNAL_MAGIC)))
+        if journal.read() == _JOURNAL_MAGIC:
+            raise ValueError(f"{path}-journal names another file")
 
 
 def _uri(path: str, parameters: str) -> str:

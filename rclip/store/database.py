@@ -1,18 +1,30 @@
 """The file of an index: making and opening it, its transactions and errors, and how paths stand in it."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rclip import datadir
 from rclip.errors import DamagedIndex, StoreError, plain_reason
-from rclip.places import Place
+from rclip.places import Place, is_ours, own_place
 from rclip.store import schema
-from rclip.store.connections import SUFFIXES, connect, connect_anywhere, connect_own
+from rclip.store.connections import (
+    SUFFIXES,
+    check_files,
+    connect,
+    connect_anywhere,
+    connect_immutable,
+    connect_own,
+)
 
 CHUNK_ROWS = 8192
 """So many are fetched at a time of what may be a million."""
+
+_STEPS = 100_000
+"""So many of SQLite's own steps between two looks at how many are left, in a place that was not adopted."""
+_LEAST_STEPS, _STEPS_A_BYTE = 10_000_000, 4  # a row is looked at in some dozen steps, and takes a thousand bytes
 
 _MADE_ANEW = ", with the same --model, sets it aside and makes it anew from what can still be read"
 
@@ -38,14 +50,12 @@ class Database:
         self.root = place.root if place else b""
         """What comes before the table's paths; only this package knows of it."""
         self.travels = place is not None and not place.is_own
+        self._is_foreign = place is not None and not place.is_adopted
+        self._steps_left = 0
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
         try:
             with self.errors():
-                self._share_folder()
-                if not os.path.exists(path):
-                    self._create(identity)
-                opened = connect_anywhere if self.travels else connect_own
-                self.connection = opened(path, self.is_writable)
+                self._open(identity)
                 self._migrate(identity)
         except BaseException:
             self.close()
@@ -69,19 +79,46 @@ class Database:
         return self._place.argument if self._place else ""
 
     @property
+    def matrix_folder(self) -> str:
+        """Where what is derived from it is kept."""
+        return (self._place or own_place(os.path.dirname(self.path))).matrix_folder(self.path)
+
+    @property
     def modes(self) -> tuple[int, int]:
         """Of folders and of files that are made for this index: as open to others as its folder, if it travels."""
         if not self.travels:
             return 0o700, 0o600
-        mode = os.stat(os.path.dirname(self.path)).st_mode & 0o2777
-        return mode, mode & 0o666
+        mode = os.stat(os.path.dirname(self.path)).st_mode & 0o2775  # never for all to write
+        return mode, mode & 0o664
 
     @property
     def is_writable(self) -> bool:
         """As far as its permissions and those of its folder tell."""
-        return os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
+        return not self._is_foreign and os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
 
     # --- making and opening ------------------------------------------------------------------------------------------
+
+    def _open(self, identity: dict[str, str]) -> None:
+        if self._is_foreign:
+            refuse_strange_files(self.path, self._place)
+            self.connection = connect_immutable(self.path)
+            self._allow_steps()
+            self.connection.set_progress_handler(self._is_endless, _STEPS)
+            return
+        self._share_folder()
+        refuse_strange_files(self.path, self._place)
+        if not os.path.lexists(self.path):
+            self._create(identity)
+        opened = connect_anywhere if self.travels else connect_own
+        self.connection = opened(self.path, self.is_writable)
+
+    def _allow_steps(self) -> None:
+        """So many of SQLite's as a sound file of this size has use for; a damaged one may lead in circles."""
+        self._steps_left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * os.stat(self.path).st_size) // _STEPS
+
+    def _is_endless(self) -> bool:
+        self._steps_left -= 1
+        return self._steps_left < 0
 
     def _share_folder(self) -> None:
         try:
@@ -128,7 +165,7 @@ class Database:
     def _create_in_place(self) -> None:
         folder = os.path.dirname(self.path)
         try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, os.stat(folder).st_mode & 0o666)
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, os.stat(folder).st_mode & 0o664)
             datadir.open_up(self.path, self.modes[1])
         except OSError as error:
             raise self._not_made(error) from error
@@ -139,20 +176,21 @@ class Database:
             is_empty = not self.value("SELECT count(*) FROM sqlite_schema")
             application_id = self.value("PRAGMA application_id")
             version = self.value("PRAGMA user_version")
+            found = schema.of_file(self.connection)
         if application_id != schema.APPLICATION_ID and not is_empty:
             otherwise = "" if self.travels else ", or set RCLIP_DATADIR"
             raise StoreError(f"{self.path} is a database of another program: move it away{otherwise}")
         if version > schema.VERSION:
             raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
+        if not is_empty and (version < 1 or found != schema.expected(version)):
+            raise self.damage()
         self.has_facts = version >= schema.WITH_FACTS or is_empty or self.is_writable
         if version < schema.VERSION and self.has_facts:
             self._upgrade(identity)
-        if self.travels:
-            self.connection.execute("PRAGMA trusted_schema = OFF")  # it may be somebody else's
-        else:
+        if not self.travels:
             self.connection.execute("PRAGMA synchronous = NORMAL")  # enough for a log
-        stored = dict(self.connection.execute("SELECT key, value FROM meta"))
-        if not identity.items() <= stored.items():
+        stored = {key: self.note(key) for key in identity}
+        if identity != stored:
             raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
 
     def _upgrade(self, identity: dict[str, str]) -> None:
@@ -194,10 +232,15 @@ class Database:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """SQLite's errors as `StoreError`s that say what to do."""
+        if self._is_foreign and "connection" in self.__dict__:
+            self._allow_steps()
         try:
             yield
+        except UnicodeDecodeError as error:  # in a name of the schema
+            raise self.damage() from error
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            is_endless = self._is_foreign and self._steps_left < 0
+            if is_endless or getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
                 raise DamagedIndex(
                     f"{self.path}: {error}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}"
                 ) from error
@@ -242,12 +285,38 @@ class Database:
         return path[len(self.root) :] if path.startswith(self.root + b"/") else b""
 
     def outer(self, path: bytes) -> bytes:
-        """The other way round."""
+        """The other way round. Raises ValueError for what may lead elsewhere, in an index that may be anybody's."""
+        check(not self.travels or is_inner(path))
         return self.root + path
 
     def range_of(self, folder: bytes) -> tuple[bytes, bytes]:
         """Of the table's paths that are below a folder, which ends in a slash."""
         return folder_range(b"/" if (self.root + b"/").startswith(folder) else self.inner(folder))
+
+
+def is_inner(path: bytes) -> bool:
+    """Whether a path is one that is below the root, in its plain form, or one of what has been displaced."""
+    if path.startswith(b"\0"):
+        return path[1:].isdigit()
+    if b"//" in path or b"/." in path or b"\0" in path:  # of which the second is usually but a hidden file
+        return b"\0" not in path and _PLAIN.fullmatch(path) is not None
+    return path.startswith(b"/") and not path.endswith(b"/")
+
+
+_PLAIN = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+")
+
+
+def refuse_strange_files(path: str, place: Place | None) -> None:
+    """Raises `StoreError` where one of an index's files is none that rclip makes, or is somebody else's."""
+    try:
+        if place and not place.is_own:
+            check_files(path)
+        elif os.path.lexists(path) and not os.path.isfile(path):
+            raise ValueError(f"{path} is no plain file")
+        if place and not place.is_adopted and not is_ours(path):
+            raise ValueError(f"{path} belongs to another user")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"not opened: {plain_reason(error)}; move it away if it is not yours") from error
 
 
 def folder_range(folder: bytes) -> tuple[bytes, bytes]:

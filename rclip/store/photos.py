@@ -78,7 +78,7 @@ class Store(Database):
             cursor = self.connection.execute(sql, self.range_of(folder))
             while rows := cursor.fetchmany(CHUNK_ROWS):
                 check(set(map(type, map(itemgetter(1), rows))) == {bytes})
-                yield from map(self._row if self.root else Row._make, rows)
+                yield from map(self._row if self.travels else Row._make, rows)
 
     def _row(self, row: tuple[int, bytes, int, int, int | None]) -> Row:
         return Row(row[0], self.outer(row[1]), *row[2:])

@@ -57,9 +57,68 @@ WITH_FACTS = 2
 """The first version that has facts."""
 
 
-def upgrade(connection: sqlite3.Connection, version: int) -> None:
+def of_file(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """What a file says of its tables, indexes and triggers. What it raises is SQLite's own."""
+    found = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema").fetchall()
+    return {(*map(str, kind_and_names), "".join(str(sql).split())) for *kind_and_names, sql in found}
+
+
+def expected(version: int) -> set[tuple[str, ...]]:
+    """The same of a file that an rclip of this version has made. One that says otherwise may not answer for itself."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        upgrade(connection, 0, version)
+        return of_file(connection)
+    finally:
+        connection.close()
+
+
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Whether a file has the very schema that its version says. What it raises is SQLite's own."""
+    return of_file(connection) == expected(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def repair(path: str) -> None:
+    """Writes the tables that rclip makes into a file's schema, at the pages where it has them. For reading them only.
+
+    They are told by their names and, of those that have lost them, by their order. What it raises is SQLite's own.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA writable_schema = ON")  # what is there is read whatever it says
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = _tables(version if 0 < version <= VERSION else VERSION)
+        sql = """
+            SELECT CAST(name AS BLOB), rootpage FROM sqlite_schema
+            WHERE type NOT IN ('index', 'trigger') ORDER BY rowid
+        """
+        found = [((name or b"").decode(errors="replace"), page) for name, page in connection.execute(sql)]
+        pages = {name: page for name, page in found if name in tables}
+        nameless = [page for name, page in found if name not in tables]
+        pages |= zip((name for name in tables if name not in pages), nameless, strict=False)
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM sqlite_schema")
+        rows = [(name, name, pages[name], tables[name]) for name in tables if isinstance(pages.get(name), int)]
+        connection.executemany("INSERT INTO sqlite_schema VALUES ('table', ?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _tables(version: int) -> dict[str, str]:
+    """Names to SQL, in the order in which they are made; without what would need an index to be there."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        upgrade(connection, 0, version)
+        found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
+        return {name: sql.replace(" UNIQUE,", ",").replace(", UNIQUE (maker, model)", "") for name, sql in found}
+    finally:
+        connection.close()
+
+
+def upgrade(connection: sqlite3.Connection, version: int, to: int = VERSION) -> None:
     """Takes a file from its `version` to this one's, inside a transaction."""
-    for number in range(version, VERSION):
+    for number in range(version, to):
         for statement in _statements(MIGRATIONS[number]):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number + 1}")

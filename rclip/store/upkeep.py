@@ -27,6 +27,7 @@ def misnamed(database: Database) -> list[bytes]:
     sql = """
         SELECT CAST(path AS BLOB) FROM images INDEXED BY images_listing
         WHERE typeof(path) <> 'blob' OR substr(path, 1, 1) NOT IN (x'2F', x'00') OR instr(path, x'2F2F')
+        OR instr(path, x'2F2E2F') OR instr(path, x'2F2E2E2F')
     """  # what has been displaced starts with NUL
     with database.errors():
         return [path for (path,) in database.connection.execute(sql)]
@@ -38,7 +39,7 @@ def stored_vectors(database: Database) -> Iterator[list[tuple[int, bytes, bytes]
     with database.errors():
         cursor = database.connection.execute(sql)
         while rows := cursor.fetchmany(CHUNK_ROWS):
-            yield [(id_, database.outer(path), vector) for id_, path, vector in rows]
+            yield [(id_, database.root + path, vector) for id_, path, vector in rows]
 
 
 def impossible_facts(database: Database) -> tuple[int, list[bytes]]:
@@ -56,7 +57,7 @@ def impossible_facts(database: Database) -> tuple[int, list[bytes]]:
         while rows := cursor.fetchmany(CHUNK_ROWS):
             count += len(rows)
             if not may_hold(names, rows):
-                wrong += [database.outer(row[0]) for row in rows if not may_hold(names, [row])]
+                wrong += [database.root + row[0] for row in rows if not may_hold(names, [row])]
     return count, wrong
 
 
