@@ -2,21 +2,39 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
+OLDEST := build/oldest
+TEST := -m pytest -n auto --dist worksteal
 
-.PHONY: demo test soak check format bench clean
+.PHONY: demo test test-all test-oldest soak check format docs bench clean
 
 # The stamp is newer than what it was made from, so a second run costs nothing.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" # the first with --group
+	$(BIN)/python -m pip install --quiet --editable ".[formats]" --group dev
 	touch $@
 
 demo: .venv/installed
 	$(BIN)/python -W ignore -m tests.demo $(DEMO)
 
+# Each behaviour once.
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python $(TEST) -m "not slow and not soak"
+
+# Every case of each; what takes minutes has a target of its own.
+test-all: .venv/installed
+	$(BIN)/python $(TEST)
+
+# Each behaviour once, with the oldest version allowed of each dependency.
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python $(TEST) -m "not slow and not soak"
+
+$(OLDEST)/installed: pyproject.toml tests/oldest.py .venv/installed
+	$(PYTHON) -m venv $(OLDEST)
+	$(BIN)/python -m tests.oldest >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable ".[formats]" --group dev
+	touch $@
 
 # What takes minutes: many runs at once for long, folders of 200,000 files, thousands of damaged pictures.
 soak: .venv/installed
@@ -30,6 +48,11 @@ check: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The parts of docs/ that scripts write.
+docs: .venv/installed
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/draw_session.py
 
 # The quick ones; the scripts' own --help says what they take at full size.
 bench: .venv/installed

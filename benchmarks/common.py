@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 QUERY = "a red kite over the sea"
 DIMENSIONS = 512
 CHUNK_ROWS = 8192
+PEER_VERSION = "4.0.8"
+"""Of the older program of the same name that ours is compared with."""
 
 
 # --- what is already indexed -----------------------------------------------------------------------------------------
@@ -179,20 +181,22 @@ class Ours(Tool):
         data_dir: Path,
         library: Path,
         known: Iterable[Known],
-        facts: Callable[[int], Any] | None = None,
+        metadata: Callable[[int], Any] | None = None,
     ) -> None:
         """`facts` gives those of the photo of that number."""
-        from rclip.facts import NONE
-        from rclip.store import Stamp
+        from rclip.files import FileStat
+        from rclip.photo.metadata import NO_METADATA
 
         with self.open(data_dir, library) as opened:
-            store = opened._shelves[0].store  # the one that the command will open
+            store = opened._parts[0][0].store  # the one that the command will open
             dimensions = int(opened._model._text_weights.metadata["dimensions"])
             with store.transaction():
                 for number, row, vector in with_vectors(known, dimensions):
-                    stamp = Stamp(row.size_bytes, row.mtime_ns, row.device, row.inode)
+                    stat = FileStat(row.size_bytes, row.mtime_ns, row.device, row.inode)
                     digest = row.digest or number.to_bytes(16)
-                    store.add(os.fsencode(row.path), stamp, digest, vector, facts(number) if facts else NONE)
+                    store.add(
+                        os.fsencode(row.path), stat, digest, vector, metadata(number) if metadata else NO_METADATA
+                    )
 
     def count(self, data_dir: Path, library: Path) -> int:
         with self.open(data_dir, library) as opened:
@@ -366,14 +370,14 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def facts(tools: Sequence[Tool]) -> dict[str, Any]:
+def conditions(tools: Sequence[Tool]) -> dict[str, Any]:
     """What the figures depend on."""
     return {"machine": machine(), "commit": commit()} | {tool.name: tool.versions for tool in tools}
 
 
 def print_head(tools: Sequence[Tool]) -> dict[str, Any]:
     """Prints and returns the facts, and warns where other programs are at work."""
-    found = facts(tools)
+    found = conditions(tools)
     there = found["machine"]
     print(f"{there['cores']} cores, {there['cpu']}, {there['memory_gib']} GiB, {there['system']}", end="")
     print(f", load {there['load_average']} before the first run")

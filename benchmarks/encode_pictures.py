@@ -47,9 +47,9 @@ def _submitted(model: Model, count: int, left: Callable[[int], int]) -> Iterator
 
 
 def by_torch(model: Model, count: int) -> Iterator[np.ndarray]:
-    from rclip.models.bulk import BulkEncoder
+    from rclip.models.torch_encoder import TorchEncoder
 
-    bulk = BulkEncoder(model._image_weights, model.resolution, "cpu", None)
+    bulk = TorchEncoder(model._image_weights, model.resolution, "cpu", None)
     batches = [min(bulk.batch_size, count - start) for start in range(0, count, bulk.batch_size)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(lambda size: bulk.encode_on_one_thread(_pictures(size, model.resolution)), batches)

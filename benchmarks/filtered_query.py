@@ -69,18 +69,19 @@ FILTERS = {
 
 
 def made_up_facts(number: int) -> Any:
-    from rclip.facts import Facts
+    from rclip.photo.metadata import PhotoMetadata
 
     mixed = number * 2_654_435_761 % (1 << 32)  # Knuth's multiplicative hash: spread evenly, the same at every call
-    place = {"latitude": mixed % 18_000 / 100 - 90, "longitude": mixed // 7 % 36_000 / 100 - 180} if number % 3 else {}
-    return Facts(
+    has_place = number % 3 != 0
+    return PhotoMetadata(
         captured_s=1_041_379_200 + mixed % (20 * 365 * 86_400) if number % 10 else None,
         offset_min=60,
+        latitude=mixed % 18_000 / 100 - 90 if has_place else None,
+        longitude=mixed // 7 % 36_000 / 100 - 180 if has_place else None,
         maker=f"Maker {mixed % 8}",
         model=f"Model {mixed % 40}",
         width=4000,
         height=3000,
-        **place,
     )
 
 
@@ -112,27 +113,28 @@ def measure(ours: Ours, rows: int, runs: int, folder: Path) -> list[dict[str, An
 
 def restate(ours: Ours, data_dir: Path, library: Path, rows: int, count: int) -> None:
     """Renames photos, as far as the table knows."""
-    from rclip.store import Stamp
+    from rclip.files import FileStat
 
-    with ours.open(data_dir, library) as opened, opened._shelves[0].store.transaction():
+    with ours.open(data_dir, library) as opened, opened._parts[0][0].store.transaction():
         for id_ in range(1, rows, max(1, rows // count)):
-            opened._shelves[0].store.move(id_, os.fsencode(f"{library}/renamed/{id_}.jpg"), Stamp(1, 1, 1, id_))
+            opened._parts[0][0].store.move(id_, os.fsencode(f"{library}/renamed/{id_}.jpg"), FileStat(1, 1, 1, id_))
 
 
 def measure_columns(ours: Ours, data_dir: Path, library: Path, runs: int) -> list[dict[str, Any]]:
     """Only what the columns take, of a process that has imported everything."""
-    from rclip.arguments import parse as parse_arguments
-    from rclip.columns import Columns
-    from rclip.matrix import Matrix
+    from rclip.cli.options import parse as parse_arguments
+    from rclip.index.columns import Columns
+    from rclip.index.vector_cache import VectorCache
 
     results = []
     with ours.open(data_dir, library) as opened:
         for name, arguments in FILTERS.items():
             filters = parse_arguments([*arguments, QUERY]).filters
+            assert filters is not None
             took = []
             for _ in range(runs):
                 started = time.perf_counter()
-                chosen = Columns(opened._shelves[0].store, Matrix(opened._shelves[0].store)).chosen(filters)
+                chosen = Columns(opened._parts[0][0].store, VectorCache(opened._parts[0][0].store)).chosen(filters)
                 took.append(time.perf_counter() - started)
             count = len(chosen.tail_ids) + (0 if chosen.mask is None else int(np.count_nonzero(chosen.mask)))
             results.append({"case": name, "n": count, **spread(took)})
@@ -150,7 +152,7 @@ def main() -> None:
     made.add_argument("--rows", type=int, default=ROWS, help=f"size of the library ({ROWS:,})")
     options = parse(made, {"rows": 5_000})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     folder = options.scratch / "filtered-query"
     results = measure(ours, options.rows, options.runs, folder)
     columns = measure_columns(ours, folder / "data", folder / "library", options.runs)
@@ -158,7 +160,7 @@ def main() -> None:
     print()
     print_columns(columns)
     shutil.rmtree(folder)
-    keep(options.json, {**facts, "results": results, "columns": columns})
+    keep(options.json, {**metadata, "results": results, "columns": columns})
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def main() -> None:
     add_precision(made)
     options = parse(made, {"small": [8, 24], "large": [1, 3]})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     asked = {name: getattr(options, name) for name in ("model", "device", "batch_size", "precision")}
     print(", ".join(f"{name} {value or 'auto'}" for name, value in asked.items()), flush=True)
     folder = options.scratch / "indexing"
@@ -130,7 +130,7 @@ def main() -> None:
     print_cases([case for result in results for case in result["cases"]])
     print()
     print_rates(results)
-    keep(options.json, {**facts, **asked, "results": results})
+    keep(options.json, {**metadata, **asked, "results": results})
 
 
 if __name__ == "__main__":

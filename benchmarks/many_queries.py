@@ -44,7 +44,7 @@ def main() -> None:
     made.add_argument("--queries", type=int, default=1000, help="queries (1,000)")
     options = parse(made, {"rows": 1000, "queries": 20})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     folder: Path = emptied(options.scratch / "many-queries")
     library, data_dir = folder / "library", folder / "data"
     library.mkdir()
@@ -66,7 +66,7 @@ def main() -> None:
         raise SystemExit(f"{lines:,} results instead of ten for each query")
     print_cases(results)
     print(f"{decimal(1000 * results[1]['median_s'] / options.queries, 1)} ms a query")
-    keep(options.json, {**facts, "results": results})
+    keep(options.json, {**metadata, "results": results})
 
 
 if __name__ == "__main__":

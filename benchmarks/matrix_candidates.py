@@ -7,7 +7,7 @@ numpy float32      a mapped file, one product
 numpy float16      the same in half the bytes; numpy converts them first
 numkong float16    multiplied as they lie there
   in parts         the same with rclip's own code: some thousand rows at a time, each part given back, so that the
-                   process never holds the whole; this is what `rclip.matrix` does
+                   process never holds the whole; this is what `rclip.index.vector_cache` does
 numkong int8       a quarter of the bytes, each row with a scale of its own
 
 "first" is from opening the file to the scores, when no page is mapped yet; "next" is another query with the same
@@ -90,19 +90,19 @@ def numpy_product(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -> 
 
 
 def numkong_product(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    from rclip.search import cosines
+    from rclip.vectors import dot
 
-    return cosines(vectors, query)
+    return dot(vectors, query)
 
 
 def numkong_in_parts(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    from rclip.matrix import _SCANNED_ROWS
-    from rclip.search import cosines
+    from rclip.index.vector_cache import _SCANNED_ROWS
+    from rclip.vectors import dot
 
     scores = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), _SCANNED_ROWS):
         part = vectors[start : start + _SCANNED_ROWS]
-        scores[start : start + len(part)] = cosines(part, query)
+        scores[start : start + len(part)] = dot(part, query)
         mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], part.nbytes)
     return scores
 
@@ -112,7 +112,8 @@ def numkong_int8(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -> n
     import numkong
 
     rounded, _ = quantized(query[np.newaxis])
-    return np.asarray(numkong.cdist(vectors, rounded, "dot", out_dtype="int32")).reshape(-1)
+    exact: Any = "int32"  # numkong's annotations leave integers out
+    return np.asarray(numkong.cdist(vectors, rounded, "dot", out_dtype=exact)).reshape(-1)
 
 
 CANDIDATES: dict[str, tuple[str, Scan]] = {
@@ -182,7 +183,7 @@ def recalls(name: str, folder: Path, queries: np.ndarray, truth: Sequence[set[in
 
 
 def _best(scores: np.ndarray) -> set[int]:
-    from rclip.search import top_k
+    from rclip.search.ranking import top_k
 
     return set(top_k(scores, BEST).tolist())
 
@@ -208,7 +209,7 @@ def main() -> None:
     made.add_argument("--queries", type=int, default=100, help="for recall (100)")
     made.add_argument("--looked-up", type=int, default=26, help="scored again: rclip's ten and a margin of 16 (26)")
     options = parse(made, {"rows": 20_000, "queries": 10})
-    facts = print_head([Ours(options.scratch, options.model)])
+    metadata = print_head([Ours(options.scratch, options.model)])
     folder = emptied(options.scratch / "matrix-candidates")
     say(f"writing {options.rows:,} vectors in each form")
     write_files(folder, options.rows)
@@ -222,7 +223,7 @@ def main() -> None:
         results.append(result | shares)
     shutil.rmtree(folder)
     print_results(options.rows, results)
-    keep(options.json, {**facts, "rows": options.rows, "queries": options.queries, "results": results})
+    keep(options.json, {**metadata, "rows": options.rows, "queries": options.queries, "results": results})
 
 
 if __name__ == "__main__":

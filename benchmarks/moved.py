@@ -124,7 +124,7 @@ def main() -> None:
     made.add_argument("--file-bytes", type=int, default=100_000, help="the size of each (100000)")
     options = parse(made, {"files": 200, "file_bytes": 2000})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     folder = emptied(options.scratch / "moved")
     say(f"writing {options.files:,} files of {options.file_bytes:,} bytes")
     library = Library(ours, folder, options.files, options.file_bytes)
@@ -140,7 +140,7 @@ def main() -> None:
     print()
     print_table([("without an index", *SPREAD_COLUMNS), *((name, *spread_cells(n)) for name, n in floor.items())])
     print(f"\n{options.files:,} files of {options.file_bytes:,} bytes; all were found again, and none was decoded")
-    keep(options.json, {**facts, "file_bytes": options.file_bytes, "results": results, "floor": floor})
+    keep(options.json, {**metadata, "file_bytes": options.file_bytes, "results": results, "floor": floor})
 
 
 if __name__ == "__main__":

@@ -107,14 +107,14 @@ def database_side(ours: Ours, rows: int, runs: int, folder: Path) -> dict[str, A
 
 def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, float]:
     """One comparison, and what the walk alone takes."""
-    from rclip.changes import Plan, compare
-    from rclip.walk import USUAL
+    from rclip.files import DEFAULT_RULES
+    from rclip.indexing.diff import Plan, plan_update
 
     folder = os.fsencode(library) + b"/"
     with ours.open(data_dir, library) as opened:
         started = time.perf_counter()
-        store = opened._shelves[0].store
-        plan = compare(_walk(library, rows), store.rows(folder), folder, USUAL, set(store.failures(folder)))
+        store = opened._parts[0][0].store
+        plan = plan_update(_walk(library, rows), store.rows(folder), folder, DEFAULT_RULES, set(store.failures(folder)))
         seconds = time.perf_counter() - started
     peak_bytes = own_peak_bytes()
     if plan != Plan():
@@ -126,7 +126,7 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
 
 def _walk(library: Path, rows: int) -> Iterator[Any]:
     """What `walk` would yield if made_up's files were on the disk."""
-    from rclip.walk import File
+    from rclip.indexing.walk import File
 
     start = len(os.fsencode(library)) + 1
     for row in made_up(library, rows):
@@ -145,14 +145,14 @@ def main() -> None:
     made.add_argument("--rows", type=int, default=1_281_167, help="rows in the database side's index (1281167)")
     options = parse(made, {"files": 500, "rows": 2000})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     folder = options.scratch / "no-change"
     whole = whole_process(ours, options.files, options.runs, folder)
     print_cases(whole)
     side = database_side(ours, options.rows, options.runs, folder)
     print()
     print_database_side(side)
-    keep(options.json, {**facts, "whole_process": whole, "database_side": side})
+    keep(options.json, {**metadata, "whole_process": whole, "database_side": side})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ query after     the query that follows, which finds them in the table and not ye
 from scratch    the query when there is no matrix and it has to be built (below some four thousand photos none is)
 
 Disk caches are warm. Memory counts mapped files. The plot has both axes logarithmic; the older program's times are
-drawn beside ours when `--peer` names files that versus_rclip.py has written (its cases `query` and `rows`).
+drawn beside ours when `--peer` names files that versus_rclip.py has written (its workload `text-query`).
 """
 
 import json
@@ -27,6 +27,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from common import (
+    PEER_VERSION,
     QUERY,
     Ours,
     Run,
@@ -65,7 +66,7 @@ def measure(ours: Ours, rows: int, runs: int, folder: Path) -> list[dict[str, An
         return _query(ours, data_dir, where, arguments)
 
     found = in_turns({"from scratch": partial(_from_scratch, query, data_dir)}, runs, f"{rows:,} rows")
-    plain = {
+    plain: dict[str, Callable[[], Run]] = {
         "query": query,
         "sub-folder": partial(query, part),
         "1,000 results": partial(query, library, ("-t", "1000", *TEXT)),
@@ -169,13 +170,13 @@ def _text(x: float, y: float, text: str, anchor: str, color: str = "black") -> s
 def peer_points(paths: Iterable[Path]) -> Points:
     """What versus_rclip.py has measured of the older program's text queries."""
     cases = [case for path in paths for case in json.loads(path.read_text())["cases"]]
-    return [(case["photos"], case["peer"]["median_s"]) for case in cases if case["case"] in ("query", "rows")]
+    return [(case["photos"], case["peer"]["median_s"]) for case in cases if case["case"] == "text-query"]
 
 
 def draw(path: Path, results: Sequence[Mapping[str, Any]], peer: Iterable[Path]) -> None:
     series = {"this rclip": [(result["n"], result["median_s"]) for result in results if result["case"] == "query"]}
     older = peer_points(peer)
-    path.write_text(plot(series | ({"rclip 3.3.0": older} if older else {})))
+    path.write_text(plot(series | ({f"rclip {PEER_VERSION}": older} if older else {})))
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -188,11 +189,11 @@ def main() -> None:
     made.add_argument("--peer", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of versus_rclip.py")
     options = parse(made, {"rows": [100, 1000]})
     ours = prepared(options)
-    facts = print_head([ours])
+    metadata = print_head([ours])
     folder = options.scratch / "query-by-size"
     results = [line for rows in options.rows for line in measure(ours, rows, options.runs, folder)]
     print_cases(results)
-    keep(options.json, {**facts, "results": results})
+    keep(options.json, {**metadata, "results": results})
     if options.plot:
         draw(options.plot, results, options.peer)
 

@@ -1,7 +1,7 @@
 """Models of the right shape with random weights, which take as long as trained ones: no benchmark needs a download.
 
     random_models.py checkpoint FILE   a ViT-B/32 as OpenAI publishes them: a state dict, most of it float16
-    random_models.py onnx FOLDER       what the older rclip 3 would download: visual.onnx, textual.onnx, the vocabulary
+    random_models.py onnx FOLDER       what rclip 4.0.8 would download: visual.onnx, textual.onnx, the vocabulary
 
 The second follows that program's own `scripts/convert_model.py`: the TorchScript exporter, opset 18, float32, "input"
 and "output" with a free batch dimension. Its model is OpenCLIP's ViT-B-32-256, which differs from CLIP's ViT-B/32 in

@@ -80,7 +80,7 @@ def start_and_rate(results: Sequence[Mapping[str, Any]], way: str) -> tuple[floa
 
 
 def print_results(results: Sequence[Mapping[str, Any]]) -> None:
-    lines = [("way", "photos", *SPREAD_COLUMNS, "peak MB")]
+    lines: list[tuple[str, ...]] = [("way", "photos", *SPREAD_COLUMNS, "peak MB")]
     for result in results:
         for way in WAYS:
             cells = (*spread_cells(result[way]), decimal(result[way]["peak_bytes"] / 1e6, 0))
@@ -106,13 +106,13 @@ def main() -> None:
     options = parse(made, {"photos": [1, 8], "runs": 1})
     encoding = Encoding(options.scratch, options.model)
     prepared(options)
-    facts = print_head([encoding])
+    metadata = print_head([encoding])
     data_dir = emptied(options.scratch / "startup") / "data"
     encoding.new_data_dir(data_dir)
     results = [measure(encoding, data_dir, photos, options.runs) for photos in options.photos]
     shutil.rmtree(data_dir.parent)
     print_results(results)
-    keep(options.json, {**facts, "results": results, **conclude(results)})
+    keep(options.json, {**metadata, "results": results, **conclude(results)})
 
 
 if __name__ == "__main__":

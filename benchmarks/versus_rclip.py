@@ -1,36 +1,42 @@
-"""This rclip beside the older program of the same name on the package index, on one machine in one run.
+"""This rclip compared with the older program of the same name on the package index: whole processes, in turns.
 
     .venv/bin/python benchmarks/versus_rclip.py --quick
-    .venv/bin/python benchmarks/versus_rclip.py --rows 1281167 --json build/versus.json
+    .venv/bin/python benchmarks/versus_rclip.py --json build/versus.json
+    .venv/bin/python benchmarks/versus_rclip.py --json build/versus.json --resume --only index-small index-large
 
-Measured is what a person waits for: a whole process, from its start to its end, wall time and peak memory. The two run
-in turns, in the same folder, with the same arguments, on warm disk caches. Before a case each has run once, so that
-whatever it derives from its index is there; that run is the column "first s". "cpu s" is the processor time of all
-cores, in the median. Memory counts mapped files.
+The other program ("peer" below) is installed with pip into an environment of its own, which needs Python 3.12 or 3.13.
 
-The older program ("peer" below) is installed with pip into an environment of its own. Both get models with random
-weights. It runs OpenCLIP's ViT-B-32-256, which takes 256 pixels where OpenAI's ViT-B/32 takes 224, and so has 65 tokens
-to a photo where we have 50. It cannot index without a search, so indexing is measured with a query behind it.
+What is measured is what a person waits for: a process from its start to its end, its wall time, the processor time of
+all its cores ("CPU"), and its peak memory, mapped files included. The two run in turns, in the same folder, with the
+same arguments and warm disk caches. Both run once before that, so that caches derived from the index exist. Figures are
+medians; a ratio is the peer's median over ours, and the range after it holds the ratios of the single turns.
 
-`--precision float32` hides the processor's bf16 instructions from both. The peer does not use them.
+Both models have random weights. The peer's is OpenCLIP's ViT-B-32-256: 256 pixels, hence 65 tokens for each photo. Ours
+is OpenAI's ViT-B/32: 224 pixels, 50 tokens. Their text towers have the same shape. The peer cannot index without a
+search, so each indexing workload includes a query.
+
+Results are written to the file of `--json` after each workload; `--resume` keeps those that it holds, if they come from
+the same machine, programs and precision. `--precision float32` hides the processor's bf16 instructions from both
+programs; the peer does not use them.
 """
 
 import argparse
 import json
+import os
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
-import venv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import (
+    PEER_VERSION,
     QUERY,
-    SPREAD_COLUMNS,
     Known,
     Ours,
     Run,
@@ -50,7 +56,6 @@ from common import (
     run_quietly,
     said,
     say,
-    spread_cells,
     summary,
     timed_run,
     with_vectors,
@@ -58,14 +63,15 @@ from common import (
     write_models,
 )
 
-PEER = "rclip==3.3.0"
+PEER = f"rclip=={PEER_VERSION}"
+PEER_PYTHONS = ("3.12", "3.13")
 TOP = 10  # both print that many by default
 
 
 class Sizes(NamedTuple):
     """How much of everything."""
 
-    rows: int
+    rows: Sequence[int]
     files: int
     photos: int
     large: int
@@ -73,7 +79,7 @@ class Sizes(NamedTuple):
     slow_runs: int
 
 
-QUICK = Sizes(rows=5_000, files=1_000, photos=40, large=4, runs=3, slow_runs=2)
+QUICK = Sizes(rows=(1_000, 5_000), files=1_000, photos=40, large=4, runs=3, slow_runs=2)
 
 
 # --- the other program -----------------------------------------------------------------------------------------------
@@ -82,20 +88,25 @@ QUICK = Sizes(rows=5_000, files=1_000, photos=40, large=4, runs=3, slow_runs=2)
 class Peer(Tool):
     name = "peer"
     _SUBFOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
+    _LEGAL_FILES = ("LICENSE", "OPENAI-CLIP-MIT.txt", "README.md", "THIRD_PARTY_NOTICES.md")
+    """It takes a model for downloaded only if these lie beside it. Their content does not matter."""
 
-    def __init__(self, scratch: Path, environment_dir: Path):
+    def __init__(self, scratch: Path, environment_dir: Path, base_python: Path | None):
+        """`base_python` None to look for one that the program supports."""
         self._models = scratch / "models" / "peer"
         self._packages = scratch / "onnx-packages"
         self._environment = environment_dir
         self._python = environment_dir / "bin" / "python"
+        self._base_python = base_python
         self.command = [str(environment_dir / "bin" / "rclip")]
 
     def prepare(self) -> None:
-        """Installs the program and writes its models, each once. It takes any files of the right names for models."""
-        if self._installed_version() != PEER.partition("==")[2]:
+        """Installs the program and writes its models, unless that is done."""
+        if self._installed_version() != PEER_VERSION:
+            python = find_python(self._base_python)
             say(f"installing {PEER} into {self._environment}")
-            venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(self._environment)
-            run_quietly([str(self._python), "-m", "pip", "install", PEER])
+            run_quietly([python, "-m", "venv", "--clear", self._environment])
+            run_quietly([self._python, "-m", "pip", "install", PEER])
         if not self._models.exists():
             self._write_models()
 
@@ -103,7 +114,9 @@ class Peer(Tool):
         return self.versions.get("rclip", "") if self._python.exists() else ""
 
     def _write_models(self) -> None:
-        """torch's exporter needs the onnx package, which neither program has: it is put aside, for this alone."""
+        """torch's exporter needs the onnx package, which neither program has: it gets a folder of its own."""
+        if sys.platform == "darwin":
+            raise SystemExit(f"{PEER} cannot be measured on macOS: there it indexes with a CoreML model, not with ONNX")
         packages = ["onnx", "ml_dtypes", "protobuf"]
         run_quietly(
             [sys.executable, "-m", "pip", "install", "--no-deps", "--upgrade", "--target", self._packages, *packages]
@@ -114,6 +127,8 @@ class Peer(Tool):
         data_dir.mkdir(parents=True)
         (data_dir / self._SUBFOLDER).symlink_to(self._models)
         (data_dir / "tokenizer").symlink_to(self._models)
+        for name in self._LEGAL_FILES:
+            (data_dir / name).touch()
 
     def fill(self, data_dir: Path, library: Path, known: Iterable[Known]) -> None:
         """Into the tables that the program itself has made, with what it would write there."""
@@ -145,144 +160,175 @@ class Peer(Tool):
         return dict(json.loads(subprocess.check_output([self._python, "-I", "-c", script], text=True)))
 
 
-# --- the cases -------------------------------------------------------------------------------------------------------
+def find_python(named: Path | None) -> Path:
+    """An interpreter that the peer supports: `named`, else one on PATH or of pyenv; exits if there is none."""
+    for python in [named] if named else _installed_pythons():
+        if _python_version(python) in PEER_PYTHONS:
+            return python
+    found = f"{named} is not one" if named else "there is none on PATH or in pyenv; install one or use --peer-python"
+    raise SystemExit(f"{PEER} needs Python {' or '.join(PEER_PYTHONS)}: {found}")
+
+
+def _installed_pythons() -> Iterator[Path]:
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for version in PEER_PYTHONS:
+        if on_path := shutil.which(f"python{version}"):
+            yield Path(on_path)
+        yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
+
+
+def _python_version(python: Path) -> str:
+    """As "3.12"; empty if it does not run, as pyenv's shims of versions that are not switched on."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+# --- the workloads ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a case is run on."""
+class Workload:
+    """A command line and the index and files that it runs on."""
 
+    name: str
     label: str
-    known: Callable[[], Iterable[Known]] = tuple
-    """What both indexes hold beforehand."""
+    photos: int
+    """How many the index holds in the end."""
+    prepare: Callable[[Path], Callable[[], Iterable[Known]]]
+    """Writes files into the library; returns a function that lists the photos that both indexes hold beforehand."""
     arguments: tuple[str, ...] = ("-f", QUERY)
     new_photos: int = 0
     """How many each run has to index; it starts every time from the same index."""
-    photos: int = 0
-    """How many the index holds in the end."""
     is_slow: bool = False
 
 
-def text_query(library: Path, sizes: Sizes) -> Setting:
-    """A text query without indexing, over a thousand photos: the cost of starting and of reading the query."""
-    return Setting("text query, 1,000 photos", lambda: made_up(library, 1000), ("-n", "-f", QUERY), photos=1000)
+def text_query(rows: int) -> Workload:
+    """A text query without indexing: start-up, the text tower and the scan."""
+
+    def prepare(library: Path) -> Callable[[], Iterable[Known]]:
+        return lambda: made_up(library, rows)
+
+    return Workload("text-query", f"text query, {rows:,} photos", rows, prepare, ("-n", "-f", QUERY))
 
 
-def rows(library: Path, sizes: Sizes) -> Setting:
-    """A text query without indexing, over many photos: that and the scan."""
-    return Setting(
-        f"text query, {sizes.rows:,} photos",
-        lambda: made_up(library, sizes.rows),
-        ("-n", "-f", QUERY),
-        photos=sizes.rows,
-    )
+def picture_query(name: str, width: int, height: int) -> Workload:
+    """A picture that is not in the index as the query, without indexing, over a thousand photos."""
+
+    def prepare(library: Path) -> Callable[[], Iterable[Known]]:
+        draw_photo(library / "query.jpg", width, height, 0)
+        return lambda: made_up(library, 1000)
+
+    return Workload(name, f"{width}×{height} as query, 1,000 photos", 1000, prepare, ("-n", "-f", "./query.jpg"))
 
 
-def recheck(library: Path, sizes: Sizes) -> Setting:
-    """A text query that first looks for changes among many files and finds none."""
-    files = list(on_disk(library, sizes.files))
-    return Setting(f"re-check {sizes.files:,} files, query", lambda: files, photos=sizes.files, is_slow=True)
-
-
-def photos(library: Path, sizes: Sizes) -> Setting:
-    """Indexing small photos from nothing, then a text query: decoding costs little, the model most."""
-    draw_photos(library, 640, 480, sizes.photos)
-    return _indexing(f"index {sizes.photos:,} of 640x480, query", sizes.photos)
-
-
-def large_photos(library: Path, sizes: Sizes) -> Setting:
-    """Indexing a camera's photos from nothing, then a text query: decoding costs as much as the model or more."""
-    draw_photos(library, 4000, 3000, sizes.large)
-    return _indexing(f"index {sizes.large:,} of 4000x3000, query", sizes.large)
-
-
-def _indexing(label: str, count: int) -> Setting:
-    return Setting(label, new_photos=count, photos=count, is_slow=True)
-
-
-def picture(library: Path, sizes: Sizes) -> Setting:
-    """A small picture as the query without indexing, over a thousand photos."""
-    return _picture(library, 640, 480)
-
-
-def large_picture(library: Path, sizes: Sizes) -> Setting:
-    """The same with a camera's photo."""
-    return _picture(library, 4000, 3000)
-
-
-def _picture(library: Path, width: int, height: int) -> Setting:
-    draw_photo(library / "query.jpg", width, height, 0)
-    return Setting(
-        f"{width}x{height} as query, 1,000 photos",
-        lambda: made_up(library, 1000),
-        ("-n", "-f", "./query.jpg"),
-        photos=1000,
-    )
-
-
-def ten_new(library: Path, sizes: Sizes) -> Setting:
+def ten_new() -> Workload:
     """Ten new small photos beside a thousand unchanged ones, then a text query: the everyday run."""
-    draw_photos(library / "new", 640, 480, 10)
-    files = list(on_disk(library, 1000))
-    return Setting("10 new beside 1,000, query", lambda: files, new_photos=10, photos=1010)
+
+    def prepare(library: Path) -> Callable[[], Iterable[Known]]:
+        draw_photos(library / "new", 640, 480, 10)
+        files = list(on_disk(library, 1000))
+        return lambda: files
+
+    return Workload("ten-new", "10 new beside 1,000, query", 1010, prepare, new_photos=10)
 
 
-CASES: dict[str, Callable[[Path, Sizes], Setting]] = {
-    "query": text_query,
-    "rows": rows,
-    "recheck": recheck,
-    "photos": photos,
-    "large-photos": large_photos,
-    "picture": picture,
-    "large-picture": large_picture,
-    "ten-new": ten_new,
-}
+def recheck(count: int) -> Workload:
+    """A text query that first looks for changes among many files and finds none."""
+
+    def prepare(library: Path) -> Callable[[], Iterable[Known]]:
+        files = list(on_disk(library, count))
+        return lambda: files
+
+    return Workload("recheck", f"re-check {count:,} files, query", count, prepare, is_slow=True)
+
+
+def index(name: str, count: int, width: int, height: int) -> Workload:
+    """Indexing from nothing, then a text query. Of a small photo the model costs most, of a camera's the decoding."""
+
+    def prepare(library: Path) -> Callable[[], Iterable[Known]]:
+        draw_photos(library, width, height, count)
+        return tuple
+
+    label = f"index {count:,} of {width}×{height}, query"
+    return Workload(name, label, count, prepare, new_photos=count, is_slow=True)
+
+
+def workloads(sizes: Sizes) -> list[Workload]:
+    return [
+        *map(text_query, sizes.rows),
+        picture_query("picture", 640, 480),
+        picture_query("large-picture", 4000, 3000),
+        ten_new(),
+        recheck(sizes.files),
+        index("index-small", sizes.photos, 640, 480),
+        index("index-large", sizes.large, 4000, 3000),
+    ]
+
+
+NAMES = tuple(dict.fromkeys(workload.name for workload in workloads(QUICK)))
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def measure(name: str, tools: Sequence[Tool], sizes: Sizes, folder: Path) -> dict[str, Any]:
-    """Runs one case in a folder of its own, which is gone afterwards."""
+def measure(workload: Workload, tools: Sequence[Tool], runs: int, folder: Path) -> dict[str, Any]:
+    """Runs one workload in a folder of its own, which is deleted afterwards."""
     library = emptied(folder) / "library"
     library.mkdir()
-    say(f"{name}: preparing")
-    setting = CASES[name](library, sizes)
-    first = {tool.name: _set_up(tool, folder / tool.name, library, setting) for tool in tools}
-    cases = {tool.name: partial(_run_once, tool, folder / tool.name, library, setting) for tool in tools}
-    runs = in_turns(cases, sizes.slow_runs if setting.is_slow else sizes.runs, name)
+    say(f"{workload.label}: preparing")
+    known = workload.prepare(library)
+    first = {tool.name: _set_up(tool, folder / tool.name, library, workload, known) for tool in tools}
+    cases = {tool.name: partial(_run_once, tool, folder / tool.name, library, workload) for tool in tools}
+    found = in_turns(cases, runs, workload.label)
     shutil.rmtree(folder)
-    results = {tool: _numbers(first[tool], runs[tool], setting.new_photos) for tool in runs}
-    ratio = results["peer"]["median_s"] / results["ours"]["median_s"]
-    return {"case": name, "label": setting.label, "photos": setting.photos, "ratio": ratio} | results
+    return {
+        "case": workload.name,
+        "label": workload.label,
+        "photos": workload.photos,
+        "ratio": _ratio([run.seconds for run in found["peer"]], [run.seconds for run in found["ours"]]),
+        "cpu_ratio": _ratio([run.cpu_seconds for run in found["peer"]], [run.cpu_seconds for run in found["ours"]]),
+        **{name: _numbers(workload, first[name], found[name]) for name in found},
+    }
 
 
-def _numbers(first: Run | None, runs: Sequence[Run], new_photos: int) -> dict[str, Any]:
-    """One program in one case."""
+def _ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
+    """Of the medians, and the range of the single turns."""
+    turns = [theirs / our for theirs, our in zip(peer, ours, strict=True)]
+    return {"of_medians": statistics.median(peer) / statistics.median(ours), "min": min(turns), "max": max(turns)}
+
+
+def _numbers(workload: Workload, first: Run | None, runs: Sequence[Run]) -> dict[str, Any]:
+    """One program in one workload, with a rate where all photos are new."""
     numbers = summary(runs)
-    photos_per_s = new_photos / numbers["median_s"] if new_photos else None
+    photos_per_s = workload.photos / numbers["median_s"] if workload.new_photos == workload.photos else None
     return {"first_s": first and first.seconds, "photos_per_s": photos_per_s} | numbers
 
 
-def _set_up(tool: Tool, data_dir: Path, library: Path, setting: Setting) -> Run | None:
+def _set_up(
+    tool: Tool, data_dir: Path, library: Path, workload: Workload, known: Callable[[], Iterable[Known]]
+) -> Run | None:
     """Makes the index and lets the program run once, without indexing where that is what will be measured."""
     tool.new_data_dir(data_dir)
-    known = setting.photos - setting.new_photos
-    if not known:
+    count = workload.photos - workload.new_photos
+    if not count:
         return None
-    tool.fill(data_dir, library, setting.known())
-    arguments = ("-n", *setting.arguments) if setting.new_photos else setting.arguments
+    tool.fill(data_dir, library, known())
+    arguments = ("-n", *workload.arguments) if workload.new_photos else workload.arguments
     run = timed_run(tool, data_dir, library, arguments)
-    _check(tool, data_dir, library, run, known)
+    _check(tool, data_dir, library, run, count)
     return run
 
 
-def _run_once(tool: Tool, data_dir: Path, library: Path, setting: Setting) -> Run:
+def _run_once(tool: Tool, data_dir: Path, library: Path, workload: Workload) -> Run:
     """Where a run changes the index it is given a copy."""
-    if setting.new_photos:
+    if workload.new_photos:
         data_dir = _copy(data_dir)
-    run = timed_run(tool, data_dir, library, setting.arguments)
-    _check(tool, data_dir, library, run, setting.photos)
+    run = timed_run(tool, data_dir, library, workload.arguments)
+    _check(tool, data_dir, library, run, workload.photos)
     return run
 
 
@@ -294,32 +340,80 @@ def _copy(data_dir: Path) -> Path:
 
 def _check(tool: Tool, data_dir: Path, library: Path, run: Run, photos: int) -> None:
     """A program that did not do its work is not measured."""
-    there = tool.count(data_dir, library)
-    if there != photos or run.lines != min(TOP, photos):
+    indexed = tool.count(data_dir, library)
+    if indexed != photos or run.lines != min(TOP, photos):
         raise SystemExit(
-            f"{tool.name}: {there} of {photos} photos indexed, {run.lines} paths printed\n{said(tool, data_dir)}"
+            f"{tool.name}: {indexed} of {photos} photos indexed, {run.lines} paths printed\n{said(tool, data_dir)}"
         )
 
 
-# --- telling ---------------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
-COLUMNS = ("case", "", *SPREAD_COLUMNS, "cpu s", "first s", "photos/s", "peak MB", "peer/ours")
+def conditions(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be equal for results to stand in one table."""
+    machine = {key: content["machine"][key] for key in ("system", "cpu", "cores")}
+    return machine | {key: content[key] for key in ("commit", "ours", "peer", "precision")}
 
 
-def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for tool in ("ours", "peer"):
-        numbers = result[tool]
-        yield (
-            result["label"] if tool == "ours" else "",
-            tool,
-            *spread_cells(numbers),
-            decimal(numbers["median_cpu_s"], 3),
-            decimal(numbers["first_s"], 3),
-            decimal(numbers["photos_per_s"], 1),
-            decimal(numbers["peak_bytes"] / 1e6, 0),
-            f"{result['ratio']:.2f}" if tool == "peer" else "",
-        )
+def kept_results(path: Path, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The results that the file holds; exits if they were measured under other conditions."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    before, now = conditions(content), conditions(metadata)
+    for key in now:
+        if before[key] != now[key]:
+            raise SystemExit(
+                f"cannot continue {path}: its {key} is {before[key]}, now it is {now[key]}; "
+                "measure into another file, without --resume"
+            )
+    return list(content["cases"])
+
+
+COLUMNS = (
+    "workload",
+    "runs",
+    "this rclip (224 px, 50 tokens): s",
+    "ours: CPU s",
+    "ours: MB",
+    f"rclip {PEER_VERSION} (256 px, 65 tokens): s",
+    "peer: CPU s",
+    "peer: MB",
+    "peer/ours: time",
+    "peer/ours: CPU",
+)
+
+
+def _line(result: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        result["label"],
+        str(len(result["ours"]["runs"])),
+        *_cells(result["ours"]),
+        *_cells(result["peer"]),
+        _ratio_cell(result["ratio"]),
+        _ratio_cell(result["cpu_ratio"]),
+    )
+
+
+def _cells(numbers: Mapping[str, Any]) -> Iterator[str]:
+    rate = numbers["photos_per_s"]
+    yield decimal(numbers["median_s"], 3) + (f" ({rate:.1f}/s)" if rate else "")
+    yield decimal(numbers["median_cpu_s"], 3)
+    yield decimal(numbers["peak_bytes"] / 1e6, 0)
+
+
+def _ratio_cell(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['of_medians']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})"
+
+
+def print_results(results: Iterable[Mapping[str, Any]]) -> None:
+    ordered = sorted(results, key=lambda result: (NAMES.index(result["case"]), result["photos"]))
+    print_table([COLUMNS, *map(_line, ordered)])
+    print(
+        f"\nMedians; each ratio is of the medians, with the range of the single turns. rclip {PEER_VERSION} runs a "
+        "256-pixel model with 65 tokens for each photo, this rclip a 224-pixel one with 50; both with random weights."
+    )
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -327,22 +421,28 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=first_line(__doc__))
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all, or some of: {', '.join(CASES)}")
-    parser.add_argument("--rows", type=int, default=100_000, help="photos in the large index (100000)")
-    parser.add_argument("--files", type=int, default=20_000, help="unchanged files to check again (20000)")
-    parser.add_argument("--photos", type=int, default=200, help="640x480 JPEGs to index (200)")
-    parser.add_argument("--large", type=int, default=40, help="12-megapixel JPEGs to index (40)")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each program in each case (5)")
-    parser.add_argument("--slow-runs", type=int, default=3, help="the same where indexing is measured (3)")
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, default=NAMES, metavar="WORKLOAD", help=f"some of: {', '.join(NAMES)}"
+    )
+    sizes = [1_000, 200_000, 1_281_167]
+    parser.add_argument("--rows", type=int, nargs="+", default=sizes, help="photos in the indexes of text-query")
+    parser.add_argument("--files", type=int, default=100_000, help="unchanged files to check again (100000)")
+    parser.add_argument("--photos", type=int, default=2_000, help="640×480 JPEGs to index (2000)")
+    parser.add_argument("--large", type=int, default=400, help="12-megapixel JPEGs to index (400)")
+    parser.add_argument("--runs", type=int, default=7, help="runs of each program in each workload (7)")
+    parser.add_argument("--slow-runs", type=int, default=3, help="the same for recheck and index-* (3)")
     add_precision(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes instead of all these: does it work?")
     parser.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="where the peer is installed")
+    parser.add_argument("--peer-python", type=Path, metavar="FILE", help="the Python 3.12 or 3.13 to install it with")
     parser.add_argument("--scratch", type=Path, default=Path("build/versus"), help="for models, indexes and photos")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every run's numbers there")
+    parser.add_argument("--resume", action="store_true", help="measure only the workloads that FILE does not hold yet")
     options = parser.parse_args(arguments)
-    unknown = set(options.cases) - set(CASES)
-    if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    if options.resume and not options.json:
+        parser.error("--resume needs --json FILE")
+    if options.json and options.json.exists() and not options.resume:
+        parser.error(f"{options.json} exists: add --resume to continue it, or name another file")
     return options
 
 
@@ -351,16 +451,21 @@ def main() -> None:
     sizes = QUICK if options.quick else Sizes(*(getattr(options, name) for name in Sizes._fields))
     scratch = options.scratch.resolve()
     (scratch / "models").mkdir(parents=True, exist_ok=True)
-    ours, peer = Ours(scratch), Peer(scratch, options.peer_venv.absolute())
-    ours.prepare()
+    ours, peer = Ours(scratch), Peer(scratch, options.peer_venv.absolute(), options.peer_python)
     peer.prepare()
+    ours.prepare()
     if options.precision == "float32":
         ours.before = peer.before = without_bf16(scratch)
-    found = print_head((ours, peer))
-    print(f"precision {options.precision}", flush=True)
-    results = [measure(name, (ours, peer), sizes, scratch / name) for name in options.cases or CASES]
-    print_table([COLUMNS, *(line for result in results for line in _lines(result))], texts=2)
-    keep(options.json, {**found, "precision": options.precision, "sizes": sizes._asdict(), "cases": results})
+    metadata = {**print_head((ours, peer)), "precision": options.precision}
+    print(f"precision {options.precision}\n", flush=True)
+    results = kept_results(options.json, metadata) if options.resume else []
+    held = {result["label"] for result in results}
+    for workload in workloads(sizes):
+        if workload.name in options.only and workload.label not in held:
+            runs = sizes.slow_runs if workload.is_slow else sizes.runs
+            results.append(measure(workload, (ours, peer), runs, scratch / workload.name))
+            keep(options.json, {**metadata, "cases": results})
+    print_results(results)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,25 @@
 The public names are loaded when first used, so that importing the package costs a query nothing.
 """
 
+from rclip._version import __version__
+
 TYPE_CHECKING = False  # not from `typing`: nothing is imported before `__main__` has left the current folder
 if TYPE_CHECKING:
     from typing import Any
 
     from rclip.errors import ModelError, RclipError, StoreError, UsageError
-    from rclip.facts import Facts
     from rclip.filters import Filters, Near
     from rclip.library import Hit, Library
+    from rclip.photo.metadata import PhotoMetadata
 
-__version__ = "0.1.0"
+
 __all__ = [
-    "Facts",
     "Filters",
     "Hit",
     "Library",
     "ModelError",
     "Near",
+    "PhotoMetadata",
     "RclipError",
     "StoreError",
     "UsageError",
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Facts": "rclip.facts",
+    "PhotoMetadata": "rclip.photo.metadata",
     "Filters": "rclip.filters",
     "Hit": "rclip.library",
     "Library": "rclip.library",

@@ -8,7 +8,7 @@ from rclip import isolation
 
 isolation.leave_current_folder()
 
-from rclip.cli import run  # noqa: E402 - what it imports must not be looked for in the current folder
+from rclip.cli.main import run  # noqa: E402 - what it imports must not be looked for in the current folder
 
 if __name__ == "__main__":
     run()

@@ -1,12 +1,11 @@
 """What can go wrong, and the exit status each thing has.
 
 An error the user can act on is an `RclipError`: its text is one line that says what happened, to what, and what to do
-next. Only `cli.main` prints it. A photo or folder that cannot be read is no error but a value, `Failure`.
+next. Only `cli.main` prints it. A photo or folder that cannot be read is no error but a value, `FailedPhoto`.
 """
 
 import errno
 from enum import IntEnum
-from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -45,13 +44,6 @@ class ReadOnlyIndex(StoreError):
 
 class UnlistedFolder(StoreError):
     """A folder that was named cannot be listed; what is known of it is kept. Others can be updated all the same."""
-
-
-class Failure(NamedTuple):
-    """A photo or folder that could not be read, and why, in a few words without a full stop."""
-
-    path: bytes
-    reason: str
 
 
 def is_full(error: OSError) -> bool:

@@ -15,25 +15,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from rclip import datadir, places
-from rclip import query as queries
+from rclip import datadir
 from rclip.errors import RclipError, ReadOnlyIndex, StoreError, UsageError
-from rclip.facts import NONE, Facts, moment
-from rclip.meaning import Meanings
+from rclip.files import SEPARATOR, IgnoreRules
+from rclip.index import location
+from rclip.index.photo_index import PhotoIndex
+from rclip.index.scope import Scope
 from rclip.models import DEFAULT, Model
-from rclip.shelf import Found, Shelf, merged
-from rclip.walk import SEPARATOR, Skip
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
+from rclip.search import query as queries
+from rclip.search.query_encoder import QueryEncoder
+from rclip.search.searcher import ScoredPhoto, Searcher, merged
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rclip.changes import Summary
-    from rclip.check import Finding
     from rclip.filters import Filters
-    from rclip.index import Progress
-    from rclip.prune import Pruned
-    from rclip.query import Query
-    from rclip.salvage import Rebuilt
+    from rclip.indexing.summary import Summary
+    from rclip.indexing.update import Progress
+    from rclip.maintenance.check import Finding
+    from rclip.maintenance.prune import Pruned
+    from rclip.maintenance.recovery import Rebuilt
+    from rclip.search.query import Query
 
 StrPath = str | os.PathLike[str]
 
@@ -48,13 +51,13 @@ class Hit(NamedTuple):
     score: float | None
     size_bytes: int
     mtime_ns: int
-    facts: Facts = NONE
+    metadata: PhotoMetadata = NO_METADATA
 
     @property
     def captured(self) -> "datetime":
         """When it was taken, on the camera's clock; the file's time here where that is not known."""
-        if self.facts.captured_s is not None:
-            return moment(self.facts.captured_s, self.facts.offset_min)
+        if self.metadata.captured_s is not None:
+            return captured_at(self.metadata.captured_s, self.metadata.offset_min)
         from datetime import UTC, datetime, timedelta
 
         in_utc = datetime.fromtimestamp(0, UTC) + timedelta(seconds=self.mtime_ns // 1_000_000_000)
@@ -70,7 +73,7 @@ class Stats(NamedTuple):
     photos: int
     unreadable: dict[str, str]
     """Paths to reasons."""
-    gone: int
+    missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
     indexes: dict[str, int]
@@ -106,18 +109,22 @@ class Library:
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
-        self._folders = [places.resolve(os.fsencode(os.path.expanduser(each))) for each in directories or ("",)]
-        skip = Skip(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
+        self._folders = [location.resolve(os.fsencode(os.path.expanduser(each))) for each in directories or ("",)]
+        rules = IgnoreRules(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
         self._device = device
         self._batch_size = batch_size
         self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
         self._notify = notify
-        own = datadir.own(data_dir)
-        self._model = Model(model, own, notify)
-        by_place: dict[places.Place, list[places.Folder]] = {}
+        default_dir = datadir.own(data_dir)
+        self._model = Model(model, default_dir, notify)
+        by_location: dict[location.IndexLocation, list[location.Folder]] = {}
         for folder in self._folders:
-            by_place.setdefault(places.place_of(folder.real, own), []).append(folder)
-        self._shelves = [Shelf(place, own, folders, skip, self._model, notify) for place, folders in by_place.items()]
+            by_location.setdefault(location.location_of(folder.real, default_dir), []).append(folder)
+        self._parts = [
+            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules))
+            for where, folders in by_location.items()
+        ]
+        """The indexes of the directories, each with those of them that it holds."""
 
     def __enter__(self) -> "Library":
         return self
@@ -126,8 +133,13 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        for shelf in self._shelves:
-            shelf.close()
+        for index, _ in self._parts:
+            index.close()
+
+    def _searchers(self) -> list[Searcher]:
+        """For each index that has photos in the directories."""
+        searchers = (Searcher(index, scope) for index, scope in self._parts)
+        return [searcher for searcher in searchers if searcher.has_photos()]
 
     # --- update ------------------------------------------------------------------------------------------------------
 
@@ -139,16 +151,16 @@ class Library:
         directory cannot be listed or an index is not to be used: `ReadOnlyIndex` where one that lies with its photos
         may not be written, and these have changed.
         """
-        from rclip.changes import Summary
-        from rclip.index import Options
+        from rclip.indexing.summary import Summary
+        from rclip.indexing.update import UpdateOptions, update_index
 
         summary = Summary() if summary is None else summary
-        options = Options(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
+        options = UpdateOptions(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
         datadir.sweep(self._model.folder)
         errors: list[StoreError] = []
-        for shelf in self._shelves:
+        for index, scope in self._parts:
             try:
-                errors += shelf.update(options, summary, progress or (lambda done, total: None))
+                errors += update_index(index, scope, options, summary, progress or (lambda done, total: None))
             except StoreError as error:
                 errors.append(error)
         self._raise_worst(errors)
@@ -169,8 +181,8 @@ class Library:
 
         Raises `StoreError` where it cannot be written.
         """
-        for shelf in self._shelves:
-            shelf.prepare_search()
+        for index, _ in self._parts:
+            index.write_caches()
 
     def rebuild(self) -> "Iterator[Rebuilt]":
         """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
@@ -178,18 +190,20 @@ class Library:
         Where the directories have several, each when it is asked for the next. Raises `StoreError` where there is
         none, before anything is done, or another run is at work.
         """
-        for shelf in self._shelves:
-            shelf.check_is_there()
-        for shelf in self._shelves:
-            yield shelf.rebuild()
+        from rclip.maintenance import recovery
+
+        for index, _ in self._parts:
+            recovery.require_existing(index)
+        for index, _ in self._parts:
+            yield recovery.rebuild_index(index)
 
     # --- search ------------------------------------------------------------------------------------------------------
 
     def search(self, query: "str | Query | None", top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
         """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
 
-        `rclip.query` has all that a query may be. Only what has been indexed is found, and never a picture that was
-        asked with. Without a query those that pass the `filters` are found, newest first, and no model is loaded.
+        `rclip.search.query` has all that a query may be. Only what has been indexed is found, and never a picture that
+        was asked with. Without a query those that pass the `filters` are found, newest first, and no model is loaded.
         Raises `UsageError` for an empty query and for what is no picture.
         """
         if query is None:
@@ -209,31 +223,31 @@ class Library:
         """
         top = _checked_top(top)
         self._warn_unless_adopted()
-        shelves = [shelf for shelf in self._shelves if shelf.has_photos()]
-        if not shelves:
+        searchers = self._searchers()
+        if not searchers:
             for block in blocks:
                 yield from (asked if isinstance(asked, RclipError) else [] for asked in block)
             return
-        stores = [shelf.store for shelf in shelves]
-        searchers = [shelf.searcher(filters) for shelf in shelves]
-        with closing(Meanings(self._model, stores, self._device, self._max_pixels, self._notify)) as meanings:
+        stores = [searcher.store for searcher in searchers]
+        finders = [searcher.search(filters) for searcher in searchers]
+        with closing(QueryEncoder(self._model, stores, self._device, self._max_pixels, self._notify)) as encoder:
             for block in blocks:
-                meant = meanings.of(block)
-                sought = [meaning for meaning in meant if not isinstance(meaning, RclipError)]
-                found = zip(*(find(sought, top) for find in searchers), strict=True)
-                for meaning in meant:
-                    if isinstance(meaning, RclipError):
-                        yield meaning
+                encoded = encoder.encode(block)
+                queries_ = [query for query in encoded if not isinstance(query, RclipError)]
+                found = zip(*(find(queries_, top) for find in finders), strict=True)
+                for query in encoded:
+                    if isinstance(query, RclipError):
+                        yield query
                     else:
                         yield self._hits(merged(next(found), top, _worst_last))
 
     def _warn_unless_adopted(self) -> None:
-        for shelf in self._shelves:
-            shelf.warn_unless_adopted()
+        for index, _ in self._parts:
+            index.warn_unless_adopted()
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""
-        return any(shelf.has_photos() for shelf in self._shelves)
+        return bool(self._searchers())
 
     def _newest(self, top: int | None, filters: "Filters | None") -> list[Hit]:
         """Those that pass the filters, the one taken last first."""
@@ -243,23 +257,23 @@ class Library:
         if filters.min_score is not None or filters.is_relevant:
             raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
         self._warn_unless_adopted()
-        parts = [shelf.newest(top, filters) for shelf in self._shelves if shelf.has_photos()]
+        parts = [searcher.newest(top, filters) for searcher in self._searchers()]
         return self._hits(merged(parts, top, self._oldest_last)) if parts else []
 
-    def _oldest_last(self, found: Found) -> float:
+    def _oldest_last(self, found: ScoredPhoto) -> float:
         """By the time that a camera's clock, or one here, had shown."""
         from datetime import UTC
 
         return -self._hit(found).captured.replace(tzinfo=UTC).timestamp()
 
-    def _hits(self, several: Sequence[Found]) -> list[Hit]:
+    def _hits(self, several: Sequence[ScoredPhoto]) -> list[Hit]:
         return [self._hit(found) for found in several]
 
-    def _hit(self, found: Found) -> Hit:
-        record = found.record
-        return Hit(self._spell(record.path), found.score, record.size_bytes, record.mtime_ns, found.facts)
+    def _hit(self, found: ScoredPhoto) -> Hit:
+        row = found.row
+        return Hit(self._spell(row.path), found.score, row.size_bytes, row.mtime_ns, found.metadata)
 
-    def _containing(self, path: bytes) -> Iterator[places.Folder]:
+    def _containing(self, path: bytes) -> Iterator[location.Folder]:
         return (folder for folder in self._folders if path.startswith(folder.real))
 
     def _spell(self, path: bytes) -> str:
@@ -272,18 +286,18 @@ class Library:
 
     def stats(self) -> Stats:
         self._warn_unless_adopted()
-        photos = gone = 0
+        photos = missing = 0
         unreadable: dict[str, str] = {}
-        for shelf in self._shelves:
-            count = shelf.count()
-            photos, gone = photos + count.photos, gone + count.gone
-            unreadable |= {self._spell(path): why for path, why in count.unreadable.items()}
+        for index, scope in self._parts:
+            counts = index.counts(scope.ranges())
+            photos, missing = photos + counts.photos, missing + counts.missing
+            unreadable |= {self._spell(path): why for path, why in counts.unreadable.items()}
         return Stats(
             photos=photos,
             unreadable=unreadable,
-            gone=gone,
+            missing=missing,
             model=self._model.name,
-            indexes={shelf.index_path: shelf.index_bytes() for shelf in self._shelves},
+            indexes={index.path: index.size_bytes() for index, _ in self._parts},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
         )
@@ -295,28 +309,24 @@ class Library:
 
         Raises `StoreError` when the index cannot be opened.
         """
-        from rclip.check import check_weights
+        from rclip.maintenance.check import check_index, check_weights
 
         self._warn_unless_adopted()
         yield check_weights(self._model)
-        for shelf in self._shelves:
-            for finding in shelf.check():
-                is_one_of_several = len(self._shelves) > 1
-                yield (
-                    finding._replace(summary=f"{finding.summary} ({shelf.index_path})")
-                    if is_one_of_several
-                    else finding
-                )
+        for index, _ in self._parts:
+            for finding in check_index(index):
+                is_one_of_several = len(self._parts) > 1
+                yield finding._replace(summary=f"{finding.summary} ({index.path})") if is_one_of_several else finding
 
-    def prune(self, older_than_s: float, with_away: bool = False) -> "Pruned":
+    def prune(self, older_than_s: float, with_offline: bool = False) -> "Pruned":
         """Forgets files below the directories that have been gone for so long, and gives their space back to the disk.
 
-        What an empty folder held, whose drive may only be unplugged, is forgotten only `with_away`, and then also what
-        no run has looked for and is not there. Raises `StoreError`.
+        What an empty folder held, whose drive may only be unplugged, is forgotten only `with_offline`, and then also
+        what no run has looked for and is not there. Raises `StoreError`.
         """
-        from rclip.prune import together
+        from rclip.maintenance.prune import prune_index, together
 
-        return together(shelf.prune(older_than_s, with_away) for shelf in self._shelves)
+        return together(prune_index(index, scope.ranges(), older_than_s, with_offline) for index, scope in self._parts)
 
 
 def _folder_name(name: StrPath) -> bytes:
@@ -336,6 +346,6 @@ def _checked_top(top: int | None) -> int:
     return top
 
 
-def _worst_last(found: Found) -> float:
+def _worst_last(found: ScoredPhoto) -> float:
     assert found.score is not None
     return -found.score

@@ -5,13 +5,16 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
+from tests.support.command import Command
+from tests.support.disks import Mount
+from tests.support.gallery import GALLERY, Draw, draw_scene
+from tests.support.index import Table
 from tests.tiny_clip import checkpoint, scenes
 
 
@@ -20,60 +23,16 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-GALLERY = [(color, shape) for color in ("red", "blue", "yellow", "green") for shape in ("circle", "square", "star")]
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Of torch, within the tests' own processes: there is one for each core, and threads would wait for their turn."""
+    import torch
 
-
-class Result(NamedTuple):
-    """What a finished command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-
-class Command:
-    """The installed command, run as a user would, with a home and a data folder of its own."""
-
-    def __init__(self, home: Path, data_dir: Path, model: Path, cwd: Path):
-        self.home = home
-        self.data_dir = data_dir
-        self.model = model
-        self.cwd = cwd
-
-    def __call__(self, *arguments: str | bytes | Path, **changes: object) -> Result:
-        done = self.raw(*arguments, **changes)
-        return Result(done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))
-
-    def raw(
-        self,
-        *arguments: str | bytes | Path,
-        cwd: Path | bytes | None = None,
-        env: dict[str, str] | None = None,
-        prefix: tuple[str, ...] = (),
-        model: str | Path | None = None,
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = [*prefix, sys.executable, "-P", "-m", "rclip", "--model", model or self.model, *arguments]
-        return subprocess.run(
-            command, cwd=cwd or self.cwd, env=self.env | (env or {}), capture_output=True, timeout=120, check=False
-        )
-
-    @property
-    def env(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RCLIP_", "XDG_"))}
-        return kept | {"HOME": str(self.home), "RCLIP_DATADIR": str(self.data_dir)}
-
-
-def unchanged(photos: int) -> str:
-    """What `--index -v` says where nothing has changed."""
-    return f"rclip: nothing has changed; photos here: {photos:,}\n"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     return checkpoint.write(tmp_path_factory.mktemp("model") / "tiny.pt")
 
 
@@ -108,23 +67,12 @@ def rclip(tmp_path: Path, photos: Path, prepared_data: Path, tiny_checkpoint: Pa
     return Command(home, data_dir, tiny_checkpoint, photos)
 
 
-def draw_scene(path: Path, what: str, rng: random.Random, **save: object) -> None:
-    """One "red circle" on a plain white ground, or a black one where the shape itself is white."""
-    color, shape = what.split()
-    ground = "black" if color == "white" else "white"
-    scene = scenes.random_scene(rng, color=color, shape=shape, count=1, ground="plain", ground_color=ground)
-    scenes.draw(scene, (160, 120), rng).save(path, **save)
-
-
-Draw = Callable[..., Path]
-
-
 @pytest.fixture
 def draw(photos: Path) -> Draw:
     """Draws "red circle" into a file below `photos` (or any other); every call gives other pixels."""
     rng = random.Random(20)
 
-    def draw_into(name: str | Path, what: str = "red circle", **save: object) -> Path:
+    def draw_into(name: str | Path, what: str = "red circle", **save: Any) -> Path:
         path = photos / name
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_scene(path, what, rng, **save)
@@ -150,3 +98,28 @@ def drop_root() -> tuple[str, ...]:
     if setpriv is None:
         pytest.skip("root cannot be denied anything, and there is no setpriv to lift that")
     return (setpriv, "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts a disk of so many bytes at a folder, with what is in it."""
+    mounted: list[Path] = []
+
+    def mount_at(folder: Path, size_bytes: int) -> None:
+        before = folder.with_name(folder.name + "-before")
+        folder.rename(before)
+        folder.mkdir()
+        options = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(options, check=False, capture_output=True).returncode:
+            pytest.skip("no disk may be mounted here")
+        mounted.append(folder)
+        shutil.copytree(before, folder, dirs_exist_ok=True)
+
+    yield mount_at
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def table(rclip: Command) -> Table:
+    return Table(rclip)

@@ -1,6 +1,6 @@
 """Each benchmark runs, quickly and with the tiny CLIP, and prints figures. What they are is no test's business.
 
-`versus_rclip.py` is left out: it installs another program.
+Of `versus_rclip.py` only the refusals are tested: it installs another program.
 """
 
 import json
@@ -10,6 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
+from tests.support.tiers import few
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -43,15 +45,17 @@ def figures(printed: str) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize(
     ("name", "lines"),
-    [
-        ("no_change.py", {"look for changes and search", "search only", "compare"}),
-        ("indexing.py", {"640x480, few", "640x480, many", "12 MP, few", "12 MP, many"}),
-        ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
-        ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
-        ("startup.py", {"numpy", "torch", "both"}),
-        ("many_queries.py", {"one query", "20 queries"}),
-        ("filtered_query.py", {"no filter", "half by date", "many names", "restated"}),
-    ],
+    few(
+        [
+            ("no_change.py", {"look for changes and search", "search only", "compare"}),
+            ("indexing.py", {"640x480, few", "640x480, many", "12 MP, few", "12 MP, many"}),
+            ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
+            ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
+            ("startup.py", {"numpy", "torch", "both"}),
+            ("many_queries.py", {"one query", "20 queries"}),
+            ("filtered_query.py", {"no filter", "half by date", "many names", "restated"}),
+        ]
+    ),
 )
 def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, tiny_checkpoint: Path) -> None:
     found = figures(run_quickly(name, scratch, tiny_checkpoint))
@@ -59,12 +63,36 @@ def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, t
     assert all(max(found[line]) > 0 for line in lines)
 
 
+@pytest.mark.slow
 def test_query_by_size_draws_its_figures_beside_the_peers(scratch: Path, tiny_checkpoint: Path) -> None:
     peer, plot = scratch / "peer.json", scratch / "plot.svg"
-    cases = [{"case": "query", "photos": 1000, "peer": {"median_s": 0.7}}]
+    cases = [{"case": "text-query", "photos": 1000, "peer": {"median_s": 0.7}}]
     peer.write_text(json.dumps({"cases": cases}))
     found = figures(run_quickly("query_by_size.py", scratch, tiny_checkpoint, "--plot", plot, "--peer", peer))
     assert {"query", "sub-folder", "1,000 results", "add ten", "query after", "from scratch"} <= set(found)
     drawn = ElementTree.parse(plot).getroot()
     lines = [element.get("points", "").split() for element in drawn.iter() if element.tag.endswith("polyline")]
     assert [len(line) for line in lines] == [2, 1]
+
+
+def refusal(tmp_path: Path, *arguments: str | Path) -> str:
+    """What `versus_rclip.py` says on stderr when it does not even begin."""
+    venv = str(tmp_path / "venv")
+    command = [sys.executable, str(BENCHMARKS / "versus_rclip.py"), "--scratch", str(tmp_path), "--peer-venv", venv]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode
+    assert not (tmp_path / "venv").exists()
+    return done.stderr
+
+
+def test_the_comparison_names_the_pythons_that_the_other_program_supports(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "--peer-python", tmp_path / "python")
+    assert "needs Python 3.12 or 3.13" in said
+    assert str(tmp_path / "python") in said
+
+
+def test_the_comparison_overwrites_no_results(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text("{}")
+    assert "--resume" in refusal(tmp_path, "--json", kept)
+    assert kept.read_text() == "{}"

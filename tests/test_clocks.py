@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from rclip import clocks
+from rclip.index import clocks
 
 ZONES = ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]
 

@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rclip import matrix
-from rclip.columns import Columns
 from rclip.errors import StoreError
-from rclip.facts import Facts
+from rclip.files import FileStat
 from rclip.filters import Filters, Near, parse_types
-from rclip.matrix import Chosen, Matrix
-from rclip.store import Stamp, Store, filterable
-from rclip.store.filterable import Filterable
+from rclip.index import vector_cache
+from rclip.index.columns import Columns
+from rclip.index.store import Store, filterable
+from rclip.index.store.filterable import Filterable
+from rclip.index.vector_cache import RowSelection, VectorCache
+from rclip.photo.metadata import PhotoMetadata
+from tests.support.tiers import few
 
-ROWS = matrix.APPEND_FROM_ROWS + 500
+ROWS = vector_cache.APPEND_FROM_ROWS + 500
 DAY_S = 86_400
 
 
@@ -30,20 +32,21 @@ def path_of(number: int) -> bytes:
     return f"/p/{number % 7}/{number:06}.{('jpg', 'png', 'NEF')[number % 3]}".encode()
 
 
-def facts_of(number: int) -> Facts:
+def facts_of(number: int) -> PhotoMetadata:
     """Every fifth photo says nothing."""
     if number % 5 == 0:
-        return Facts()
-    place = (number * 7 % 181 - 90, number * 13 % 361 - 180) if number % 4 else (None, None)
-    return Facts(1_000_000_000 + number * 7919 % 4000 * DAY_S, 60, *place, f"Maker{number % 3}", f"Model {number % 11}")
+        return PhotoMetadata()
+    latitude, longitude = (number * 7 % 181 - 90, number * 13 % 361 - 180) if number % 4 else (None, None)
+    captured_s = 1_000_000_000 + number * 7919 % 4000 * DAY_S
+    return PhotoMetadata(captured_s, 60, latitude, longitude, f"Maker{number % 3}", f"Model {number % 11}")
 
 
 def fill(store: Store, start: int, end: int) -> None:
     with store.transaction():
         for number in range(start, end):
-            stamp = Stamp(1, (1_200_000_000 + number * DAY_S // 4) * 10**9, 1, number)
+            stat = FileStat(1, (1_200_000_000 + number * DAY_S // 4) * 10**9, 1, number)
             vector = np.array([1, number % 100, 3, 4], np.float32)
-            store.add(path_of(number), stamp, b"%d" % number, vector / np.linalg.norm(vector), facts_of(number))
+            store.add(path_of(number), stat, b"%d" % number, vector / np.linalg.norm(vector), facts_of(number))
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def caught_up(store: Store) -> Columns:
     """As a search that filters opens them."""
-    vectors = Matrix(store)
+    vectors = VectorCache(store)
     vectors.catch_up()
     columns = Columns(store, vectors)
     columns.catch_up()
@@ -65,7 +68,7 @@ def caught_up(store: Store) -> Columns:
 
 @pytest.fixture
 def folder(store: Store) -> Path:
-    return Path(store.matrix_folder)
+    return Path(store.cache_folder)
 
 
 def file(folder: Path) -> Path:
@@ -113,14 +116,14 @@ def distance_km(row: Filterable, latitude: float, longitude: float) -> float:
     return 2 * 6371.0088 * asin(sqrt(min(1.0, chord)))
 
 
-def ids_of(columns: Columns, chosen: Chosen) -> list[int]:
+def ids_of(columns: Columns, chosen: RowSelection) -> list[int]:
     stored = columns._matrix.ids[chosen.mask].tolist() if chosen.mask is not None else []
     return stored + chosen.tail_ids.tolist()
 
 
 def assert_right(store: Store, columns: Columns) -> None:
     """Every filter lets those pass that the table's rows say, in ids' order and in that of their times."""
-    NAMES.update({id_: " ".join(names) for id_, names in store.facts.cameras().items()})
+    NAMES.update({id_: " ".join(names) for id_, names in store.metadata.cameras().items()})
     rows = {row.id: row for rows in filterable.above(store, 0) for row in rows}
     for filters, passes in FILTERS:
         expected = [id_ for id_, row in rows.items() if passes(row)]
@@ -132,7 +135,7 @@ def assert_right(store: Store, columns: Columns) -> None:
 
 
 def test_with_columns_the_answers_are_the_tables(store: Store, folder: Path) -> None:
-    assert_right(store, Columns(store, Matrix(store)))
+    assert_right(store, Columns(store, VectorCache(store)))
     assert not folder.exists()
     columns = caught_up(store)
     assert file(folder).stat().st_size == 22 * ROWS
@@ -179,14 +182,14 @@ def test_what_changes_is_taken_from_the_table_until_it_is_much(store: Store, fol
     before = file(folder)
     with store.transaction():
         for number in range(1, 400, 3):
-            store.move(number, b"/q/%d.png" % number, Stamp(1, 1_600_000_000 * 10**9, 1, number))
+            store.move(number, b"/q/%d.png" % number, FileStat(1, 1_600_000_000 * 10**9, 1, number))
         for number in range(2, 400, 9):
-            store.facts.describe(number, Facts(1_500_000_000, None, 48.8, 2.3, "Maker2", "Model new"))
+            store.metadata.describe(number, PhotoMetadata(1_500_000_000, None, 48.8, 2.3, "Maker2", "Model new"))
     assert_right(store, caught_up(store))
     assert file(folder) == before
     with store.transaction():
         for number in range(1, ROWS):
-            store.move(number, b"/r/%d.nef" % number, Stamp(1, 1_700_000_000 * 10**9, 1, number))
+            store.move(number, b"/r/%d.nef" % number, FileStat(1, 1_700_000_000 * 10**9, 1, number))
     assert_right(store, caught_up(store))
     assert file(folder) != before
     assert filterable.restated_count(store) == 0
@@ -197,15 +200,17 @@ def test_deleted_rows_do_not_shift_the_others(store: Store) -> None:
     with store.transaction():
         store.connection.execute("DELETE FROM images WHERE id % 10 = 3")
     assert_right(store, caught_up(store))
-    assert store.connection.execute("SELECT count(*) FROM facts WHERE id % 10 = 3").fetchone() == (0,)
+    assert store.connection.execute("SELECT count(*) FROM metadata WHERE id % 10 = 3").fetchone() == (0,)
     fill(store, ROWS, 2 * ROWS)
     assert_right(store, caught_up(store))
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "empty", "no seal", "torn seal", "other list"])
+@pytest.mark.parametrize(
+    "damage", few(["missing", "truncated", "flipped", "empty", "no seal", "torn seal", "other list"])
+)
 def test_damaged_columns_are_passed_over_and_made_anew(store: Store, folder: Path, damage: str) -> None:
     caught_up(store)
-    path, seal = file(folder), folder / "columns.json"
+    path, contents = file(folder), folder / "columns.json"
     content = bytearray(path.read_bytes())
     if damage == "missing":
         path.unlink()
@@ -217,13 +222,13 @@ def test_damaged_columns_are_passed_over_and_made_anew(store: Store, folder: Pat
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "no seal":
-        seal.unlink()
+        contents.unlink()
     elif damage == "torn seal":
-        seal.write_bytes(seal.read_bytes()[:30])
+        contents.write_bytes(contents.read_bytes()[:30])
     else:  # of an rclip that knew other endings
-        told = json.loads(seal.read_bytes())
-        seal.write_text(json.dumps(told | {"suffixes": told["suffixes"][1:]}))
-    columns = Columns(store, Matrix(store))
+        told = json.loads(contents.read_bytes())
+        contents.write_text(json.dumps(told | {"suffixes": told["suffixes"][1:]}))
+    columns = Columns(store, VectorCache(store))
     assert columns.chosen(Filters()).mask is None
     assert_right(store, columns)
     columns = caught_up(store)
@@ -237,7 +242,7 @@ def test_a_copied_data_folder_keeps_its_columns(store: Store, folder: Path) -> N
     path = file(folder)
     shutil.copyfile(path, folder / "aside")
     os.replace(folder / "aside", path)
-    assert Columns(store, Matrix(store)).chosen(Filters()).mask is not None
+    assert Columns(store, VectorCache(store)).chosen(Filters()).mask is not None
     assert file(folder) == path
 
 
@@ -249,34 +254,34 @@ def test_a_table_from_a_backup_does_not_get_newer_columns(store: Store, folder: 
     connection.close()
     with store.transaction():
         for number in range(1, ROWS):
-            store.move(number, b"/r/%d.nef" % number, Stamp(1, 1_700_000_000 * 10**9, 1, number))
+            store.move(number, b"/r/%d.nef" % number, FileStat(1, 1_700_000_000 * 10**9, 1, number))
     caught_up(store)
     store.close()
     for suffix in ("-wal", "-shm"):
         Path(store.path + suffix).unlink(missing_ok=True)
     shutil.copy(backup, store.path)
     restored = Store(store.path, "model", 1)
-    assert_right(restored, Columns(restored, Matrix(restored)))
+    assert_right(restored, Columns(restored, VectorCache(restored)))
     assert_right(restored, caught_up(restored))
     restored.close()
 
 
 def test_what_cannot_be_written_is_done_without(store: Store, folder: Path) -> None:
     """A folder stands where the seal should be written, which stops root, too."""
-    vectors = Matrix(store)
+    vectors = VectorCache(store)
     vectors.catch_up()
     columns = Columns(store, vectors)
     (folder / "columns.json").mkdir()
     with pytest.raises(StoreError, match="mend that, or delete it"):
         columns.catch_up()
-    assert_right(store, Columns(store, Matrix(store)))
+    assert_right(store, Columns(store, VectorCache(store)))
     assert_right(store, columns)
 
 
 def test_the_scores_of_the_chosen_are_those_of_all(store: Store) -> None:
     columns = caught_up(store)
     fill(store, ROWS, ROWS + 30)
-    vectors = Matrix(store)
+    vectors = VectorCache(store)
     query = np.array([0.5, 0.5, 0.5, 0.5], np.float32)
     every_id, every_score = vectors.scores(query)
     score_of = dict(zip(every_id.tolist(), every_score.tolist(), strict=True))
@@ -295,9 +300,9 @@ def test_the_scores_of_the_chosen_are_those_of_all(store: Store) -> None:
 
 def test_another_run_may_write_while_this_one_searches(store: Store) -> None:
     caught_up(store)
-    vectors = Matrix(store)
+    vectors = VectorCache(store)
     fill(store, ROWS, 2 * ROWS)
-    Matrix(store).catch_up()
+    VectorCache(store).catch_up()
     for write_columns in (False, True):
         if write_columns:
             caught_up(store)

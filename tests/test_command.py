@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import pty
 import random
 import shutil
 import subprocess
@@ -13,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import GALLERY, Command, Draw, draw_scene, unchanged
+from tests.support.command import Command, one_line, unchanged
+from tests.support.gallery import GALLERY, Draw, draw_scene
+from tests.support.terminals import text_on_terminal
+from tests.support.tiers import few
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +36,10 @@ def rclip_on_gallery(tmp_path_factory: pytest.TempPathFactory, prepared_data: Pa
     return command
 
 
-def one_line(text: str) -> str:
-    """The only line of `text`, which must not be a traceback."""
-    lines = text.splitlines()
-    assert len(lines) == 1, text
-    return lines[0]
-
-
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("color", "shape"), GALLERY)
+@pytest.mark.parametrize(("color", "shape"), few(GALLERY, fast=4))
 def test_finds_what_is_in_the_pictures(rclip_on_gallery: Command, color: str, shape: str) -> None:
     found = rclip_on_gallery("-n", "-t", "1", f"a {color} {shape}")
     assert (found.code, found.lines, found.err) == (0, [f"{shape}s/{color}.jpg"], "")
@@ -152,40 +147,19 @@ def test_paths_alone_are_what_a_pipe_gets(rclip_on_gallery: Command) -> None:
     assert rclip_on_gallery("-n", "-f", "a circle").out == rclip_on_gallery("-n", "a circle").out
 
 
-def on_terminal(rclip: Command, *arguments: str) -> str:
-    """What the command writes to stdout when that is a terminal, but for colours."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), *arguments]
-    env = rclip.env | {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}
-    done = subprocess.run(command, cwd=rclip.cwd, env=env, stdout=slave, stderr=subprocess.PIPE, check=False)
-    os.close(slave)
-    with open(master, "rb", buffering=0) as terminal:
-        shown = b""
-        while True:
-            try:
-                part = terminal.read(65536)
-            except OSError:  # Linux's end of a pseudo-terminal
-                break
-            if not part:
-                break
-            shown += part
-    assert not done.stderr
-    return shown.decode().replace("\r\n", "\n")
-
-
 def test_a_terminal_gets_scores_and_paths(rclip_on_gallery: Command) -> None:
-    shown = on_terminal(rclip_on_gallery, "-n", "-t", "2", "a yellow circle").splitlines()
+    shown = text_on_terminal(rclip_on_gallery, "-n", "-t", "2", "a yellow circle").splitlines()
     score, path = shown[0].split("  ", 1)
     assert path.split() == ["circles/yellow.jpg", date.today().isoformat()]
     assert float(score) > float(shown[1].split("  ")[0])
-    assert on_terminal(rclip_on_gallery, "-n", "-t", "1", "-f", "a yellow circle") == "circles/yellow.jpg\n"
+    assert text_on_terminal(rclip_on_gallery, "-n", "-t", "1", "-f", "a yellow circle") == "circles/yellow.jpg\n"
 
 
 def test_control_characters_are_escaped_on_a_terminal_and_raw_in_a_pipe(rclip: Command, draw: Draw) -> None:
     draw("evil\x1b[2J\nname.jpg")
     rclip("--index")
-    assert "evil\\x1b[2J\\nname.jpg" in on_terminal(rclip, "-n", "red")
-    assert on_terminal(rclip, "-n", "-f", "red") == "evil\\x1b[2J\\nname.jpg\n"
+    assert "evil\\x1b[2J\\nname.jpg" in text_on_terminal(rclip, "-n", "red")
+    assert text_on_terminal(rclip, "-n", "-f", "red") == "evil\\x1b[2J\\nname.jpg\n"
     assert rclip("-n", "red").out == "evil\x1b[2J\nname.jpg\n"
 
 
@@ -205,7 +179,7 @@ STRANGE_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", STRANGE_NAMES)
+@pytest.mark.parametrize("name", few(STRANGE_NAMES, fast=2))
 def test_strange_names_come_out_as_they_are(rclip: Command, draw: Draw, photos: Path, name: bytes) -> None:
     os.rename(draw("plain.jpg", "green square"), os.path.join(os.fsencode(photos), name))
     found = rclip.raw("a green square", "-0")
@@ -363,7 +337,7 @@ def test_a_query_longer_than_the_model_reads_is_cut_and_the_user_told(rclip_on_g
 
 
 @pytest.mark.parametrize(
-    "query", [b"red \xff star", "🐈🐈".encode(), "赤い星".encode(), b"\x01\x02", b"-red", b"--top"]
+    "query", few([b"red \xff star", "🐈🐈".encode(), "赤い星".encode(), b"\x01\x02", b"-red", b"--top"], fast=2)
 )
 def test_any_words_are_answered(rclip_on_gallery: Command, query: bytes) -> None:
     found = rclip_on_gallery("-n", "-t", "1", "--", query)
@@ -406,7 +380,7 @@ def test_stats_before_anything_is_indexed(rclip: Command) -> None:
 
 def test_an_error_that_nobody_hears_is_still_one(rclip_on_gallery: Command) -> None:
     """Not the status 1 of a Python that ends in a traceback, which would say that nothing was found."""
-    command = [sys.executable, "-P", "-m", "rclip", "--model", rclip_on_gallery.model, ""]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip_on_gallery.model), ""]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, cwd=rclip_on_gallery.cwd, env=rclip_on_gallery.env, stderr=full, check=False)
     assert done.returncode == 2

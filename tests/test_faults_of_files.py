@@ -3,10 +3,8 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +13,12 @@ import pytest
 from PIL import Image
 
 from rclip import formats
-from tests import bombs, damage, pictures
-from tests.conftest import Command, Draw
-from tests.test_updating import start, update
+from tests.support import bombs, damage, pictures
+from tests.support.command import Command, start, update
+from tests.support.gallery import Draw
+from tests.support.index import vectors
+from tests.support.processes import decoder_held
+from tests.support.tiers import few
 
 PEAK = """
 import resource, subprocess, sys
@@ -34,15 +35,6 @@ def listed(rclip: Command) -> dict[str, str]:
     """What `--stats` says of files that cannot be read: names and reasons."""
     lines = (line.strip() for line in rclip("--stats").lines)
     return dict(line.split(": ", 1) for line in lines if ": " in line)
-
-
-def vectors(rclip: Command) -> dict[str, np.ndarray]:
-    """Of the photos that are there, by their paths from where the command runs."""
-    (path,) = rclip.data_dir.glob("*.db")
-    connection = sqlite3.connect(path)
-    rows = connection.execute("SELECT path, vector FROM images WHERE vector IS NOT NULL AND gone_ns IS NULL").fetchall()
-    connection.close()
-    return {os.path.relpath(os.fsdecode(path), rclip.cwd): np.frombuffer(vector, np.float16) for path, vector in rows}
 
 
 def peak_and_lines(rclip: Command, *arguments: str) -> tuple[int, list[str]]:
@@ -202,23 +194,6 @@ def test_a_preview_that_is_not_all_in_the_file_is_not_shown(rclip: Command, phot
 # --- what changes under our hands -------------------------------------------------------------------------------------
 
 
-def children(pid: int) -> list[int]:
-    return [
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-        for child in (thread / "children").read_text(encoding="ascii").split()
-    ]
-
-
-def decodes(pid: int, path: Path) -> bool:
-    """Whether it is a decoder that has the file open; just forked, it still has all that its parent has."""
-    try:
-        is_decoder = b"rclip.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return is_decoder and any(os.readlink(link) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # it has ended, or has just closed something
-        return False
-
-
 @pytest.fixture
 def slow(photos: Path) -> list[Path]:
     """As many files as there are threads, each of which takes a decoder a good part of a second."""
@@ -230,16 +205,6 @@ def slow(photos: Path) -> list[Path]:
     return paths
 
 
-def decoder_of(path: Path, run: subprocess.Popen[bytes]) -> int:
-    """Waits until a process that the run has started decodes the file."""
-    while run.poll() is None:
-        found = [pid for pid in children(run.pid) if decodes(pid, path)]
-        if found:
-            return found[0]
-        time.sleep(0.002)
-    raise AssertionError(f"ended before it read {path}")
-
-
 def said(run: subprocess.Popen[bytes]) -> str:
     _, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
@@ -248,7 +213,9 @@ def said(run: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.parametrize(
     ("number", "outcome"),
-    [(signal.SIGSEGV, UNREADABLE), (signal.SIGABRT, UNREADABLE), (signal.SIGKILL, "left for the next run")],
+    few(
+        [(signal.SIGSEGV, UNREADABLE), (signal.SIGKILL, "left for the next run"), (signal.SIGABRT, UNREADABLE)], fast=2
+    ),
 )
 def test_a_crash_of_a_decoder_costs_its_file_only(
     rclip: Command, draw: Draw, slow: list[Path], number: signal.Signals, outcome: str
@@ -256,7 +223,8 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
     """Killed from outside, as by a system without memory, it says nothing about the file."""
     draw("z.jpg")
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
-    os.kill(decoder_of(slow[0], run), number)
+    with decoder_held(slow[0], run) as decoder:
+        os.kill(decoder, number)
     assert said(run) == f"{len(slow)} new, 1 {outcome}"
     if outcome == UNREADABLE:
         assert listed(rclip) == {slow[0].name: f"damaged: its decoder crashes ({number.name})"}
@@ -266,28 +234,27 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
 
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip: Command, slow: list[Path]) -> None:
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
-    decoder_of(slow[0], run)
-    with slow[0].open("ab") as file:
+    with decoder_held(slow[0], run), slow[0].open("ab") as file:
         file.write(b"more")
     assert said(run) in (f"{len(slow) - 1} new, 1 left for the next run", "1 left for the next run")
     assert update(rclip) == "1 new"
 
 
-@pytest.mark.parametrize("becomes", ["a pipe", "a device", "a folder", "nothing"])
+@pytest.mark.parametrize("becomes", few(["a pipe", "a device", "a folder", "nothing"]))
 def test_a_file_that_becomes_something_else_before_it_is_read(
     rclip: Command, slow: list[Path], draw: Draw, becomes: str
 ) -> None:
     """The folder is listed first; the threads come to the last file when the slow ones are done."""
     victim = draw("z.jpg")
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
-    decoder_of(slow[-1], run)
-    victim.unlink()
-    if becomes == "a pipe":
-        os.mkfifo(victim)
-    elif becomes == "a device":
-        victim.symlink_to("/dev/zero")
-    elif becomes == "a folder":
-        victim.mkdir()
+    with decoder_held(slow[-1], run):
+        victim.unlink()
+        if becomes == "a pipe":
+            os.mkfifo(victim)
+        elif becomes == "a device":
+            victim.symlink_to("/dev/zero")
+        elif becomes == "a folder":
+            victim.mkdir()
     assert said(run).startswith(f"{len(slow)} new, 1 ")
     assert update(rclip) in ("", "1 gone")
 
@@ -327,7 +294,13 @@ DISTINCT_FORMATS = sorted(
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(12), pytest.param(range(12, 252), marks=pytest.mark.soak)], ids=["some", "thousands"]
+    "seeds",
+    [
+        range(4),
+        pytest.param(range(4, 12), marks=pytest.mark.slow),
+        pytest.param(range(12, 252), marks=pytest.mark.soak),
+    ],
+    ids=["a few", "some", "thousands"],
 )
 def test_damaged_files_give_a_vector_or_a_reason_within_memory(
     rclip: Command, gallery: Path, photos: Path, seeds: range

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, Draw
-from tests.test_updating import start, update
+from tests.support.command import Command, start, update
+from tests.support.gallery import Draw
+from tests.support.tiers import few
 
 
 def lines(rclip: Command, query: str = "red", *directories: str) -> list[str]:
@@ -96,7 +97,7 @@ def test_folders_that_come_and_go_during_the_walk_lose_nothing(rclip: Command, d
 def test_a_folder_that_is_renamed_during_the_run_is_found_under_its_new_name(
     rclip: Command, draw: Draw, photos: Path
 ) -> None:
-    for number in range(300):
+    for number in range(100):
         draw(f"before/{number:03}.png")
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     while not list(rclip.data_dir.glob("*.db")) and run.poll() is None:
@@ -105,7 +106,7 @@ def test_a_folder_that_is_renamed_during_the_run_is_found_under_its_new_name(
     _, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
     update(rclip)
-    assert sorted(rclip("-n", "-t", "999", "red").lines) == [f"after/{number:03}.png" for number in range(300)]
+    assert sorted(rclip("-n", "-t", "999", "red").lines) == [f"after/{number:03}.png" for number in range(100)]
     assert update(rclip) == ""
 
 
@@ -131,7 +132,7 @@ def test_a_link_to_a_photo_outside_is_a_photo(rclip: Command, draw: Draw, photos
     assert lines(rclip) == ["link.jpg"]
 
 
-@pytest.mark.parametrize("spelled", ["a link", "a link to a link", "a link with a slash", "dots"])
+@pytest.mark.parametrize("spelled", few(["a link", "a link to a link", "a link with a slash", "dots"]))
 def test_a_root_that_is_a_link_is_the_folder_that_it_leads_to(
     rclip: Command, gallery: Path, tmp_path: Path, spelled: str
 ) -> None:

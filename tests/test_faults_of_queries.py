@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from rclip import Library, UsageError
-from tests import bombs, pictures
-from tests.conftest import Command, Draw
-from tests.test_command import one_line
-from tests.test_faults_of_files import decoder_of, vectors
-from tests.test_updating import start
+from tests.support import bombs, pictures
+from tests.support.command import Command, one_line, start
+from tests.support.gallery import Draw
+from tests.support.index import vectors
+from tests.support.processes import decoder_held
+from tests.support.tiers import few
 from tests.tiny_clip import checkpoint
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ def indexed(rclip: Command, draw: Draw) -> Command:
     return rclip
 
 
-@pytest.mark.parametrize("query", ["", " ", "\t\n\r", "\u3000\u00a0", "\u2028"])
+@pytest.mark.parametrize("query", few(["", " ", "\t\n\r", "\u3000\u00a0", "\u2028"], fast=2))
 def test_an_empty_or_blank_query_is_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
@@ -54,19 +55,22 @@ def test_one_word_of_a_hundred_thousand_letters_is_cut_and_answered(indexed: Com
 
 @pytest.mark.parametrize(
     "query",
-    [
-        *(bytes([code]) + b"x" for code in range(1, 32)),
-        b"\x1b[2J\x1b]0;title\x07",
-        b"\x7f\x01\x02\x03",
-        "🐈".encode(),
-        "👩‍👩‍👧‍👦🏳️‍🌈".encode(),
-        "\u202egnp.tac".encode(),
-        "\u200b".encode(),
-        b"\xff\xfe\xfd",
-        b"caf\xe9",
-        b"\xed\xa0\x80",  # half of a surrogate pair
-        b"\xf4\x90\x80\x80",  # beyond Unicode
-    ],
+    few(
+        [
+            b"\x1b[2J\x1b]0;title\x07",
+            "🐈".encode(),
+            b"\xff\xfe\xfd",
+            *(bytes([code]) + b"x" for code in range(1, 32)),
+            b"\x7f\x01\x02\x03",
+            "👩‍👩‍👧‍👦🏳️‍🌈".encode(),
+            "\u202egnp.tac".encode(),
+            "\u200b".encode(),
+            b"caf\xe9",
+            b"\xed\xa0\x80",  # half of a surrogate pair
+            b"\xf4\x90\x80\x80",  # beyond Unicode
+        ],
+        fast=3,
+    ),
 )
 def test_control_characters_emoji_and_bytes_that_are_no_utf_8_are_answered(indexed: Command, query: bytes) -> None:
     done = indexed("-n", "--", query)
@@ -81,7 +85,7 @@ def test_a_nul_can_only_come_by_the_api_and_is_answered(indexed: Command) -> Non
             library.search("./a\0b.jpg")
 
 
-@pytest.mark.parametrize("query", ["./\x1b[2J.jpg", "./" + "x" * 300 + ".jpg", "./" + "x/" * 3000])
+@pytest.mark.parametrize("query", few(["./\x1b[2J.jpg", "./" + "x" * 300 + ".jpg", "./" + "x/" * 3000]))
 def test_pictures_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
@@ -89,7 +93,7 @@ def test_pictures_that_cannot_be_looked_at_are_one_line(indexed: Command, query:
     assert "\x1b" not in done.err
 
 
-@pytest.mark.parametrize("query", ["/", "./", "~/"])
+@pytest.mark.parametrize("query", few(["/", "./", "~/"]))
 def test_folders_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
@@ -105,14 +109,15 @@ def test_a_bomb_as_a_query_is_one_line(indexed: Command, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who reads a file")
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+@pytest.mark.parametrize("number", few([signal.SIGSEGV, signal.SIGABRT]))
 def test_a_picture_that_crashes_its_decoder_is_one_line(
     indexed: Command, tmp_path: Path, number: signal.Signals
 ) -> None:
     path = tmp_path / "damaged.qoi"
     path.write_bytes(bombs.slow_qoi())
     run = start(indexed, "-n", str(path), stderr=subprocess.PIPE)
-    os.kill(decoder_of(path, run), number)
+    with decoder_held(path, run) as decoder:
+        os.kill(decoder, number)
     out, err = run.communicate(timeout=60)
     assert (run.returncode, out) == (2, b"")
     assert one_line(err.decode()) == f"rclip: cannot look at {path}: damaged: its decoder crashes ({number.name})"
@@ -158,8 +163,8 @@ def broken_checkpoint(path: Path, tower: str, value: float) -> Path:
     return path
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
-@pytest.mark.parametrize("count", [3, 100], ids=["numpy", "torch"])
+@pytest.mark.parametrize("value", few([np.nan, np.inf, -np.inf]), ids=str)
+@pytest.mark.parametrize("count", few([3, 100]), ids=["numpy", "torch"])
 def test_photos_that_a_broken_model_makes_nothing_of_are_not_stored(
     rclip: Command, draw: Draw, tmp_path: Path, value: float, count: int
 ) -> None:
@@ -173,6 +178,7 @@ def test_photos_that_a_broken_model_makes_nothing_of_are_not_stored(
     assert not vectors(rclip)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=str)
 def test_a_query_that_a_broken_model_makes_nothing_of_is_one_line(
     rclip: Command, draw: Draw, tmp_path: Path, value: float
@@ -185,6 +191,7 @@ def test_a_query_that_a_broken_model_makes_nothing_of_is_one_line(
     assert "its checkpoint is broken" in one_line(done.err)
 
 
+@pytest.mark.slow
 def test_a_picture_query_that_a_broken_model_makes_nothing_of_is_one_line(
     rclip: Command, draw: Draw, tmp_path: Path
 ) -> None:

@@ -18,18 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rclip.places import own_place
-from rclip.salvage import rebuild
-from rclip.shelf import PREPROCESSING
-from rclip.store import Stamp, Store, schema
-from tests.conftest import GALLERY, Command, Draw, Result
-from tests.many_runs import ManyRuns
-from tests.test_command import one_line
-from tests.test_store import index_of
-from tests.test_updating import Table
+from rclip.files import FileStat
+from rclip.index.location import default_location
+from rclip.index.photo_index import PREPROCESSING_VERSION
+from rclip.index.store import Store, schema
+from rclip.maintenance.recovery import rebuild
+from tests.support.command import Command, Result, one_line
+from tests.support.gallery import GALLERY, Draw
+from tests.support.index import Table, index_of, integrity, kill_while_writing
+from tests.support.many_runs import ManyRuns
+from tests.support.tiers import few
 
-FLIPS = 160
-REBUILDS = 8
 ASKED = ("-n", "--json", "-t", "999", "a red star")
 
 
@@ -38,23 +37,13 @@ def answer(found: Result) -> list[tuple[str, int]]:
     return [(hit["path"], round(hit["score"], 3)) for hit in map(json.loads, found.lines)]
 
 
-def integrity(path: Path) -> str:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute("PRAGMA integrity_check").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    finally:
-        connection.close()
-
-
 def assert_told(done: Result) -> None:
     """One line that says what is wrong with the index, and what to do."""
     assert (done.code, done.out) == (2, ""), done
     assert re.fullmatch(r"rclip: /.*\.db.*(rclip --rebuild|move it away|move the file away).*", one_line(done.err))
 
 
-def put(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes | bytearray) -> None:
     """The index with this content, as it lies on a disk that nobody is at work with."""
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -68,7 +57,10 @@ def many_photos(draw: Draw) -> None:
             draw(f"{shape}s/{color} {number}.png", f"{color} {shape}")
 
 
-def test_flipped_bits_are_told_or_harmless_and_can_be_mended(rclip: Command, many_photos: None, photos: Path) -> None:
+@pytest.mark.parametrize(("flips", "rebuilds"), few([(24, 1), (160, 8)]))
+def test_flipped_bits_are_told_or_harmless_and_can_be_mended(
+    rclip: Command, many_photos: None, flips: int, rebuilds: int
+) -> None:
     """At each place in turn: the right answer, or an error that says what to do.
 
     Bits of a vector itself shift a score, as long as it stays a unit vector, and nothing tells. A photo that has
@@ -83,7 +75,7 @@ def test_flipped_bits_are_told_or_harmless_and_can_be_mended(rclip: Command, man
     with ManyRuns(rclip) as run:
         expected = answer(run(*ASKED))
         assert len(expected) == 60
-        for number in range(FLIPS):
+        for number in range(flips):
             # Half of them where they hurt: the file's header and the schema, the heads of pages.
             place = rng.randrange(len(sound)) if number % 2 else rng.randrange(len(sound) // 8192) * 8192
             place += 0 if number % 2 else rng.randrange(28)
@@ -106,13 +98,13 @@ def test_flipped_bits_are_told_or_harmless_and_can_be_mended(rclip: Command, man
             assert "Traceback" not in updated.err
             if updated.code == 2:
                 assert_told(updated)
-            if done.code == 2 and mended < REBUILDS:
+            if done.code == 2 and mended < rebuilds:
                 put(path, damaged)
                 assert_mended(run, path, bytes(damaged), expected)
                 mended += 1
-    assert differing <= FLIPS // 40
-    assert told >= 12
-    assert mended == REBUILDS
+    assert differing <= flips // 40
+    assert told >= flips * 12 // 160
+    assert mended == rebuilds
 
 
 def assert_mended(run: ManyRuns, path: Path, damaged: bytes, expected: list[tuple[str, int]]) -> None:
@@ -129,17 +121,19 @@ def assert_mended(run: ManyRuns, path: Path, damaged: bytes, expected: list[tupl
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("-n", "a red star"),
-        ("-n", "a red star", "--type", "png"),
-        ("-n", "a red star", "--path", "stars"),
-        ("-n", "a red star", "--min-score", "-1"),
-        ("-n", "--after", "2000"),
-        ("--stats",),
-        ("--prune", "0"),
-    ],
+    few(
+        [
+            ["-n", "a red star"],
+            ["-n", "a red star", "--type", "png"],
+            ["-n", "a red star", "--path", "stars"],
+            ["-n", "a red star", "--min-score", "-1"],
+            ["-n", "--after", "2000"],
+            ["--stats"],
+            ["--prune", "0"],
+        ]
+    ),
 )
-def test_a_page_that_has_lost_a_row_is_told(rclip: Command, gallery: Path, arguments: tuple[str, ...]) -> None:
+def test_a_page_that_has_lost_a_row_is_told(rclip: Command, gallery: Path, arguments: list[str]) -> None:
     rclip("--index")
     path = index_of(rclip)
     connection = sqlite3.connect(path)
@@ -153,7 +147,7 @@ def test_a_page_that_has_lost_a_row_is_told(rclip: Command, gallery: Path, argum
     assert_told(rclip(*arguments))
 
 
-@pytest.mark.parametrize("size_bytes", [99, 100, 4096, 8192, 20_000, -8192, -5000, -1])
+@pytest.mark.parametrize("size_bytes", few([20_000, 99, 100, 4096, 8192, -8192, -5000, -1]))
 def test_a_truncated_index(rclip: Command, gallery: Path, size_bytes: int) -> None:
     rclip("--index", "-v")
     path = index_of(rclip)
@@ -202,15 +196,15 @@ def test_facts_that_are_lost_are_looked_for_in_the_photos_again(rclip: Command, 
     rclip("--index", "-v")
     path = index_of(rclip)
     table = Table(rclip)
-    before = table("SELECT * FROM facts ORDER BY id")
-    ((page,),) = table("SELECT rootpage FROM sqlite_schema WHERE name = 'facts'")
+    before = table("SELECT * FROM metadata ORDER BY id")
+    ((page,),) = table("SELECT rootpage FROM sqlite_schema WHERE name = 'metadata'")
     content = bytearray(path.read_bytes())
     content[(page - 1) * 8192 : page * 8192] = bytes(8192)
     put(path, content)
     done = rclip("--rebuild")
     assert done.code == 0
     assert done.err.splitlines()[1] == "rclip: index updated: 12 looked through for dates and places"
-    assert table("SELECT * FROM facts ORDER BY id") == before
+    assert table("SELECT * FROM metadata ORDER BY id") == before
 
 
 def test_the_path_of_a_copied_photo_that_is_none_is_told(rclip: Command, gallery: Path) -> None:
@@ -240,8 +234,8 @@ def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -
 def test_what_several_runs_of_one_second_set_aside_is_all_kept(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     path = index_of(rclip)
-    place = own_place(str(rclip.data_dir))
-    asides = [rebuild(str(path), path.stem, PREPROCESSING, place).aside for _ in range(12)]
+    place = default_location(str(rclip.data_dir))
+    asides = [rebuild(str(path), path.stem, PREPROCESSING_VERSION, place).aside for _ in range(12)]
     assert len(set(asides)) == 12
     assert all(map(os.path.exists, asides))
 
@@ -249,19 +243,12 @@ def test_what_several_runs_of_one_second_set_aside_is_all_kept(rclip: Command, g
 def test_a_log_that_a_killed_run_left_is_rebuilt_from_too(rclip: Command, gallery: Path) -> None:
     rclip("--index", "-v")
     path = index_of(rclip)
-    kill_while_writing(path, "UPDATE images SET gone_ns = 7 WHERE id = 3")
+    kill_while_writing(path, "UPDATE images SET missing_ns = 7 WHERE id = 3")
     done = rclip("--rebuild", "stars")
     assert done.code == 0, done.err
-    assert Table(rclip)("SELECT gone_ns FROM images WHERE id = 3") == [(7,)]
+    assert Table(rclip)("SELECT missing_ns FROM images WHERE id = 3") == [(7,)]
     (aside,) = [path for path in rclip.data_dir.glob("*.damaged-*") if path.suffix.endswith("wal")]
     assert aside.stat().st_size > 0
-
-
-def kill_while_writing(path: Path, sql: str) -> None:
-    """Leaves what was committed in the log beside the file."""
-    code = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); os.abort()"
-    subprocess.run([sys.executable, "-c", code, path, sql], check=False, stderr=subprocess.DEVNULL)
-    assert Path(f"{path}-wal").stat().st_size > 0
 
 
 def test_an_index_at_work_is_not_rebuilt(rclip: Command, gallery: Path) -> None:
@@ -294,16 +281,18 @@ def test_a_deleted_index_whose_log_was_left_is_made_anew(rclip: Command, gallery
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        "vector = zeroblob(4)",
-        "vector = 'text'",
-        "vector = x'007e' || substr(vector, 3)",  # NaN
-        "vector = x'007c' || substr(vector, 3)",  # infinite
-        "vector = x'0078' || substr(vector, 3)",  # 32768
-        "path = 'text'",
-        "mtime_ns = 'text'",
-        "size = x'00'",
-    ],
+    few(
+        [
+            "vector = zeroblob(4)",
+            "vector = 'text'",
+            "vector = x'007e' || substr(vector, 3)",  # NaN
+            "vector = x'007c' || substr(vector, 3)",  # infinite
+            "vector = x'0078' || substr(vector, 3)",  # 32768
+            "path = 'text'",
+            "mtime_ns = 'text'",
+            "size = x'00'",
+        ]
+    ),
 )
 def test_content_that_was_never_stored_so_is_told(rclip: Command, gallery: Path, damage: str) -> None:
     rclip("--index", "-v")
@@ -348,10 +337,10 @@ def old_index(path: Path, version: int, key: str, rows: int) -> None:
 
 
 MIGRATED_ROWS = 3000
-OPEN = "import sys; from rclip.store import Store; Store(sys.argv[1], 'm', 1).close()"
+OPEN = "import sys; from rclip.index.store import Store; Store(sys.argv[1], 'm', 1).close()"
 
 
-@pytest.mark.parametrize("version", range(len(schema.MIGRATIONS)))
+@pytest.mark.parametrize("version", few(range(len(schema.MIGRATIONS))))
 def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, version: int) -> None:
     """The process dies at its first, second, third ... write or sync of the file, until it gets through."""
     path = tmp_path / "index.db"
@@ -377,7 +366,7 @@ def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, version: int) 
 def assert_migrated(path: Path, version: int) -> None:
     opened = Store(str(path), "m", 1)
     with opened.transaction():
-        opened.add(b"/q", Stamp(1, 1, 1, 1), b"d" * 16, np.full(64, 1 / 8, np.float32))
+        opened.add(b"/q", FileStat(1, 1, 1, 1), b"d" * 16, np.full(64, 1 / 8, np.float32))
     assert opened.count(b"/") == ((MIGRATED_ROWS if version else 0) + 1, 0)
     opened.close()
     connection = sqlite3.connect(path)

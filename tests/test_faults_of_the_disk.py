@@ -10,61 +10,23 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rclip import matrix
-from rclip.store import Stamp, Store
-from tests.conftest import Command, Draw, Result, unchanged
-from tests.test_command import one_line
-from tests.test_faults_of_the_database import integrity, kill_while_writing
-from tests.test_store import index_of
-from tests.test_updating import Table, many_photos, update
-
-Mount = Callable[[Path, int], None]
-
-
-@pytest.fixture
-def mount() -> Iterator[Mount]:
-    """Mounts a disk of so many bytes at a folder, with what is in it."""
-    mounted: list[Path] = []
-
-    def mount_at(folder: Path, size_bytes: int) -> None:
-        before = folder.with_name(folder.name + "-before")
-        folder.rename(before)
-        folder.mkdir()
-        options = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(options, check=False, capture_output=True).returncode:
-            pytest.skip("no disk may be mounted here")
-        mounted.append(folder)
-        shutil.copytree(before, folder, dirs_exist_ok=True)
-
-    yield mount_at
-    for folder in mounted:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount_read_only(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-
-
-def fill_up(folder: Path, free_bytes: int) -> Path:
-    """Leaves so much room on the folder's disk."""
-    ballast = folder / "ballast"
-    disk = os.statvfs(folder)
-    ballast.write_bytes(bytes(disk.f_bavail * disk.f_frsize - free_bytes))
-    return ballast
+from rclip.files import FileStat
+from rclip.index import vector_cache
+from rclip.index.store import Store
+from tests.support.command import Command, Result, one_line, unchanged, update
+from tests.support.disks import Mount, fill_up, remount_read_only
+from tests.support.gallery import Draw, many_photos
+from tests.support.index import Table, index_of, integrity, kill_while_writing, leftovers, store_many
+from tests.support.tiers import few
 
 
 def size_limit(kilobytes: int) -> tuple[str, ...]:
     return ("bash", "-c", f'trap "" XFSZ; ulimit -f {kilobytes}; exec "$@"', "limit")
-
-
-def leftovers(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.startswith(".rclip-")]
 
 
 def assert_told(done: Result, line: str) -> None:
@@ -72,24 +34,7 @@ def assert_told(done: Result, line: str) -> None:
     assert line in one_line(done.err.replace("rclip: preparing the model", "").split(", once\n")[-1])
 
 
-def store_many(rclip: Command, rows: int) -> np.ndarray:
-    """An index with so many photos that it takes a matrix; their vectors."""
-    rclip("--index", "-v")
-    path = index_of(rclip)
-    (dimensions,) = {len(vector) // 2 for (vector,) in Table(rclip)("SELECT vector FROM images")}
-    vectors = np.random.default_rng(5).standard_normal((rows, dimensions)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store = Store(str(path), path.stem, 1)
-    with store.transaction():
-        for number, vector in enumerate(vectors):
-            store.add(
-                b"%s/many/%06d.jpg" % (os.fsencode(rclip.cwd), number), Stamp(1, 1, 1, number), b"%d" % number, vector
-            )
-    store.close()
-    return vectors
-
-
-ROWS = 3 * matrix.APPEND_FROM_ROWS // 2
+ROWS = 3 * vector_cache.APPEND_FROM_ROWS // 2
 
 
 # --- full -------------------------------------------------------------------------------------------------------------
@@ -198,6 +143,7 @@ def test_the_matrix_may_not_be_written(rclip: Command, draw: Draw) -> None:
     assert rclip("-n", "-t", "1", "a green star") == Result(0, found.out, "")
 
 
+@pytest.mark.slow
 def test_no_room_for_the_weights(rclip: Command, gallery: Path, mount: Mount) -> None:
     for room in (0, 100_000, 4_000_000):
         data_dir = rclip.home / f"data{room}"
@@ -209,6 +155,7 @@ def test_no_room_for_the_weights(rclip: Command, gallery: Path, mount: Mount) ->
         assert not leftovers(data_dir)
 
 
+@pytest.mark.slow
 def test_weights_that_may_not_be_written_are_not_a_matter_of_room(
     rclip: Command, gallery: Path, drop_root: tuple[str, ...]
 ) -> None:
@@ -238,7 +185,7 @@ def test_a_killed_runs_log_on_a_read_only_disk_is_read(rclip: Command, gallery: 
     """What was stored last lies in the log alone; SQLite would pass over it where it cannot write beside it."""
     rclip("--index", "-v")
     path = index_of(rclip)
-    kill_while_writing(path, "UPDATE images SET gone_ns = 5 WHERE instr(path, CAST('stars' AS BLOB))")
+    kill_while_writing(path, "UPDATE images SET missing_ns = 5 WHERE instr(path, CAST('stars' AS BLOB))")
     Path(f"{path}-shm").unlink()
     mount(rclip.data_dir, 64 << 20)
     remount_read_only(rclip.data_dir)
@@ -267,6 +214,7 @@ def test_a_forbidden_folder_or_file(
 # --- the files beside the index ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_queries_whose_matrix_and_weights_are_deleted_under_them(rclip: Command, draw: Draw) -> None:
     draw("0.jpg", "green star")
     store_many(rclip, ROWS)
@@ -282,7 +230,7 @@ def test_queries_whose_matrix_and_weights_are_deleted_under_them(rclip: Command,
     deleting = threading.Thread(target=delete)
     deleting.start()
     try:
-        command = [sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "-n", "-t", "20", "a green star"]
+        command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "-n", "-t", "20", "a green star"]
         for _ in range(2):
             runs = [subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=-1, stderr=-1) for _ in range(3)]
             for run in runs:
@@ -321,11 +269,11 @@ def test_a_matrix_of_another_model(rclip: Command, draw: Draw) -> None:
     other = Store(str(rclip.home / "other.db"), "other", 1)
     with other.transaction():
         for number, vector in enumerate(vectors[::-1]):
-            other.add(b"/%d" % number, Stamp(1, 1, 1, number), b"%d" % number, vector)
-    matrix.Matrix(other).catch_up()
+            other.add(b"/%d" % number, FileStat(1, 1, 1, number), b"%d" % number, vector)
+    vector_cache.VectorCache(other).catch_up()
     other.close()
     shutil.rmtree(folder)
-    shutil.copytree(other.matrix_folder, folder)
+    shutil.copytree(other.cache_folder, folder)
     assert rclip("-n", "-t", "20", "a green star") == Result(0, expected, "")
 
 
@@ -366,7 +314,7 @@ CENTURIES = {
 }
 
 
-@pytest.mark.parametrize("mtime_ns", CENTURIES.values(), ids=CENTURIES)
+@pytest.mark.parametrize("mtime_ns", few(CENTURIES.values(), fast=2), ids=CENTURIES)
 def test_photos_of_any_time_are_found_and_not_read_again(
     rclip: Command, draw: Draw, mtime_ns: int, drop_root: tuple[str, ...]
 ) -> None:
@@ -429,9 +377,9 @@ def test_what_has_been_gone_since_the_future_comes_back(
     photo = gallery / "stars/red.jpg"
     shutil.move(photo, tmp_path / "aside.jpg")
     assert update(rclip) == "1 gone"
-    for gone_ns in ((1 << 63) - 1, 5):
+    for missing_ns in ((1 << 63) - 1, 5):
         connection = sqlite3.connect(index_of(rclip))
-        connection.execute("UPDATE images SET gone_ns = ? WHERE gone_ns IS NOT NULL", (gone_ns,))
+        connection.execute("UPDATE images SET missing_ns = ? WHERE missing_ns IS NOT NULL", (missing_ns,))
         connection.commit()
         connection.close()
         assert update(rclip) == ""

@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import GALLERY, Command, Draw
-from tests.test_command import one_line
-from tests.test_faults_of_the_database import integrity
-from tests.test_faults_of_the_disk import leftovers, store_many
-from tests.test_store import index_of
-from tests.test_updating import Table, many_photos, start, update
+from tests.support.command import Command, one_line, start, update
+from tests.support.gallery import GALLERY, Draw, many_photos
+from tests.support.index import Table, index_of, integrity, leftovers, store_many
+from tests.support.processes import wait_until_it_listens, wait_until_it_sleeps
+from tests.support.tiers import few
 
-KILLS = 20
 PHOTOS = 75  # so few that torch is not worth its start, which would be what is killed nearly always
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -36,12 +34,13 @@ def vectors(rclip: Command) -> dict[int, tuple[bytes, bytes]]:
     return {id_: (path, vector) for id_, path, vector in rows}
 
 
-def test_twenty_kills_lose_nothing(rclip: Command, draw: Draw, prepared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", few([4, 20]))
+def test_kills_lose_nothing(rclip: Command, draw: Draw, tmp_path: Path, kills: int) -> None:
     """Half of them after so many photos, half of them after some time, wherever the run is by then."""
     rng = random.Random(20)
     many_photos(draw, PHOTOS)
     stored = vectors(rclip)
-    for number in range(KILLS):
+    for number in range(kills):
         run = start(rclip, "--index", "-v", "-b", "1", stderr=subprocess.DEVNULL)
         if number % 2:
             time.sleep(rng.uniform(0, 0.9))
@@ -76,6 +75,7 @@ def as_numbers(vector: bytes) -> np.ndarray:
     return np.frombuffer(vector, np.float16).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_prepares_the_model(rclip: Command, gallery: Path) -> None:
     (models,) = (rclip.data_dir / "models").iterdir()
     left: list[Path] = []
@@ -97,7 +97,7 @@ def test_a_run_killed_while_it_prepares_the_model(rclip: Command, gallery: Path)
     assert not leftovers(rclip.data_dir)
 
 
-@pytest.mark.parametrize(("number", "status"), [*SIGNALS, (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "status"), few([*SIGNALS, (signal.SIGKILL, -9)]))
 def test_a_run_ended_while_it_writes_the_matrix(rclip: Command, draw: Draw, number: int, status: int) -> None:
     draw("0.jpg", "green star")
     store_many(rclip, 40_000)
@@ -125,17 +125,7 @@ def test_a_run_ended_while_it_writes_the_matrix(rclip: Command, draw: Draw, numb
 # --- stopped ----------------------------------------------------------------------------------------------------------
 
 
-def wait_until_it_listens(run: subprocess.Popen[bytes]) -> None:
-    """Until then it is Python that starts, and dies of a signal like any other program."""
-    status = Path(f"/proc/{run.pid}/status")
-    if not status.exists():
-        pytest.skip("the system does not tell which signals a process handles")
-    while run.poll() is None:
-        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
-        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
-            return
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_run_stopped_at_any_moment_says_how_far_it_got(
     rclip: Command, draw: Draw, photos: Path, number: signal.Signals, status: int
@@ -167,7 +157,7 @@ def test_a_run_stopped_at_any_moment_says_how_far_it_got(
     assert integrity(index_of(rclip)) == "ok"
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("number", "status"), few(SIGNALS))
 def test_a_run_stopped_while_it_prepares_the_model(
     rclip: Command, gallery: Path, number: signal.Signals, status: int
 ) -> None:
@@ -194,8 +184,7 @@ def test_a_run_stopped_in_a_call_that_takes_a_minute(rclip: Command, gallery: Pa
     holder = sqlite3.connect(index_of(rclip), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
-    wait_until_it_listens(run)
-    time.sleep(1)
+    wait_until_it_sleeps(run)
     run.send_signal(signal.SIGTERM)
     _, err = run.communicate(timeout=30)  # and not sixty
     holder.execute("ROLLBACK")
@@ -207,7 +196,7 @@ def test_a_run_stopped_in_a_call_that_takes_a_minute(rclip: Command, gallery: Pa
 
 def test_nohup_is_heeded(rclip: Command, draw: Draw) -> None:
     many_photos(draw, 60)
-    command = ["nohup", sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "--index"]
+    command = ["nohup", sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "--index"]
     run = subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until_it_listens(run)
     run.send_signal(signal.SIGHUP)
@@ -260,6 +249,7 @@ def assert_crowd_left_it_right(rclip: Command, tmp_path: Path) -> None:
     assert_same_vectors(rclip, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_crowd_of_runs_and_queries(rclip: Command, draw: Draw, tmp_path: Path) -> None:
     crowd(rclip, draw, seconds=0)
     assert_crowd_left_it_right(rclip, tmp_path)

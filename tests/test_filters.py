@@ -18,8 +18,10 @@ from PIL import Image
 
 from rclip import Library, UsageError, filters
 from rclip.filters import Filters, Near
-from tests.conftest import GALLERY, Command, Draw, draw_scene, unchanged
-from tests.test_command import on_terminal, one_line
+from rclip.search import globs
+from tests.support.command import Command, one_line, unchanged
+from tests.support.gallery import GALLERY, Draw, draw_scene
+from tests.support.terminals import text_on_terminal
 
 # --- what is taken ---------------------------------------------------------------------------------------------------
 
@@ -83,7 +85,7 @@ def test_types() -> None:
     ],
 )
 def test_globs_match_as_in_gitignore(glob: str, matching: list[str], others: list[str]) -> None:
-    regex = filters.glob_regex(glob)
+    regex = globs.glob_regex(glob)
     assert [path for path in (*matching, *others) if regex.fullmatch(path)] == matching
 
 
@@ -105,7 +107,7 @@ def test_globs_match_as_in_gitignore(glob: str, matching: list[str], others: lis
     ],
 )
 def test_an_absolute_glob_is_seen_from_inside_a_folder(glob: str, inside: set[str]) -> None:
-    assert set(filters.Paths([glob], ["/home/me/"]).wanted) == {glob} | inside
+    assert set(globs.Paths([glob], ["/home/me/"]).wanted) == {glob} | inside
 
 
 @given(
@@ -113,17 +115,19 @@ def test_an_absolute_glob_is_seen_from_inside_a_folder(glob: str, inside: set[st
     path=st.text("ab/[].", min_size=1, max_size=8),
 )
 def test_what_is_looked_up_holds_all_that_matches(glob: str, path: str) -> None:
-    if filters.glob_regex(glob).fullmatch(path):
+    if globs.glob_regex(glob).fullmatch(path):
         sql = "SELECT ? GLOB ?"
-        assert sqlite3.connect(":memory:").execute(sql, (path, filters.sqlite_glob(glob))).fetchone() == (1,)
-        assert path.startswith(filters.literal_start(glob))
-        assert filters.longest_literal(glob) in path
+        assert sqlite3.connect(":memory:").execute(sql, (path, globs.sqlite_glob(glob))).fetchone() == (1,)
+        assert path.startswith(globs.literal_start(glob))
+        assert globs.longest_literal(glob) in path
 
 
 # --- through the command ---------------------------------------------------------------------------------------------
 
 
-def exif(taken: str | None = None, camera: tuple[str, str] | None = None, place: tuple | None = None) -> Image.Exif:
+def exif(
+    taken: str | None = None, camera: tuple[str, str] | None = None, place: tuple[float, float] | None = None
+) -> Image.Exif:
     block = Image.Exif()
     if taken:
         block.get_ifd(0x8769)[0x9003] = taken
@@ -285,7 +289,7 @@ def test_a_template_names_what_is_known_and_leaves_the_rest_empty(album: Command
 
 
 def test_a_terminal_gets_dates_where_there_are_no_scores(album: Command) -> None:
-    assert on_terminal(album, "-n", "--path", "2020").splitlines() == [
+    assert text_on_terminal(album, "-n", "--path", "2020").splitlines() == [
         "2020/paris.webp    2020-07-14",
         "2020/new year.jpg  2020-01-01",
     ]
@@ -380,7 +384,7 @@ def test_the_library_takes_filters(opened: Library, album: Command) -> None:
     (hit,) = opened.search("a red circle", filters=asked)
     assert hit.path == str(album.cwd / "2020/new year.jpg")
     assert hit.captured == datetime(2020, 1, 1)
-    assert hit.facts.model == "Canon EOS R5"
+    assert hit.metadata.model == "Canon EOS R5"
     assert [hit.score for hit in opened.search(None, filters=asked)] == [None]
     with pytest.raises(UsageError, match="need a query"):
         opened.search(None, filters=Filters(min_score=0.2))
@@ -402,10 +406,10 @@ VERSION_1 = """
         digest BLOB,
         vector BLOB,
         failure TEXT,
-        gone_ns INTEGER,
+        missing_ns INTEGER,
         CHECK ((vector IS NULL) <> (failure IS NULL))
     );
-    CREATE INDEX images_listing ON images (path, mtime_ns, size, gone_ns);
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns);
     CREATE INDEX images_failure ON images (path) WHERE failure IS NOT NULL;
     CREATE INDEX images_digest ON images (digest) WHERE vector IS NOT NULL;
     CREATE INDEX images_inode ON images (inode) WHERE vector IS NOT NULL;
@@ -420,7 +424,7 @@ def older(rclip: Command, draw: Draw) -> Path:
     """An index as the first rclip made it, of ViT-B/32, whose weights are not to be had here; one photo is gone."""
     draw("a.jpg", exif=exif("2020:01:01 00:00:00", ("Canon", "R5")))
     draw("sub/b.png")
-    gone = draw("gone.jpg")
+    missing = draw("gone.jpg")
     path = rclip.data_dir / "ViT-B-32.db"
     connection = sqlite3.connect(path)
     connection.executescript(VERSION_1)
@@ -429,14 +433,14 @@ def older(rclip: Command, draw: Draw) -> Path:
         row = (os.fsencode(photo), status.st_mtime_ns, status.st_size, status.st_dev, status.st_ino)
         sql = "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector) VALUES (?, ?, ?, ?, ?, ?, ?)"
         connection.execute(sql, (*row, photo.name.encode(), UNIT_VECTOR))
-    connection.execute("UPDATE images SET gone_ns = 5 WHERE path = ?", (os.fsencode(gone),))
+    connection.execute("UPDATE images SET missing_ns = 5 WHERE path = ?", (os.fsencode(missing),))
     connection.commit()
     connection.close()
-    gone.unlink()
+    missing.unlink()
     return path
 
 
-def vectors(index: Path) -> list[tuple]:
+def vectors(index: Path) -> list[tuple[int, bytes, bytes, bytes]]:
     connection = sqlite3.connect(index)
     rows = connection.execute("SELECT id, path, digest, vector FROM images ORDER BY id").fetchall()
     connection.close()
@@ -474,8 +478,8 @@ def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, d
     rclip("--index", "-v")
     (index,) = rclip.data_dir.glob("*.db")
     connection = sqlite3.connect(index)
-    connection.execute("UPDATE images SET described = 0")
-    connection.execute("DELETE FROM facts")
+    connection.execute("UPDATE images SET has_metadata = 0")
+    connection.execute("DELETE FROM metadata")
     connection.commit()
     connection.close()
     shutil.copyfile(first, photos / "copy.jpg")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rclip.arguments import parse
-from rclip.parser import option_parser
-from tests.conftest import Command
+from rclip.cli.arguments import option_parser
+from rclip.cli.options import parse
+from tests.support.command import Command
 
 ACTIONS = [action for action in option_parser()._actions if action.option_strings]
 WITH_VALUE = [action for action in ACTIONS if action.nargs != 0]
@@ -44,7 +44,7 @@ def test_the_help_says_what_each_option_does(action: argparse.Action) -> None:
     assert action.nargs == 0 or action.metavar
 
 
-@pytest.mark.parametrize("line", re.findall(r"^  rclip .*", option_parser().epilog, flags=re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^  rclip .*", str(option_parser().epilog), flags=re.MULTILINE))
 def test_the_helps_examples_are_understood(line: str, tmp_path: Path) -> None:
     folders = line.replace("~/Pictures", str(tmp_path)).replace("/mnt/nas", str(tmp_path))
     assert parse(shlex.split(re.split(r" {2,}| \| ", folders.strip())[0])[1:])

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, Draw, Result
-from tests.terminals import on_terminal
+from tests.support.command import Command, Result
+from tests.support.gallery import Draw
+from tests.support.terminals import on_terminal
 
 RCLIP = Path(sys.executable).with_name("rclip")
 
@@ -49,7 +50,7 @@ def marker(photos: Path, tmp_path: Path) -> Path:
     return marker
 
 
-@pytest.mark.parametrize("how", [(RCLIP,), (sys.executable, "-m", "rclip")], ids=["command", "module"])
+@pytest.mark.parametrize("how", [(RCLIP,), (sys.executable, "-P", "-m", "rclip")], ids=["command", "module"])
 @pytest.mark.parametrize("part", ["", "."])
 def test_nothing_beside_the_photos_is_run(
     rclip: Command, draw: Draw, marker: Path, photos: Path, how: tuple[str | Path, ...], part: str
@@ -312,14 +313,14 @@ def cache_files(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("attack", ["folder is a link", "token leads out", "links", "pipes", "zero", "nested"])
 def test_caches_beside_an_index_are_not_looked_at(rclip: Command, received: Path, victim: Path, attack: str) -> None:
     folder = received.with_suffix(".matrix")
-    seal = {"rows": 1 << 40, "dimensions": 64, "last_id": 1, "crc32": [0, 0], "stats": []}
+    contents = {"rows": 1 << 40, "dimensions": 64, "last_id": 1, "crc32": [0, 0], "stats": []}
     if attack == "folder is a link":
         folder.symlink_to(victim)
     else:
         folder.mkdir()
         for path in cache_files(folder):
             if attack == "token leads out":
-                path.write_text(json.dumps({"token": "x/../../../../victim/diary.txt", **seal}))
+                path.write_text(json.dumps({"token": "x/../../../../victim/diary.txt", **contents}))
             elif attack == "links":
                 path.symlink_to(victim / "diary.txt")
             elif attack == "pipes":
@@ -357,11 +358,11 @@ def test_nor_is_the_users_own_cache_believed(
         elif attack == "short":
             path.write_bytes(content if is_seal else content[:100])
         elif is_seal:
-            seal = json.loads(content)
+            contents = json.loads(content)
             if attack == "token leads out":
-                path.write_text(json.dumps(seal | {"token": "/../../../../victim/diary.txt"}))
+                path.write_text(json.dumps(contents | {"token": "/../../../../victim/diary.txt"}))
             elif attack == "types":
-                path.write_text(json.dumps(dict.fromkeys(seal, "5") | {"rows": -1}))
+                path.write_text(json.dumps(dict.fromkeys(contents, "5") | {"rows": -1}))
             else:
                 path.write_text("[" * 60000)
     assert bear(rclip, victim, adopted=True)[0].lines[:1] == ["red.jpg"]
@@ -372,7 +373,7 @@ def fill(index: Path, count: int) -> None:
     run_in(
         index,
         f"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {count})"
-        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, described, gone_ns)"
+        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, has_metadata, missing_ns)"
         " SELECT CAST('/filled/' || x AS BLOB), 1, 1, 1, x, randomblob(16), vector, 1, 1 FROM n, images WHERE id = 1",
     )
 
@@ -389,13 +390,13 @@ SCHEMAS = {
     "a table of one's own": ["CREATE TABLE t (x)"],
     "a trigger": ["CREATE TRIGGER t AFTER UPDATE ON images BEGIN DELETE FROM images; END"],
     "a view in the place of the table": [
-        "DROP TRIGGER images_forget",
+        "DROP TRIGGER images_delete",
         "ALTER TABLE images RENAME TO hidden",
         "CREATE VIEW images AS SELECT * FROM hidden WHERE id > 2",
     ],
     "an index by a function": ["CREATE INDEX i ON images (hex(path))"],
     "a generated column": ["ALTER TABLE images ADD COLUMN more AS (zeroblob(100000000))"],
-    "no tables": ["DROP TABLE facts"],
+    "no tables": ["DROP TABLE metadata"],
     "a name that is no text": [
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_schema SET name = x'ff00' WHERE rowid = 1",

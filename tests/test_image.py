@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from rclip import formats, image
-from tests import pictures
+from rclip import formats
+from rclip.photo import image
+from tests.support import pictures
 
 RESOLUTION = 112
 NO_LIMIT = 10**9
@@ -47,7 +48,7 @@ def drawn_as(suffix: str) -> bytes:
 
 
 def decode(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> np.ndarray:
-    got = image.pixels(io.BytesIO(data), suffix, resolution, max_pixels)
+    got = image.decode_array(io.BytesIO(data), suffix, resolution, max_pixels)
     assert got.shape == (resolution, resolution, 3)
     assert got.dtype == np.uint8
     return got
@@ -64,7 +65,7 @@ def assert_shows(data: bytes, upright: Image.Image, within: float, suffix: str =
 def unreadable(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> str:
     """The reason for which this is refused; it must be one line."""
     with pytest.raises(image.Unreadable) as refusal:
-        image.pixels(io.BytesIO(data), suffix, resolution, max_pixels)
+        image.decode_array(io.BytesIO(data), suffix, resolution, max_pixels)
     reason = str(refusal.value)
     assert reason
     assert reason == " ".join(reason.split())

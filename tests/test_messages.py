@@ -1,4 +1,4 @@
-"""The README's table of messages against the program: whatever rclip says in a line is there, and nothing else is.
+"""The reference's tables of messages against the program: they list every line that rclip can print, and no other.
 
 What the program can say is read out of its source: the text of each error that is raised, of each notice, and of each
 reason for which a file cannot be read, with `…` where something is put in. A row of the table stands for the texts that
@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from rclip.errors import ExitCode
-from tests.test_structure import modules
+from tests.support.source import modules
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+REFERENCE = (Path(__file__).parent.parent / "docs/reference.md").read_text(encoding="utf-8")
 
 KINDS = {
     "2": {
@@ -32,11 +32,11 @@ KINDS = {
         "argparse.ArgumentTypeError",
     },
     "–": {"_tell", "notify", "self._notify"},
-    "file": {"Unreadable", "NotNow", "Failure", "Failed"},
+    "file": {"Unreadable", "NotNow", "FailedPhoto", "FailedRead"},
 }
 """Calls that are given a text, by the status of what they say."""
 
-LAST = {"Failure", "Failed"}
+LAST = {"FailedPhoto", "FailedRead"}
 """Calls of which the text is the last argument."""
 
 _HELP = "{}; rclip --help lists the options"
@@ -150,10 +150,10 @@ def normal(text: str) -> str:
 MESSAGES = sorted({message for module, tree in modules().items() for message in said_in(module, tree)})
 
 
-# --- what the README says it can --------------------------------------------------------------------------------------
+# --- what the reference lists -----------------------------------------------------------------------------------------
 
 
-SECTION = README[README.index("## Exit status and messages") :].split("\n## ")[0]
+SECTION = REFERENCE[REFERENCE.index("## Messages") :]
 
 
 def rows() -> dict[str, str]:
@@ -163,20 +163,20 @@ def rows() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.where)
-def test_the_readme_has_each_message(message: Message) -> None:
+def test_the_reference_has_each_message(message: Message) -> None:
     assert message.text.strip("… "), (
         f"{message.where}: write the text where it is raised, or make a constant of it, so that it can be compared"
     )
     told = rows().get(message.text)
     row = f"| `{message.text}` | {message.status} | what it means and what to do |"
     assert told is not None, (
-        f"{message.where} says what the README's table of messages lacks; add this row to it:\n{row}"
+        f"{message.where} says what the reference's table of messages lacks; add this row to it:\n{row}"
     )
     expected = {"2": {"2"}, "file": {"file"}}.get(message.status, {"–", "1", "2", "130"})
-    assert told in expected, f"the README's table gives another status to {message.text!r} than {message.where}"
+    assert told in expected, f"the reference's table gives another status to {message.text!r} than {message.where}"
 
 
-def test_the_readme_has_no_message_that_is_never_said() -> None:
+def test_the_reference_has_no_message_that_is_never_said() -> None:
     assert set(rows()) - {message.text for message in MESSAGES} == set()
 
 
@@ -189,18 +189,18 @@ def test_enough_is_looked_at() -> None:
     assert len(MESSAGES) > 60
     places = {message.where.split(":")[0] for message in MESSAGES}
     assert {
-        "arguments.py",
-        "cli.py",
-        "image/opening.py",
+        "cli/options.py",
+        "cli/main.py",
+        "photo/image/opening.py",
         "library.py",
-        "matrix.py",
-        "store/database.py",
-        "walk.py",
+        "index/vector_cache.py",
+        "index/store/database.py",
+        "indexing/walk.py",
     } <= places
 
 
 def test_every_exit_status_is_in_the_table() -> None:
-    assert {int(number) for number in re.findall(r"^\| (\d+) \|", SECTION, re.MULTILINE)} == {
+    assert {int(number) for number in re.findall(r"^\| (\d+) \|", REFERENCE, re.MULTILINE)} == {
         *ExitCode,
         128 + signal.SIGINT,
     }

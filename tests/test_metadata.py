@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rclip import image, metadata
-from rclip.changes import Summary
-from rclip.describing import describe
-from rclip.facts import NONE, Facts, moment
-from rclip.image import raw
-from rclip.metadata import Blocks
-from rclip.store import Store, Undescribed, restoring
-from tests import pictures
+from rclip.index.store import PhotoWithoutMetadata, Store, recovery
+from rclip.indexing.metadata_backfill import describe
+from rclip.indexing.summary import Summary
+from rclip.photo import image, metadata_parser
+from rclip.photo.image import raw
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
+from rclip.photo.metadata_parser import Blocks
+from tests.support import pictures
 
 LIMIT = 10_000_000
 PICTURE = pictures.drawn(64, 48)
@@ -62,22 +62,26 @@ def with_iptc(jpeg: bytes, block: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xed" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
 
-def both_ways(file: bytes, suffix: str) -> Facts:
+def both_ways(file: bytes, suffix: str) -> PhotoMetadata:
     """What is found on the way to the model, which is what is found without it."""
-    described = image.describe(io.BytesIO(file), suffix, LIMIT)
-    assert image.look(io.BytesIO(file), suffix, 32, LIMIT).facts == described
-    return described
+    metadata_added = image.read_metadata(io.BytesIO(file), suffix, LIMIT)
+    assert image.decode(io.BytesIO(file), suffix, 32, LIMIT).metadata == metadata_added
+    return metadata_added
 
 
 def seconds(text: str) -> int:
-    return metadata._time(text, None)[0]  # type: ignore[index]
+    return metadata_parser._time(text, None)[0]  # type: ignore[index]
 
 
-PHOTO = Facts(
+def near(degrees: float) -> Any:
+    return pytest.approx(degrees, abs=1e-6)
+
+
+PHOTO = PhotoMetadata(
     captured_s=1_689_359_405,  # date -u -d '2023-07-14 18:30:05' +%s
     offset_min=120,
-    latitude=pytest.approx(48.8582, abs=1e-6),
-    longitude=pytest.approx(-2.2945, abs=1e-6),
+    latitude=near(48.8582),
+    longitude=near(-2.2945),
     maker="FUJIFILM",
     model="X-T4",
     width=64,
@@ -91,16 +95,16 @@ def test_what_changed_since_it_was_listed_is_not_taken_for_what_was_indexed(tmp_
     status = path.stat()
     store = Store(str(tmp_path / "index.db"), "m", 1)
     with store.transaction():
-        restoring.restore(store, "images", {
+        recovery.insert_row(store, "images", {
             "id": 1, "path": os.fsencode(path), "mtime_ns": status.st_mtime_ns, "size": status.st_size,
             "device": 0, "inode": 0, "digest": b"d" * 16, "vector": b"v",
         })  # fmt: skip
     for size_bytes, expected in ((status.st_size - 1, 0), (status.st_size, 1)):
         summary = Summary()
-        photo = Undescribed(1, os.fsencode(path), size_bytes, status.st_mtime_ns)
+        photo = PhotoWithoutMetadata(1, os.fsencode(path), size_bytes, status.st_mtime_ns)
         describe(store, [photo], None, summary, lambda done, total: None)
-        assert summary.described == expected
-    assert store.facts.of([1]) == [PHOTO]
+        assert summary.metadata_added == expected
+    assert store.metadata.of([1]) == [PHOTO]
     store.close()
 
 
@@ -121,11 +125,11 @@ def test_xmp_is_read_in_every_format_that_has_it(suffix: str) -> None:
         file = pictures.saved(PICTURE, suffix, tiffinfo={700: XMP})
     else:
         file = pictures.saved(PICTURE, suffix, xmp=XMP)
-    assert both_ways(file, "jpg") == Facts(
+    assert both_ways(file, "jpg") == PhotoMetadata(
         captured_s=seconds("2019-02-03T04:05:06"),
         offset_min=60,
-        latitude=pytest.approx(-33.858333, abs=1e-6),
-        longitude=pytest.approx(151.21, abs=1e-6),
+        latitude=near(-33.858333),
+        longitude=near(151.21),
         maker="Nokia",
         width=64,
         height=48,
@@ -158,7 +162,7 @@ def test_iptc_in_jpeg_and_tiff() -> None:
 
 
 def test_iptc_in_latin_1() -> None:
-    assert metadata.facts(Blocks(iptc=iptc((2, 25, "été".encode("latin-1")))), 1, 1).keywords == ("été",)
+    assert metadata_parser.parse(Blocks(iptc=iptc((2, 25, "été".encode("latin-1")))), 1, 1).keywords == ("été",)
 
 
 @pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
@@ -215,8 +219,8 @@ def test_broken_exif_never_costs_the_picture(changes: list[tuple[int, int]]) -> 
     jpeg = pictures.saved(PICTURE, "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + bytes(block)
     with _no_warnings():
-        found = image.look(io.BytesIO(jpeg[:2] + segment + jpeg[2:]), "jpg", 32, LIMIT)
-    assert {found.facts.width, found.facts.height} == {64, 48}
+        found = image.decode(io.BytesIO(jpeg[:2] + segment + jpeg[2:]), "jpg", 32, LIMIT)
+    assert {found.metadata.width, found.metadata.height} == {64, 48}
 
 
 def _no_warnings() -> Any:
@@ -237,8 +241,11 @@ ANYTHING = st.one_of(
     st.lists(st.integers(0, 255), max_size=8).map(tuple),
 )
 TAGS = st.dictionaries(
-    st.sampled_from([*metadata.MAIN_TAGS, 1, 2, 3, 4, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012]), ANYTHING, max_size=9
+    st.sampled_from([*metadata_parser.MAIN_TAGS, 1, 2, 3, 4, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012]),
+    ANYTHING,
+    max_size=9,
 )
+Tags = dict[int, Any]
 TORN = st.tuples(st.sampled_from([XMP, IPTC]), st.integers(0, 2000), st.binary(max_size=9), st.integers(0, 20)).map(
     lambda torn: torn[0][: torn[1]] + torn[2] + torn[0][torn[1] + torn[3] :]
 )
@@ -246,23 +253,25 @@ TORN = st.tuples(st.sampled_from([XMP, IPTC]), st.integers(0, 2000), st.binary(m
 
 @settings(max_examples=400, deadline=None)
 @given(main=TAGS, photo=TAGS, gps=TAGS, xmp=st.one_of(st.binary(max_size=99), TORN), block=TORN)
-def test_nothing_that_stands_in_metadata_raises(main: dict, photo: dict, gps: dict, xmp: bytes, block: bytes) -> None:
-    found = metadata.facts(Blocks(main, photo, gps, xmp, block), 3, 2)
+def test_nothing_that_stands_in_metadata_raises(main: Tags, photo: Tags, gps: Tags, xmp: bytes, block: bytes) -> None:
+    found = metadata_parser.parse(Blocks(main, photo, gps, xmp, block), 3, 2)
     assert (found.width, found.height) == (3, 2)
-    assert found.latitude is None or (abs(found.latitude) <= 90 and abs(found.longitude) <= 180)
+    assert (found.latitude is None) == (found.longitude is None)
+    assert abs(found.latitude or 0) <= 90
+    assert abs(found.longitude or 0) <= 180
     assert found.rating in (None, -1, 0, 1, 2, 3, 4, 5)
     assert all(text.isprintable() for text in (found.maker, found.model, *found.keywords))
     if found.captured_s is not None:
-        assert moment(found.captured_s, found.offset_min).year >= 1800
+        assert captured_at(found.captured_s, found.offset_min).year >= 1800
 
 
 def test_entities_are_refused() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "' + b"x" * 1000 + b'">]>' + XMP[XMP.index(b"<x:") :].replace(b"lake", b"&a;")
-    assert metadata.facts(Blocks(xmp=bomb), 1, 1) == NONE._replace(width=1, height=1)
+    assert metadata_parser.parse(Blocks(xmp=bomb), 1, 1) == NO_METADATA._replace(width=1, height=1)
 
 
 def test_xmp_counts_up_to_where_it_is_broken() -> None:
-    assert metadata.facts(Blocks(xmp=XMP[: XMP.index(b"<ps:")]), 1, 1).keywords == ("lake", "Zürich & hills")
+    assert metadata_parser.parse(Blocks(xmp=XMP[: XMP.index(b"<ps:")]), 1, 1).keywords == ("lake", "Zürich & hills")
 
 
 # --- what means what -------------------------------------------------------------------------------------------------
@@ -288,12 +297,12 @@ def test_xmp_counts_up_to_where_it_is_broken() -> None:
     ],
 )
 def test_times(written: object, meant: tuple[str, int | None] | None) -> None:
-    found = metadata.facts(Blocks(photo={0x9003: written}), 1, 1)
+    found = metadata_parser.parse(Blocks(photo={0x9003: written}), 1, 1)
     if meant is None:
         assert found.captured_s is None
     else:
         assert found.captured_s is not None
-        assert moment(found.captured_s, None).isoformat() == meant[0]
+        assert captured_at(found.captured_s, None).isoformat() == meant[0]
         assert found.offset_min == meant[1]
 
 
@@ -302,7 +311,7 @@ def test_the_time_of_taking_goes_before_those_of_digitizing_and_changing() -> No
     changed = {0x0132: "2003:01:01 00:00:00"}
 
     def year(**blocks: Any) -> int:
-        return moment(metadata.facts(Blocks(**blocks), 1, 1).captured_s or 0, None).year
+        return captured_at(metadata_parser.parse(Blocks(**blocks), 1, 1).captured_s or 0, None).year
 
     assert year(main=changed, photo=times, xmp=XMP) == 2001
     assert year(main=changed, photo={0x9004: times[0x9004]}, xmp=XMP) == 2019
@@ -321,7 +330,7 @@ def test_the_time_of_taking_goes_before_those_of_digitizing_and_changing() -> No
     ],
 )
 def test_places_that_are_none(gps: dict[int, Any]) -> None:
-    assert metadata.facts(Blocks(gps=gps), 1, 1).latitude is None
+    assert metadata_parser.parse(Blocks(gps=gps), 1, 1).latitude is None
 
 
 @pytest.mark.parametrize(
@@ -336,15 +345,15 @@ def test_places_that_are_none(gps: dict[int, Any]) -> None:
     ],
 )
 def test_a_cameras_name_says_its_maker_once(maker: str, model: str, camera: str) -> None:
-    assert Facts(maker=maker, model=model).camera == camera
+    assert PhotoMetadata(maker=maker, model=model).camera == camera
 
 
 def test_windows_keywords_and_rating() -> None:
     main = {0x9C9E: tuple("sea;sand\0".encode("utf-16-le")), 0x4746: 3}
-    found = metadata.facts(Blocks(main=main), 1, 1)
+    found = metadata_parser.parse(Blocks(main=main), 1, 1)
     assert (found.keywords, found.rating) == (("sea", "sand"), 3)
 
 
 def test_texts_hold_nothing_that_steers_a_terminal() -> None:
-    found = metadata.facts(Blocks(main={0x010F: " Ca\x1b[2Jnon \0junk", 0x0110: b"R\xff5"}), 1, 1)
+    found = metadata_parser.parse(Blocks(main={0x010F: " Ca\x1b[2Jnon \0junk", 0x0110: b"R\xff5"}), 1, 1)
     assert (found.maker, found.model) == ("Ca [2Jnon", "R�5")

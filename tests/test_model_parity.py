@@ -5,20 +5,21 @@ The full-size model has random weights: what is compared is arithmetic, and that
 
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from rclip import image
 from rclip.errors import ModelError
 from rclip.models import Model
-from rclip.models.processors import has_bf16
-from rclip.models.towers import is_vision_transformer
+from rclip.models.hardware import has_bf16
+from rclip.models.numpy_towers import is_vision_transformer
+from rclip.photo import image
+from tests.support.tiers import few
 from tests.tiny_clip import scenes
 
 with warnings.catch_warnings():
@@ -39,8 +40,8 @@ class Pair(NamedTuple):
     """One checkpoint in both hands."""
 
     ours: Model
-    theirs: torch.nn.Module
-    preprocess: object
+    theirs: Any
+    preprocess: Callable[[Image.Image], torch.Tensor]
 
 
 SHAPES = {
@@ -59,8 +60,8 @@ def random_checkpoint(shape: str, folder: Path) -> Path:
     return folder / "random.pt"
 
 
-@pytest.fixture(scope="module", params=["tiny", *SHAPES])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+@pytest.fixture(scope="module", params=["tiny", "ResNet", pytest.param("ViT-B/32", marks=pytest.mark.slow)])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("parity")
     is_tiny = request.param == "tiny"
     path = request.getfixturevalue("tiny_checkpoint") if is_tiny else random_checkpoint(request.param, folder)
@@ -81,7 +82,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @torch.inference_mode()
 def clip_vectors(pair: Pair, pictures: list[Image.Image]) -> np.ndarray:
     batch = torch.stack([pair.preprocess(picture) for picture in pictures])
-    return pair.theirs.encode_image(batch).numpy()
+    return np.asarray(pair.theirs.encode_image(batch))
 
 
 def square_pictures(resolution: int, count: int = 6) -> list[Image.Image]:
@@ -89,11 +90,11 @@ def square_pictures(resolution: int, count: int = 6) -> list[Image.Image]:
     return [scenes.draw(scenes.random_scene(rng), (resolution, resolution), rng) for _ in range(count)]
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", few(TEXTS, fast=3))
 def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
     (vector,), (was_cut,) = pair.ours.encode_texts([text])
     with torch.inference_mode():
-        expected = pair.theirs.encode_text(clip.tokenize([text], truncate=True)).numpy()
+        expected = np.asarray(pair.theirs.encode_text(clip.tokenize([text], truncate=True)))
     assert cosine(vector, expected[0]) >= 0.99999
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     assert was_cut == (len(text) > 500)
@@ -113,10 +114,10 @@ def test_numpy_photo_vectors_are_clips(pair: Pair) -> None:
 
 
 def test_bulk_photo_vectors_are_clips(pair: Pair) -> None:
-    from rclip.models.bulk import BulkEncoder
+    from rclip.models.torch_encoder import TorchEncoder
 
     pictures = square_pictures(pair.ours.resolution)
-    bulk = BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 4)  # two batches, one of them short
+    bulk = TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 4)  # two batches, one of them short
     vectors = bulk(np.stack([np.asarray(picture) for picture in pictures]))
     assert cosine(vectors, clip_vectors(pair, pictures)) >= (0.9995 if bulk.half else 0.99999)
 
@@ -167,9 +168,9 @@ def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(pair: Pair) -> None:
-    from rclip.models.bulk import BulkEncoder
+    from rclip.models.torch_encoder import TorchEncoder
 
-    class SmallDevice(BulkEncoder):
+    class SmallDevice(TorchEncoder):
         """Has memory for three pictures."""
 
         room = 3
@@ -181,7 +182,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(pair: Pair) -> None:
 
     pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution, 8)])
     small = SmallDevice(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
-    whole = BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
+    whole = TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
     assert cosine(small(pixels), whole(pixels)) >= 0.9995
     assert small.batch_size == 2
     small.room = 0
@@ -190,12 +191,12 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(pair: Pair) -> None:
 
 
 def test_a_device_that_is_not_there_is_said(pair: Pair) -> None:
-    from rclip.models.bulk import BulkEncoder
+    from rclip.models.torch_encoder import TorchEncoder
 
     if torch.backends.mps.is_available():
         pytest.skip("it is there")
     with pytest.raises(ModelError, match="this machine has no device 'mps' for torch; there is cpu"):
-        BulkEncoder(pair.ours._image_weights, pair.ours.resolution, "mps", None)
+        TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "mps", None)
 
 
 def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
@@ -234,7 +235,7 @@ FILES = {
 }
 
 
-def save_as(path: Path, picture: Image.Image, mode: str, options: dict[str, object]) -> Image.Image:
+def save_as(path: Path, picture: Image.Image, mode: str, options: dict[str, Any]) -> Image.Image:
     """Writes the picture in that mode and returns what a full decode of it is in 8-bit RGB."""
     if mode == "I;16":
         grey = picture.convert("L")
@@ -245,12 +246,12 @@ def save_as(path: Path, picture: Image.Image, mode: str, options: dict[str, obje
         return decoded.convert("RGB")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", few(FILES, fast=3))
 def test_from_file_to_vector_is_clips_on_a_full_decode(pair: Pair, tmp_path: Path, name: str) -> None:
     file_name, size, mode, options = FILES[name]
     path = tmp_path / file_name
     decoded = save_as(path, photograph(size), mode, options)
     with open(path, "rb") as stream:
-        pixels = image.pixels(stream, path.suffix[1:], pair.ours.resolution, MAX_PIXELS)
+        pixels = image.decode_array(stream, path.suffix[1:], pair.ours.resolution, MAX_PIXELS)
     vector = pair.ours.image_encoder().encode(pixels[np.newaxis])
     assert cosine(vector, clip_vectors(pair, [decoded])) >= 0.999

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rclip import output, terminal
-from rclip.arguments import parse
+from rclip.cli import output, terminal
+from rclip.cli.options import parse
+from rclip.cli.template import FIELDS, Template
+from rclip.cli.terminal import Style
 from rclip.errors import UsageError
-from rclip.facts import Facts
 from rclip.library import Hit
-from rclip.template import FIELDS, Template
-from rclip.terminal import Style
-from tests.conftest import Command, Draw
-from tests.terminals import Display, on_terminal
+from rclip.photo.metadata import PhotoMetadata
+from tests.support.command import Command
+from tests.support.gallery import Draw
+from tests.support.terminals import Display, on_terminal
 
 WIDE = "写真/日本の風景/とても長い名前のフォルダー/富士山.jpg"
 
@@ -99,9 +100,9 @@ def test_the_terminals_width_is_the_tables(rclip: Command, draw: Draw) -> None:
     name = "a" * 100 + ".jpg"
     draw(name)
     rclip("--index")
-    narrow = Display(on_terminal(rclip, "-n", "a red circle", size=(60, 24)).out)
-    assert max(map(len, narrow.lines)) == 60
-    assert narrow.lines[0].count("…") == 1
+    mlp_out = Display(on_terminal(rclip, "-n", "a red circle", size=(60, 24)).out)
+    assert max(map(len, mlp_out.lines)) == 60
+    assert mlp_out.lines[0].count("…") == 1
     wide = Display(on_terminal(rclip, "-n", "a red circle", size=(160, 24)).out)
     assert name in wide.lines[0]
     told = Display(on_terminal(rclip, "-n", "a red circle", size=(160, 24), env={"COLUMNS": "50"}).out)
@@ -220,8 +221,8 @@ def test_what_is_not_known_is_left_empty(template: str, expected: str) -> None:
 
 
 def test_a_template_has_all_that_json_tells() -> None:
-    facts = Facts(1, None, 2.0, 3.0, "Canon", "R5", 4, 5, ("a", "b"), 5)
-    whole = hit("a.jpg")._replace(facts=facts)
+    metadata = PhotoMetadata(1, None, 2.0, 3.0, "Canon", "R5", 4, 5, ("a", "b"), 5)
+    whole = hit("a.jpg")._replace(metadata=metadata)
     assert set(output._as_json(whole)) < set(FIELDS) == set(output._fields(whole, "a cat"))
 
 
@@ -394,5 +395,12 @@ def test_a_plain_query_imports_nothing_of_all_this(rclip: Command, draw: Draw) -
     rclip("--index")
     done = rclip("-n", "a red circle", env={"PYTHONPROFILEIMPORTTIME": "1"})
     found = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
-    assert "rclip.output" in found
-    assert not found & {"rclip.preview", "rclip.template", "rclip.viewer", "wcwidth", "subprocess", "termios"}
+    assert "rclip.cli.output" in found
+    assert not found & {
+        "rclip.cli.preview",
+        "rclip.cli.template",
+        "rclip.cli.viewer",
+        "wcwidth",
+        "subprocess",
+        "termios",
+    }

@@ -10,21 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rclip.places import Place, make, place_of
-from rclip.salvage import rebuild
-from rclip.shelf import PREPROCESSING
-from tests.conftest import Command, Draw, unchanged
-from tests.test_command import one_line
-from tests.test_faults_of_the_database import integrity
-from tests.test_faults_of_the_disk import Mount, fill_up, mount, remount_read_only
-from tests.test_structure import imported_by
-from tests.test_updating import Table, many_photos, start, update
-from tests.test_upkeep import path_is
-
-__all__ = ["mount"]  # a fixture
+from rclip.index.location import IndexLocation, create, location_of
+from rclip.index.photo_index import PREPROCESSING_VERSION
+from rclip.maintenance.recovery import rebuild
+from tests.support import spare_file_system
+from tests.support.command import Command, imported_by, one_line, start, unchanged, update
+from tests.support.disks import Mount, fill_up, remount_read_only
+from tests.support.gallery import Draw, many_photos
+from tests.support.index import Table, integrity, path_is
+from tests.support.tiers import few
 
 
 def index_in(folder: Path) -> Path:
@@ -32,7 +30,7 @@ def index_in(folder: Path) -> Path:
     return path
 
 
-def rows_in(folder: Path, sql: str) -> list[tuple]:
+def rows_in(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     connection = sqlite3.connect(index_in(folder))
     try:
         return connection.execute(sql).fetchall()
@@ -49,7 +47,7 @@ def stored_in(folder: Path) -> int:
 
 
 def paths_in(folder: Path) -> list[bytes]:
-    return [path for (path,) in rows_in(folder, "SELECT path FROM images WHERE gone_ns IS NULL ORDER BY path")]
+    return [path for (path,) in rows_in(folder, "SELECT path FROM images WHERE missing_ns IS NULL ORDER BY path")]
 
 
 def own_indexes(rclip: Command) -> list[Path]:
@@ -144,41 +142,41 @@ def test_a_place_that_a_stranger_has_made_is_passed_over(tmp_path: Path) -> None
     folder.mkdir()
     own = str(tmp_path / "own")
 
-    def found() -> Place:
-        return place_of(os.fsencode(inside), own)
+    def found() -> IndexLocation:
+        return location_of(os.fsencode(inside), own)
 
     assert (found().folder, found().is_adopted) == (str(folder), False)
     os.chown(folder, 12345, 12345)
-    assert found().is_own
-    assert make(os.fsencode(folder.parent), own) == (str(folder), False)
+    assert found().is_default
+    assert create(os.fsencode(folder.parent), own) == (str(folder), False)
     assert (found().folder, found().is_adopted) == (str(folder), True)  # who names it trusts it
     shutil.rmtree(own)
     os.chown(folder, 0, 0)
     os.chown(folder.parent, 12345, 12345)  # could put another one there
-    assert found().is_own
+    assert found().is_default
     os.chown(folder.parent, 0, 0)
     os.chown(inside, 12345, 12345)  # above somebody else's folder nothing is looked for
-    assert found().is_own
+    assert found().is_default
     os.chown(inside, 0, 0)
     shutil.rmtree(folder)
     folder.symlink_to(tmp_path)
-    assert found().is_own
+    assert found().is_default
 
 
 def test_another_drive_in_the_place_of_one_adopted_is_not(tmp_path: Path) -> None:
     root, own = tmp_path / "drive", str(tmp_path / "own")
     root.mkdir()
-    make(os.fsencode(root), own)
-    before = place_of(os.fsencode(root), own)
+    create(os.fsencode(root), own)
+    before = location_of(os.fsencode(root), own)
     assert before.is_adopted
     root.rename(tmp_path / "unplugged")
     (root / ".rclip").mkdir(parents=True)
-    assert not place_of(os.fsencode(root), own).is_adopted
+    assert not location_of(os.fsencode(root), own).is_adopted
     (root / ".rclip" / "mark").write_text("0" * 32)
-    assert not place_of(os.fsencode(root), own).is_adopted
+    assert not location_of(os.fsencode(root), own).is_adopted
     shutil.rmtree(root)
     (tmp_path / "unplugged").rename(root)
-    assert place_of(os.fsencode(root), own) == before
+    assert location_of(os.fsencode(root), own) == before
 
 
 # --- making one -------------------------------------------------------------------------------------------------------
@@ -204,7 +202,7 @@ def test_where_it_cannot_be_made(rclip: Command, gallery: Path, drop_root: tuple
         (gallery / "stars").chmod(0o700)
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775])
+@pytest.mark.parametrize("mode", few([0o700, 0o755, 0o775]))
 def test_it_is_as_open_to_others_as_the_photos(rclip: Command, gallery: Path, mode: int) -> None:
     gallery.chmod(mode)
     assert rclip("--init").code == 0
@@ -218,7 +216,7 @@ def fill_to_a_matrix(folder: Path) -> None:
     connection = sqlite3.connect(index_in(folder))
     connection.execute(
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000)"
-        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, described)"
+        " INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, has_metadata)"
         " SELECT CAST('/filled/' || x AS BLOB), 1, 1, 1, x, randomblob(16), vector, 1 FROM n, images WHERE id = 1"
     )
     connection.commit()
@@ -311,7 +309,9 @@ def test_what_was_never_stored_so_is_not_taken_over(rclip: Command, gallery: Pat
     (own,) = own_indexes(rclip)
     run_in(own, f"UPDATE images SET vector = zeroblob(length(vector)) WHERE {path_is('circles/red')}")
     run_in(own, f"UPDATE images SET mtime_ns = 'text' WHERE {path_is('circles/blue')}")
-    run_in(own, f"UPDATE facts SET captured_s = 'text' WHERE id IN (SELECT id FROM images WHERE {path_is('s/green')})")
+    run_in(
+        own, f"UPDATE metadata SET captured_s = 'text' WHERE id IN (SELECT id FROM images WHERE {path_is('s/green')})"
+    )
     assert rclip("--init").code == 0
     for photo in (gallery / "stars").glob("*.jpg"):
         photo.chmod(0)
@@ -328,8 +328,17 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
     assert update(rclip) == "12 new"
     (own,) = own_indexes(rclip)
     for statement in (
-        *("DROP TRIGGER images_forget", "DROP INDEX images_undescribed", "DROP TABLE facts", "DROP TABLE cameras"),
-        *("DROP TABLE restated", "ALTER TABLE images DROP COLUMN described", "PRAGMA user_version = 1"),
+        *(
+            "DROP TRIGGER images_delete",
+            "DROP INDEX images_without_metadata",
+            "DROP TABLE metadata",
+            "DROP TABLE cameras",
+        ),
+        *("DROP TABLE restated", "ALTER TABLE images DROP COLUMN has_metadata", "DROP INDEX images_listing"),
+        *("ALTER TABLE images DROP COLUMN is_offline", "ALTER TABLE images DROP COLUMN failure_kind"),
+        "ALTER TABLE images RENAME COLUMN missing_ns TO gone_ns",
+        "CREATE INDEX images_listing ON images (path, mtime_ns, size, gone_ns)",
+        "PRAGMA user_version = 1",
     ):
         run_in(own, statement)
     own.chmod(0o400)
@@ -356,7 +365,7 @@ def test_a_rebuilt_index_is_as_open_to_others_as_it_was(rclip: Command, kept: Pa
         assert rclip("--rebuild").code == 0
         assert index_in(kept).stat().st_mode & 0o777 == mode
         next((kept / ".rclip").glob("*.damaged-*")).unlink()
-    assert rows_in(kept, "SELECT count(*) FROM meta WHERE key = 'has_adopted'") == [(1,)]
+    assert rows_in(kept, "SELECT count(*) FROM meta WHERE key = 'has_imported'") == [(1,)]
     assert rclip("--index", "-v") == (0, "", unchanged(12))
 
 
@@ -366,8 +375,8 @@ def test_a_rebuilt_index_keeps_no_log(rclip: Command, kept: Path) -> None:
     rebuild(
         str(path),
         path.stem,
-        PREPROCESSING,
-        Place(str(path.parent), os.fsencode(kept), is_own=False, caches=str(path.parent)),
+        PREPROCESSING_VERSION,
+        IndexLocation(str(path.parent), os.fsencode(kept), is_default=False, caches=str(path.parent)),
     )
     assert path.read_bytes()[18:20] == b"\1\1"  # of the header: no write-ahead log
     assert not [left for left in path.parent.iterdir() if left.name.endswith(("-wal", "-journal"))]
@@ -440,7 +449,7 @@ def test_numbers_of_devices_and_files_prove_nothing_on_another_machine(rclip: Co
 @pytest.fixture
 def spare() -> tuple[str, ...]:
     """What to put before a command so that there are no locks, links and modes for it."""
-    script = (sys.executable, "-S", str(Path(__file__).with_name("spare_file_system.py")))
+    script = (sys.executable, "-S", str(Path(spare_file_system.__file__)))
     if subprocess.run([*script, "true"], check=False, capture_output=True).returncode:
         pytest.skip("the kernel takes no filter here")
     return script
@@ -493,7 +502,7 @@ def test_four_runs_may_make_it_at_once(rclip: Command, gallery: Path) -> None:
 
 
 def test_a_killed_run_leaves_what_it_stored(rclip: Command, draw: Draw, photos: Path) -> None:
-    many_photos(draw, 200)
+    many_photos(draw, 80)
     assert rclip("--init").code == 0
     run = start(rclip, "--index", "-b", "2", stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -504,7 +513,7 @@ def test_a_killed_run_leaves_what_it_stored(rclip: Command, draw: Draw, photos: 
     assert run.returncode == -signal.SIGKILL
     assert rclip("-n", "-t", "1", "a star").code == 0
     assert rclip("--index").code == 0
-    assert len(paths_in(photos)) == 200
+    assert len(paths_in(photos)) == 80
     assert rclip("--check").code == 0
 
 
@@ -603,7 +612,7 @@ def mounted_read_only(folder: Path, mount: Mount) -> None:
     remount_read_only(folder)
 
 
-@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+@pytest.mark.parametrize("lock", few([locked_by_mode, mounted_read_only]))
 def test_a_drive_that_may_only_be_read_is_searched(
     rclip: Command, kept: Path, lock: Callable[[Path, Mount], None], mount: Mount, drop_root: tuple[str, ...]
 ) -> None:
@@ -615,7 +624,7 @@ def test_a_drive_that_may_only_be_read_is_searched(
     assert rclip("--stats", prefix=drop_root).code == 0
 
 
-@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+@pytest.mark.parametrize("lock", few([locked_by_mode, mounted_read_only]))
 def test_photos_that_changed_on_a_read_only_drive_are_a_line(
     rclip: Command, kept: Path, draw: Draw, lock: Callable[[Path, Mount], None], mount: Mount,
     drop_root: tuple[str, ...],
@@ -630,16 +639,16 @@ def test_photos_that_changed_on_a_read_only_drive_are_a_line(
 def leave_work(index: Path) -> None:
     """A photo that is to be looked through for facts, and one that was replaced."""
     connection = sqlite3.connect(index)
-    connection.execute("UPDATE images SET described = 0 WHERE id = 3")
+    connection.execute("UPDATE images SET has_metadata = 0 WHERE id = 3")
     connection.execute(
-        "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, gone_ns)"
+        "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, missing_ns)"
         " SELECT CAST(char(0) || 99 AS BLOB), mtime_ns, size, device, inode, digest, vector, 0 FROM images WHERE id = 4"
     )
     connection.commit()
     connection.close()
 
 
-@pytest.mark.parametrize("lock", [locked_by_mode, mounted_read_only])
+@pytest.mark.parametrize("lock", few([locked_by_mode, mounted_read_only]))
 def test_work_that_was_left_does_not_keep_a_read_only_drive_from_being_searched(
     rclip: Command, kept: Path, lock: Callable[[Path, Mount], None], mount: Mount, drop_root: tuple[str, ...]
 ) -> None:

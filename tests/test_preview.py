@@ -5,15 +5,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rclip.preview import probe
-from tests import pictures
-from tests.conftest import Command
-from tests.terminals import (
+from rclip.cli.preview import probe
+from tests.support import pictures
+from tests.support.command import Command
+from tests.support.terminals import (
     ATTRIBUTES_QUERY,
     CELL_QUERY,
     COLORS_QUERY,
@@ -30,6 +31,7 @@ from tests.terminals import (
     Shown,
     on_terminal,
 )
+from tests.support.tiers import few
 
 UPRIGHT = pictures.drawn(320, 240)
 TALL = pictures.drawn(240, 320)
@@ -53,9 +55,7 @@ def upright_of(name: str) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def rclip_on_pictures(
-    tmp_path_factory: pytest.TempPathFactory, prepared_data: Path, tiny_checkpoint: Path
-) -> Iterator[Command]:
+def rclip_on_pictures(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path, tiny_checkpoint: Path) -> Command:
     """The command in a folder of pictures, of which one is gone since and another damaged."""
     root = tmp_path_factory.mktemp("previews")
     folder = root / "photos"
@@ -73,7 +73,7 @@ def rclip_on_pictures(
     return command
 
 
-def previewed(rclip: Command, *arguments: str, **terminal: object) -> Shown:
+def previewed(rclip: Command, *arguments: str, **terminal: Any) -> Shown:
     shown = on_terminal(rclip, "-n", "--preview-height", "6", *arguments, "a red circle", **terminal)
     assert (shown.code, shown.err, shown.left, shown.modes_kept) == (0, "", b"", True)
     return shown
@@ -130,7 +130,7 @@ def test_each_picture_stands_upright_over_its_name(rclip_on_pictures: Command, k
     assert said_over(display, "damaged.png") == "cannot show it: damaged, or not a picture in a format known here"
 
 
-@pytest.mark.parametrize("kind", ["kitty", "iterm", "sixel", "blocks"])
+@pytest.mark.parametrize("kind", few(["kitty", "iterm", "sixel", "blocks"]))
 def test_a_kind_that_is_asked_for_is_not_doubted(rclip_on_pictures: Command, kind: str) -> None:
     out = previewed(rclip_on_pictures, f"--preview={kind}", "-t", "2", answers=PLAIN).out
     marks = {"kitty": b"\x1b_Ga=T", "iterm": b"\x1b]1337;File=", "sixel": b"\x1bP0;1;0q", "blocks": "▀".encode()}
@@ -159,10 +159,10 @@ def test_sixel_takes_no_more_colors_than_the_terminal_has(rclip_on_pictures: Com
 def test_thumbnails_stand_beside_one_another_and_fit_the_width(rclip_on_pictures: Command) -> None:
     wide = Display(previewed(rclip_on_pictures, "-p", answers=KITTY, size=(200, 40)).out)
     assert {picture.line for picture in wide.pictures} == {0}
-    narrow = Display(previewed(rclip_on_pictures, "-p", answers=KITTY, size=(12, 40)).out)
-    assert {picture.column for picture in narrow.pictures} == {0}
-    assert max(picture.pixels.shape[1] for picture in narrow.pictures) <= 120
-    assert max(map(len, narrow.lines)) <= 12
+    mlp_out = Display(previewed(rclip_on_pictures, "-p", answers=KITTY, size=(12, 40)).out)
+    assert {picture.column for picture in mlp_out.pictures} == {0}
+    assert max(picture.pixels.shape[1] for picture in mlp_out.pictures) <= 120
+    assert max(map(len, mlp_out.lines)) <= 12
     low = Display(previewed(rclip_on_pictures, "-p", answers=KITTY, size=(100, 6)).out)
     assert max(picture.pixels.shape[0] for picture in low.pictures) <= 3 * 20
 
@@ -318,23 +318,28 @@ BEHIND = probe.Tmux("", frozenset({"RGB", "sixel"}), (10, 20), passthrough=True,
 @pytest.mark.parametrize(
     ("answer", "tmux", "environ", "expected"),
     [
-        (probe.Answer(kitty=True, sixel=True, name="ghostty 1.0"), probe.Tmux(), {}, ("kitty", False)),
-        (probe.Answer(sixel=True, name="iTerm2 3.5.0"), probe.Tmux(), {}, ("iterm", False)),
-        (probe.Answer(sixel=True, name="WezTerm 20240203"), probe.Tmux(), {}, ("iterm", False)),
-        (probe.Answer(sixel=True, name="foot(1.13.1)"), probe.Tmux(), {}, ("sixel", False)),
-        (probe.Answer(), probe.Tmux(), {}, ("blocks", False)),
-        (probe.Answer(), BEHIND._replace(name="kitty(0.28.0)"), IN_TMUX, ("kitty", True)),
-        (probe.Answer(), BEHIND._replace(name="ghostty 1.1.3"), IN_TMUX, ("kitty", True)),
-        (probe.Answer(), BEHIND._replace(name="kitty(0.27.1)", features=frozenset()), IN_TMUX, ("blocks", False)),
-        (probe.Answer(sixel=True), BEHIND._replace(name="XTerm(390)"), IN_TMUX, ("sixel", False)),
-        (probe.Answer(), BEHIND._replace(name="XTerm(390)"), IN_TMUX, ("sixel", True)),
-        (probe.Answer(), BEHIND._replace(name="XTerm(390)", is_alone=False), IN_TMUX, ("blocks", False)),
-        (probe.Answer(), BEHIND._replace(name="iTerm2 3.5", is_alone=False), IN_TMUX, ("blocks", False)),
-        (probe.Answer(), BEHIND._replace(name="iTerm2 3.5", passthrough=False), IN_TMUX, ("blocks", False)),
+        (probe.TerminalReply(kitty=True, sixel=True, name="ghostty 1.0"), probe.Tmux(), {}, ("kitty", False)),
+        (probe.TerminalReply(sixel=True, name="iTerm2 3.5.0"), probe.Tmux(), {}, ("iterm", False)),
+        (probe.TerminalReply(sixel=True, name="WezTerm 20240203"), probe.Tmux(), {}, ("iterm", False)),
+        (probe.TerminalReply(sixel=True, name="foot(1.13.1)"), probe.Tmux(), {}, ("sixel", False)),
+        (probe.TerminalReply(), probe.Tmux(), {}, ("blocks", False)),
+        (probe.TerminalReply(), BEHIND._replace(name="kitty(0.28.0)"), IN_TMUX, ("kitty", True)),
+        (probe.TerminalReply(), BEHIND._replace(name="ghostty 1.1.3"), IN_TMUX, ("kitty", True)),
+        (
+            probe.TerminalReply(),
+            BEHIND._replace(name="kitty(0.27.1)", features=frozenset()),
+            IN_TMUX,
+            ("blocks", False),
+        ),
+        (probe.TerminalReply(sixel=True), BEHIND._replace(name="XTerm(390)"), IN_TMUX, ("sixel", False)),
+        (probe.TerminalReply(), BEHIND._replace(name="XTerm(390)"), IN_TMUX, ("sixel", True)),
+        (probe.TerminalReply(), BEHIND._replace(name="XTerm(390)", is_alone=False), IN_TMUX, ("blocks", False)),
+        (probe.TerminalReply(), BEHIND._replace(name="iTerm2 3.5", is_alone=False), IN_TMUX, ("blocks", False)),
+        (probe.TerminalReply(), BEHIND._replace(name="iTerm2 3.5", passthrough=False), IN_TMUX, ("blocks", False)),
     ],
 )
 def test_the_best_kind_that_can_be_had(
-    answer: probe.Answer, tmux: probe.Tmux, environ: dict[str, str], expected: tuple[str, bool]
+    answer: probe.TerminalReply, tmux: probe.Tmux, environ: dict[str, str], expected: tuple[str, bool]
 ) -> None:
     assert probe.choose(answer, tmux, environ) == expected
 
@@ -345,8 +350,10 @@ def test_answers_are_understood_among_anything_else() -> None:
         plain = probe.understood(b"".join(answers.values()))
         noise = rng.randbytes(50).replace(b"\x1b", b"")
         assert probe.understood(noise.join([b"", *answers.values()])) == plain
-    assert probe.understood(b"".join(XTERM.values())) == probe.Answer(False, True, "XTerm(379)", (10, 20), 256)
-    assert probe.understood(b"".join(KITTY.values())) == probe.Answer(True, False, "kitty(0.26.5)", (10, 20), None)
-    assert probe.understood(b"\x1b_Gi=1;ENOTSUP:no\x1b\\\x1b[?4;6c") == probe.Answer()
-    assert probe.understood(b"\x1b[6;0;0t\x1b[?1;3;0S\x1b[?62c") == probe.Answer()
-    assert probe.understood(b"") == probe.Answer()
+    assert probe.understood(b"".join(XTERM.values())) == probe.TerminalReply(False, True, "XTerm(379)", (10, 20), 256)
+    assert probe.understood(b"".join(KITTY.values())) == probe.TerminalReply(
+        True, False, "kitty(0.26.5)", (10, 20), None
+    )
+    assert probe.understood(b"\x1b_Gi=1;ENOTSUP:no\x1b\\\x1b[?4;6c") == probe.TerminalReply()
+    assert probe.understood(b"\x1b[6;0;0t\x1b[?1;3;0S\x1b[?62c") == probe.TerminalReply()
+    assert probe.understood(b"") == probe.TerminalReply()

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rclip import query, web
 from rclip.errors import UsageError
-from rclip.query import Link, Picture, Query, Term, Text
-from tests.conftest import GALLERY, Command, Draw
+from rclip.search import query, remote_image
+from rclip.search.query import Link, Picture, Query, Term, Text
+from tests.support.command import Command
+from tests.support.gallery import GALLERY, Draw
+from tests.support.tiers import few
 
 # The same rows as in the docstring of `query`: what is written, and what it means.
 GRAMMAR = [
@@ -41,7 +43,7 @@ GRAMMAR = [
 
 
 def terms(asked: Query) -> list[tuple[float, object]]:
-    return [tuple(term) for term in asked.terms]
+    return [(term[0], term[1]) for term in asked.terms]
 
 
 @pytest.mark.parametrize(("written", "meant"), GRAMMAR)
@@ -169,10 +171,12 @@ def test_words_that_name_a_file_are_words(rclip: Command, gallery: Path) -> None
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [
-        ("./gone.jpg", "No such file or directory"),
-        ("./note.txt", "damaged, or not a picture in a format known here"),
-    ],
+    few(
+        [
+            ("./gone.jpg", "No such file or directory"),
+            ("./note.txt", "damaged, or not a picture in a format known here"),
+        ]
+    ),
 )
 def test_what_is_no_picture_is_said(rclip: Command, gallery: Path, name: str, reason: str) -> None:
     (gallery / "note.txt").write_text("no picture")
@@ -187,10 +191,12 @@ def test_a_folder_that_stands_where_the_query_should_is_said(rclip: Command, gal
     assert done.err == 'rclip: ./stars is a folder; say what to look for in it: rclip "a red kite" ./stars\n'
 
 
-IMPORTS = "import sys; sys.argv[0] = 'rclip'; from rclip.cli import main; main(); print(*sys.modules, file=sys.stderr)"
+IMPORTS = (
+    "import sys; sys.argv[0] = 'rclip'; from rclip.cli.main import main; main(); print(*sys.modules, file=sys.stderr)"
+)
 
 
-@pytest.mark.parametrize("name", ["./stars/red.jpg", "../copy.jpg"])
+@pytest.mark.parametrize("name", few(["./stars/red.jpg", "../copy.jpg"]))
 def test_an_indexed_picture_costs_no_model(rclip: Command, gallery: Path, name: str) -> None:
     """Nor does a copy of it that is not indexed itself."""
     (gallery / "../copy.jpg").write_bytes((gallery / "stars/red.jpg").read_bytes())
@@ -198,11 +204,11 @@ def test_an_indexed_picture_costs_no_model(rclip: Command, gallery: Path, name: 
     for weights in rclip.data_dir.rglob("image*"):
         weights.unlink()
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTS, "--model", rclip.model, "-n", name],
+        [sys.executable, "-c", IMPORTS, "--model", str(rclip.model), "-n", name],
         cwd=gallery, env=rclip.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     loaded = set(done.stderr.split())
-    assert not {"torch", "PIL", "clip", "rclip.models.encoding", "rclip.image"} & loaded, done.stderr[-300:]
+    assert not {"torch", "PIL", "clip", "rclip.models.image_encoder", "rclip.photo.image"} & loaded, done.stderr[-300:]
     assert done.stdout.splitlines()[0] in (expected, "stars/red.jpg")
 
 
@@ -271,7 +277,7 @@ def server(draw: Draw, tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("path", ["/red.jpg", "/moved", "/red.jpg?size=large", "/red.jpg." + "x" * 2000])
+@pytest.mark.parametrize("path", few(["/red.jpg", "/moved", "/red.jpg?size=large", "/red.jpg." + "x" * 2000]))
 def test_a_picture_at_an_address(rclip: Command, gallery: Path, server: str, path: str) -> None:
     done = rclip("-t", "1", server + path)
     assert done.out == "stars/red.jpg\n", done.err
@@ -279,11 +285,14 @@ def test_a_picture_at_an_address(rclip: Command, gallery: Path, server: str, pat
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [
-        ("/gone", "cannot fetch {url}: Not Found"),
-        ("/elsewhere", "cannot fetch {url}: it leads to another kind of address (ftp://127.0.0.1/red.jpg)"),
-        ("/page", "cannot look at {url}: damaged, or not a picture in a format known here"),
-    ],
+    few(
+        [
+            ("/gone", "cannot fetch {url}: Not Found"),
+            ("/elsewhere", "cannot fetch {url}: it leads to another kind of address (ftp://127.0.0.1/red.jpg)"),
+            ("/page", "cannot look at {url}: damaged, or not a picture in a format known here"),
+        ],
+        fast=2,
+    ),
 )
 def test_an_address_that_gives_no_picture_is_said(
     rclip: Command, gallery: Path, server: str, path: str, reason: str
@@ -301,12 +310,12 @@ def test_a_server_that_is_not_there_is_said(rclip: Command, gallery: Path) -> No
 
 def test_no_more_is_fetched_than_a_picture_may_have(server: str) -> None:
     with pytest.raises(UsageError, match="it is larger than 1 MB"):
-        web.fetch(server + "/endless", max_bytes=1 << 20)
+        remote_image.fetch(server + "/endless", max_bytes=1 << 20)
 
 
 def test_a_server_that_drips_is_left(server: str) -> None:
     with pytest.raises(UsageError, match="it takes too long"):
-        web.fetch(server + "/slow", timeout_s=0.3)
+        remote_image.fetch(server + "/slow", timeout_s=0.3)
 
 
 # --- many queries ----------------------------------------------------------------------------------------------------
@@ -340,7 +349,7 @@ def test_many_queries_find_what_each_finds_alone(rclip: Command, gallery: Path, 
 
 def test_a_program_that_asks_line_by_line_is_answered(rclip: Command, gallery: Path) -> None:
     assert rclip("--index").code == 0
-    command = [sys.executable, "-P", "-m", "rclip", "--model", rclip.model, "-n", "-t", "1", "--queries", "-"]
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "-n", "-t", "1", "--queries", "-"]
     with subprocess.Popen(
         command, cwd=gallery, env=rclip.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as asked:  # fmt: skip
@@ -378,7 +387,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_query(rclip: Command, gallery
 
 
 def test_queries_from_a_closed_standard_input(rclip: Command, gallery: Path) -> None:
-    done = rclip("-n", "--queries", "-", prefix=["sh", "-c", 'exec "$@" <&-', "sh"])
+    done = rclip("-n", "--queries", "-", prefix=("sh", "-c", 'exec "$@" <&-', "sh"))
     assert (done.code, done.lines) == (2, [])
     assert "cannot read the queries in -: it is closed; --queries takes a text file" in done.err
 

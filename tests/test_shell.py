@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from rclip.cli.arguments import option_parser
+from rclip.cli.choices import PREVIEWS
 from rclip.models import NAMES
-from rclip.parser import PREVIEWS, option_parser
-from tests.conftest import Command
+from tests.support.command import Command
 
 Shell = Callable[[Sequence[Sequence[str]], Path], list[set[str]]]
 """Completes the last word of each line, in a folder, with the script that the command prints."""
 
 ACTIONS = [action for action in option_parser()._actions if action.option_strings]
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+REFERENCE = (Path(__file__).parent.parent / "docs/reference.md").read_text(encoding="utf-8")
 LONG_NAMES = {name for action in ACTIONS for name in action.option_strings if name.startswith("--")}
 
 
@@ -184,7 +185,7 @@ def test_the_man_page_says_what_the_help_says(man_page: str) -> None:
     for action in ACTIONS:
         names = ", ".join(f"{name} {action.metavar}" if action.nargs != 0 else name for name in action.option_strings)
         assert f" {names} {' '.join(parser._get_formatter()._expand_help(action).split())} " in man_page
-    for example in re.findall(r"^  (rclip .*?) {2,}", parser.epilog, flags=re.MULTILINE):
+    for example in re.findall(r"^  (rclip .*?) {2,}", str(parser.epilog), flags=re.MULTILINE):
         assert f" {example} " in man_page
 
 
@@ -195,8 +196,8 @@ def test_the_man_pages_sections(man_page: str) -> None:
     assert places == sorted(places)
 
 
-def test_help_and_man_page_name_the_variables_that_the_readme_has(rclip: Command, man_page: str) -> None:
-    variables = set(re.findall(r"^\| `(RCLIP_\w+)` \|", README, flags=re.MULTILINE))
+def test_help_and_man_page_name_the_variables_that_the_reference_has(rclip: Command, man_page: str) -> None:
+    variables = set(re.findall(r"^\| `(RCLIP_\w+)` \|", REFERENCE, flags=re.MULTILINE))
     assert "RCLIP_PHOTO_TIMEOUT_S" in variables
     assert set(re.findall(r"RCLIP_\w+", man_page[man_page.index(" ENVIRONMENT ") :])) == variables
     assert set(re.findall(r"RCLIP_\w+", rclip("--help").out)) == variables

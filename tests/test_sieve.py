@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rclip import sieve
 from rclip.filters import Filters, Near, parse_types
-from rclip.store.filterable import Filterable
+from rclip.index import sieve
+from rclip.index.store.filterable import Filterable
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)
@@ -91,7 +91,9 @@ def test_cameras_have_all_words_in_any_order() -> None:
 
 def test_only_times_of_files_are_read_on_a_clock_here() -> None:
     when_s = np.array([1_000_000_000, 1_600_000_000])
-    here_s = int(datetime.fromtimestamp(1_600_000_000).astimezone().utcoffset().total_seconds()) + 1_600_000_000
+    offset = datetime.fromtimestamp(1_600_000_000).astimezone().utcoffset()
+    assert offset is not None
+    here_s = int(offset.total_seconds()) + 1_600_000_000
     assert sieve.taken_s(when_s, np.array([0, 1], np.uint8)).tolist() == [1_000_000_000, here_s]
     assert sieve.taken_s(when_s, np.zeros(2, np.uint8)).tolist() == when_s.tolist()
     assert when_s.tolist() == [1_000_000_000, 1_600_000_000]

@@ -4,26 +4,27 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rclip.errors import StoreError
-from rclip.facts import Facts
-from rclip.places import Place
-from rclip.store import Stamp, Store, lending
-from rclip.store.schema import APPLICATION_ID
-from rclip.walk import stamp
-from tests.conftest import Command
-from tests.test_command import one_line
+from rclip.files import FileStat, file_stat
+from rclip.index.location import IndexLocation
+from rclip.index.store import Store, importing
+from rclip.index.store.schema import APPLICATION_ID
+from rclip.photo.metadata import PhotoMetadata
+from tests.support.command import Command, one_line
+from tests.support.index import index_of
 
-STAMP = Stamp(size_bytes=1, mtime_ns=2, device=3, inode=4)
+STAMP = FileStat(size_bytes=1, mtime_ns=2, device=3, inode=4)
 VECTOR = np.array([0.6, 0.8], np.float32)
 
 
 @pytest.fixture
-def store(tmp_path: Path):
+def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(str(tmp_path / "index.db"), "model", 1)
     yield opened
     opened.close()
@@ -56,7 +57,7 @@ def test_an_id_is_never_used_again(store: Store) -> None:
     with store.transaction():
         store.add(b"/a", STAMP, b"digest", VECTOR)
         store.add(b"/a", STAMP, b"other", VECTOR)
-        store.drop_displaced()
+        store.delete_orphaned()
         store.add_failure(b"/a", STAMP, "broken")
         store.add(b"/a", STAMP, b"third", VECTOR)
     assert [row.id for row in store.rows(b"/")] == [4]
@@ -68,9 +69,9 @@ def test_replaced_content_can_be_found_until_the_run_ends(store: Store) -> None:
         store.add(b"/a", STAMP, b"second", VECTOR)
     match = store.find_content(b"first", b"/a")
     assert match is not None
-    assert match.gone
+    assert match.missing
     with store.transaction():
-        store.drop_displaced()
+        store.delete_orphaned()
     assert store.find_content(b"first", b"/a") is None
     assert store.count(b"/") == (1, 0)
 
@@ -86,7 +87,7 @@ def test_rows_are_in_byte_order_and_of_the_folder_only(store: Store) -> None:
 
 def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> None:
     plan = store.connection.execute(
-        "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, gone_ns FROM images INDEXED BY images_listing "
+        "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, missing_ns FROM images INDEXED BY images_listing "
         "WHERE path >= ? AND path < ? ORDER BY path",
         (b"", b"\xff"),
     ).fetchall()
@@ -98,15 +99,17 @@ def test_numbers_beyond_sqlites_are_kept(store: Store) -> None:
     """Union file systems have inodes of 64 bits, damaged ones times of any century."""
     fields = (0o100644, (1 << 64) - 5, (1 << 64) - 7, 1, 0, 0, 10, 0, 1 << 62, 0)
     status = os.stat_result(fields, {"st_mtime_ns": 10**9 << 62})
-    kept = Stamp(*stamp(status))
-    assert kept == Stamp(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5)
+    kept = file_stat(status)
+    assert kept == FileStat(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5)
     with store.transaction():
         store.add(b"/a", kept, b"digest", VECTOR)
     assert store.find_identity(kept) is not None
 
 
 def test_four_processes_may_make_an_index_at_once(tmp_path: Path) -> None:
-    code = "import sys; from rclip.store import Store; [Store(f'{sys.argv[1]}/{n}.db', 'm', 1) for n in range(40)]"
+    code = (
+        "import sys; from rclip.index.store import Store; [Store(f'{sys.argv[1]}/{n}.db', 'm', 1) for n in range(40)]"
+    )
     makers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [maker.wait() for maker in makers] == [0] * 4
     assert len(list(tmp_path.glob("*.db"))) == 40
@@ -126,11 +129,6 @@ def test_two_stores_write_in_turn(store: Store) -> None:
 
 
 # --- files that are not what they should be ---------------------------------------------------------------------------
-
-
-def index_of(rclip: Command) -> Path:
-    (path,) = rclip.data_dir.glob("*.db")
-    return path
 
 
 def refused(rclip: Command) -> str:
@@ -213,30 +211,30 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
     """One that is stopped in between has kept what it took, and the next takes it all."""
     with store.transaction():
         for number in range(700):
-            facts = Facts(1_500_000_000 + number, 60, 48.8, 2.3, "Maker", "Model", 4, 3, ("word",), 5)
-            store.add(b"/a/b/%03d.jpg" % number, STAMP, b"%d" % number, VECTOR, facts)
+            metadata = PhotoMetadata(1_500_000_000 + number, 60, 48.8, 2.3, "Maker", "Model", 4, 3, ("word",), 5)
+            store.add(b"/a/b/%03d.jpg" % number, STAMP, b"%d" % number, VECTOR, metadata)
         store.add(b"/a/b0.jpg", STAMP, b"digest", VECTOR)
     folder = tmp_path / ".rclip"
     folder.mkdir()
     borrower = Store(
-        str(folder / "index.db"), "model", 1, Place(str(folder), b"/a/b", is_own=False, caches=str(folder))
+        str(folder / "index.db"), "model", 1, IndexLocation(str(folder), b"/a/b", is_default=False, caches=str(folder))
     )
     try:
-        for loans in lending.lend(store, b"/a/b/"):
+        for loans in importing.exported_rows(store, b"/a/b/"):
             with borrower.transaction():
-                lending.adopt(borrower, loans)
+                importing.import_rows(borrower, loans)
             break
         assert 0 < borrower.count(b"/a/b/")[0] < 700
-        assert not lending.has_adopted(borrower)
-        for loans in lending.lend(store, b"/a/b/"):
+        assert not importing.has_imported(borrower)
+        for loans in importing.exported_rows(store, b"/a/b/"):
             with borrower.transaction():
-                lending.adopt(borrower, loans)
+                importing.import_rows(borrower, loans)
         with borrower.transaction():
-            lending.note_adopted(borrower)
-        assert lending.has_adopted(borrower)
+            importing.note_imported(borrower)
+        assert importing.has_imported(borrower)
         assert [row.path for row in borrower.rows(b"/a/b/")] == [row.path for row in store.rows(b"/a/b/")]
         ids = [row.id for row in borrower.rows(b"/a/b/")]
-        assert borrower.facts.of(ids) == store.facts.of(range(1, 701))
-        assert borrower.facts.undescribed(b"/a/b/") == []
+        assert borrower.metadata.of(ids) == store.metadata.of(range(1, 701))
+        assert borrower.metadata.without_metadata(b"/a/b/") == []
     finally:
         borrower.close()

@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 
+from rclip.models.model_files import _clip_merges
 from rclip.models.tokenizer import Tokenizer, merge_table
-from rclip.models.weights import _clip_merges
+from tests.support.tiers import few
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -33,18 +34,20 @@ def assert_same(tokenizer: Tokenizer, texts: list[str]) -> None:
         assert ours + [0] * (77 - len(ours)) == ids, repr(text)
 
 
-def test_sentences_of_all_kinds(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("count", few([400, 2500]))
+def test_sentences_of_all_kinds(tokenizer: Tokenizer, count: int) -> None:
     rng = random.Random(1)
     texts = [
         "".join(rng.choice(["", " ", " ", "  ", "\t"]) + rng.choice(WORDS) for _ in range(rng.randrange(30)))
-        for _ in range(2500)
+        for _ in range(count)
     ]
     assert_same(tokenizer, texts)
 
 
-def test_random_characters(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("count", few([400, 2500]))
+def test_random_characters(tokenizer: Tokenizer, count: int) -> None:
     rng = random.Random(2)
-    texts = ["".join(chr(rng.randrange(*rng.choice(RANGES))) for _ in range(rng.randrange(50))) for _ in range(2500)]
+    texts = ["".join(chr(rng.randrange(*rng.choice(RANGES))) for _ in range(rng.randrange(50))) for _ in range(count)]
     assert_same(tokenizer, texts)
 
 

@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -22,61 +21,13 @@ import pytest
 from PIL import Image
 
 from rclip import formats
-from rclip.models.processors import has_bf16
-from tests import pictures
-from tests.conftest import Command, Draw, unchanged
+from rclip.models.hardware import has_bf16
+from tests.support import pictures
+from tests.support.command import Command, start, unchanged, update
+from tests.support.gallery import Draw, many_photos
+from tests.support.index import Table
+from tests.support.tiers import few
 from tests.tiny_clip import scenes
-
-
-class Table:
-    """The images table, looked at from outside."""
-
-    def __init__(self, rclip: Command):
-        self._rclip = rclip
-
-    def __call__(self, sql: str) -> list[tuple]:
-        (path,) = self._rclip.data_dir.glob("*.db")
-        connection = sqlite3.connect(path)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
-
-    def vector(self, path: Path) -> tuple[int, bytes]:
-        """Id and vector of a photo that is there."""
-        ((id_, vector),) = self(
-            f"SELECT id, vector FROM images WHERE path = x'{os.fsencode(path).hex()}' AND gone_ns IS NULL"
-        )
-        return id_, vector
-
-    def count(self) -> int:
-        try:
-            return self("SELECT count(*) FROM images")[0][0]
-        except sqlite3.OperationalError:  # not made yet
-            return 0
-
-    def paths(self) -> list[str]:
-        """Names of all photos that are there."""
-        rows = self("SELECT path FROM images WHERE gone_ns IS NULL AND vector IS NOT NULL ORDER BY path")
-        return [os.path.basename(os.fsdecode(path)) for (path,) in rows]
-
-
-@pytest.fixture
-def table(rclip: Command) -> Table:
-    return Table(rclip)
-
-
-def update(rclip: Command, *arguments: str) -> str:
-    """The line an update closes with, without its start; nothing when nothing changed."""
-    done = rclip("--index", "-v", *arguments)
-    assert done.code == 0, done.err
-    assert done.out == ""
-    return "" if is_unchanged(done.err) else done.err.strip().removeprefix("rclip: index updated: ")
-
-
-def is_unchanged(told: str) -> bool:
-    return re.fullmatch("rclip: nothing has changed; photos here: [0-9,]+\n", told) is not None
-
 
 # --- the usual life of a photo ---------------------------------------------------------------------------------------
 
@@ -451,7 +402,7 @@ def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command,
 # --- which files -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", [".hidden", "@eaDir", "node_modules", ".git", "System Volume Information"])
+@pytest.mark.parametrize("folder", few([".hidden", "@eaDir", "node_modules", ".git", "System Volume Information"]))
 def test_hidden_and_housekeeping_folders_are_passed_over(rclip: Command, draw: Draw, folder: str) -> None:
     draw("seen.jpg")
     draw(f"{folder}/deep/unseen.jpg", "blue star")
@@ -558,7 +509,7 @@ def test_a_heic_called_jpg_waits_for_its_package_too(
     assert rclip("--index", "-v").err == "rclip: index updated: 1 new, 1 copied\n"
 
 
-@pytest.mark.parametrize("name", sorted(formats.SUFFIXES))
+@pytest.mark.parametrize("name", few(sorted(formats.SUFFIXES), fast=4))
 def test_every_format_is_found(rclip: Command, photos: Path, name: str) -> None:
     rng = random.Random(5)
     for what in ("red circle", "green star"):
@@ -572,16 +523,6 @@ def test_every_format_is_found(rclip: Command, photos: Path, name: str) -> None:
 # --- while it runs ----------------------------------------------------------------------------------------------------
 
 
-def many_photos(draw: Draw, count: int) -> None:
-    for number in range(count):
-        draw(f"{number:04}.png")
-
-
-def start(rclip: Command, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), *arguments]
-    return subprocess.Popen(command, cwd=rclip.cwd, env=rclip.env, stdout=subprocess.PIPE, **options)
-
-
 def stopped_on_the_way(rclip: Command, table: Table, number: signal.Signals) -> tuple[int, str]:
     """Starts an update, sends it the signal when it has stored something, and returns its status and last words."""
     run = start(rclip, "--index", stderr=subprocess.PIPE)
@@ -593,7 +534,7 @@ def stopped_on_the_way(rclip: Command, table: Table, number: signal.Signals) -> 
     return run.returncode, err.decode()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "status"), few([(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]))
 def test_a_stopped_run_keeps_what_it_did_and_goes_on(
     rclip: Command, draw: Draw, table: Table, number: signal.Signals, status: int
 ) -> None:
@@ -610,7 +551,7 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(
 
 
 @pytest.mark.skipif(not has_bf16(), reason="torch is not started without")
-@pytest.mark.parametrize("module", [b"torch._C", b"torch.autograd.profiler", b"torch._meta_registrations"])
+@pytest.mark.parametrize("module", few([b"torch._C", b"torch.autograd.profiler", b"torch._meta_registrations"]))
 def test_a_signal_while_torch_is_imported_ends_the_run_in_order(rclip: Command, draw: Draw, module: bytes) -> None:
     many_photos(draw, 300)
     env = rclip.env | {"PYTHONPROFILEIMPORTTIME": "1"}
@@ -627,8 +568,8 @@ def test_a_signal_while_torch_is_imported_ends_the_run_in_order(rclip: Command, 
     )
 
 
-@pytest.mark.parametrize("arguments", [("-b", "1"), ("-b", "3", "--device", "cpu"), ("--device", "auto")])
-def test_batches_and_devices_change_no_answer(rclip: Command, gallery: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", few([["-b", "1"], ["-b", "3", "--device", "cpu"], ["--device", "auto"]]))
+def test_batches_and_devices_change_no_answer(rclip: Command, gallery: Path, arguments: list[str]) -> None:
     assert update(rclip, *arguments) == "12 new"
     assert rclip("-n", "-t", "1", "a green circle").lines == ["circles/green.jpg"]
 
@@ -641,12 +582,12 @@ def test_a_device_that_is_not_there_is_one_line(rclip: Command, gallery: Path) -
 
 
 def test_two_runs_at_once_lose_nothing(rclip: Command, draw: Draw, table: Table) -> None:
-    many_photos(draw, 120)
+    many_photos(draw, 60)
     runs = [start(rclip, "--index", stderr=subprocess.PIPE) for _ in range(3)]
     for run in runs:
         _, err = run.communicate(timeout=120)
         assert run.returncode == 0, err
-    assert table.paths() == [f"{number:04}.png" for number in range(120)]
+    assert table.paths() == [f"{number:04}.png" for number in range(60)]
     assert update(rclip) == ""
 
 

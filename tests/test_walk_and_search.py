@@ -3,17 +3,20 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rclip import search
-from rclip.changes import compare
-from rclip.store import Row
-from rclip.store.database import folder_range
-from rclip.walk import USUAL, Empty, File, Skip, Unlisted, walk
+from rclip.files import DEFAULT_RULES, IgnoreRules
+from rclip.index.store import FileRow
+from rclip.index.store.database import folder_range
+from rclip.indexing.diff import plan_update
+from rclip.indexing.walk import Empty, File, Unlisted, walk
+from rclip.search import ranking
+from rclip.vectors import MAX_ERROR, dot
 
 PHOTOS = frozenset({"jpg"})
 
@@ -39,7 +42,7 @@ def test_a_walk_is_in_path_order_and_complete(
 ) -> None:
     root = os.fsencode(tmp_path_factory.mktemp("tree"))
     make_tree(root, paths)
-    found = [item.path for item in walk(root, PHOTOS, Skip(include_hidden=True)) if isinstance(item, File)]
+    found = [item.path for item in walk(root, PHOTOS, IgnoreRules(include_hidden=True)) if isinstance(item, File)]
     expected = [
         os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names
     ]
@@ -85,14 +88,14 @@ def test_what_cannot_be_listed_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_is_passed_over_exactly_when_a_walk_would(path: bytes, passed_over: bool) -> None:
-    assert Skip(frozenset({b"out"})).path(path) == passed_over
+    assert IgnoreRules(frozenset({b"out"})).ignores_path(path) == passed_over
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
-def row(number: int, path: bytes, gone_ns: int | None = None) -> Row:
-    return Row(number, path, mtime_ns=1, size_bytes=1, gone_ns=gone_ns)
+def row(number: int, path: bytes, missing_ns: int | None = None) -> FileRow:
+    return FileRow(number, path, mtime_ns=1, size_bytes=1, missing_ns=missing_ns, is_offline=False)
 
 
 def file(path: bytes) -> File:
@@ -105,24 +108,24 @@ PATHS = st.sets(st.text("ab/", min_size=1, max_size=5).map(str.encode), max_size
 @given(disk=PATHS, known=PATHS)
 def test_comparing_is_set_difference(disk: set[bytes], known: set[bytes]) -> None:
     rows = [row(number, b"/r/" + path) for number, path in enumerate(sorted(known))]
-    plan = compare(map(file, sorted(disk)), iter(rows), b"/r/", USUAL)
+    plan = plan_update(map(file, sorted(disk)), iter(rows), b"/r/", DEFAULT_RULES)
     assert {pending.file.path for pending in plan.pending} == disk - known
-    assert {rows[id_].path for id_ in plan.gone} == {b"/r/" + path for path in known - disk}
+    assert {rows[id_].path for id_ in plan.missing} == {b"/r/" + path for path in known - disk}
     assert not plan.returned
 
 
 def test_folders_that_say_nothing_of_their_photos_keep_them() -> None:
     rows = [row(1, b"/r/a/1"), row(2, b"/r/b/1"), row(3, b"/r/c/1"), row(4, b"/r/d")]
-    walked = [Unlisted(b"a/", "Permission denied"), Unlisted(b"b/", None), Empty(b"c/")]
-    plan = compare(walked, iter(rows), b"/r/", USUAL)
-    assert (plan.gone, plan.away) == ([4], [3])
+    walked: list[Unlisted | Empty] = [Unlisted(b"a/", "Permission denied"), Unlisted(b"b/", None), Empty(b"c/")]
+    plan = plan_update(walked, iter(rows), b"/r/", DEFAULT_RULES)
+    assert (plan.missing, plan.offline) == ([4], [3])
     assert [failure.path for failure in plan.unlisted] == [b"/r/a/"]
 
 
 def test_what_is_gone_or_away_is_not_marked_again() -> None:
-    rows = [row(1, b"/r/a", gone_ns=5), row(2, b"/r/b/c", gone_ns=0)]
-    plan = compare([Empty(b"b/")], iter(rows), b"/r/", USUAL)
-    assert (plan.gone, plan.away) == ([], [])
+    rows = [row(1, b"/r/a", missing_ns=5), row(2, b"/r/b/c", missing_ns=0)]
+    plan = plan_update([Empty(b"b/")], iter(rows), b"/r/", DEFAULT_RULES)
+    assert (plan.missing, plan.offline) == ([], [])
 
 
 # --- ranking ---------------------------------------------------------------------------------------------------------
@@ -134,16 +137,21 @@ def test_what_is_gone_or_away_is_not_marked_again() -> None:
 )
 def test_top_k_is_a_stable_sort(scores: list[int], k: int) -> None:
     expected = sorted(range(len(scores)), key=lambda number: -scores[number])[:k]
-    assert search.top_k(np.array(scores, np.float32), k).tolist() == expected
+    assert ranking.top_k(np.array(scores, np.float32), k).tolist() == expected
 
 
 def test_top_k_does_not_sort_what_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted where a sort would have to go: numpy's own, which is let through."""
     sorted_lengths: list[int] = []
     argsort = np.argsort
-    monkeypatch.setattr(np, "argsort", lambda a, **options: (sorted_lengths.append(len(a)), argsort(a, **options))[1])
+
+    def counted(a: np.ndarray, **options: Any) -> np.ndarray:
+        sorted_lengths.append(len(a))
+        return argsort(a, **options)
+
+    monkeypatch.setattr(np, "argsort", counted)
     scores = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
-    best = search.top_k(scores, 10)
+    best = ranking.top_k(scores, 10)
     assert sorted_lengths == [10]
     assert best.tolist() == argsort(-scores)[:10].tolist()
 
@@ -152,9 +160,7 @@ def test_cosines_are_dot_products() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((50, 16)).astype(np.float16)
     asked = rng.standard_normal(16).astype(np.float32)
-    np.testing.assert_allclose(
-        search.cosines(vectors, asked), vectors.astype(np.float64) @ asked, atol=search.ERROR * 5
-    )
+    np.testing.assert_allclose(dot(vectors, asked), vectors.astype(np.float64) @ asked, atol=MAX_ERROR * 5)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 50, 3001])
@@ -165,11 +171,11 @@ def test_cosines_of_several_queries_are_those_of_each(rows: int, queries: int) -
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
     asked = rng.standard_normal((queries, 64))
     asked = (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
-    together = search.cosines(vectors, asked)
+    together = dot(vectors, asked)
     assert together.shape == (queries, rows)
-    np.testing.assert_allclose(together, asked.astype(np.float64) @ vectors.T, atol=search.ERROR)
+    np.testing.assert_allclose(together, asked.astype(np.float64) @ vectors.T, atol=MAX_ERROR)
     for scores, query in zip(together, asked, strict=True):
-        np.testing.assert_allclose(scores, search.cosines(vectors, query), atol=1e-5)
+        np.testing.assert_allclose(scores, dot(vectors, query), atol=1e-5)
 
 
 @given(inside=NAMES, outside=NAMES)

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from rclip.errors import ModelError
-from rclip.models import checkpoints, downloads, tensors
-from tests.conftest import Command, Draw
-from tests.test_command import one_line
+from rclip.models import download, registry, safetensors
+from tests.support.command import Command, one_line
+from tests.support.gallery import Draw
+from tests.support.tiers import few
 from tests.tiny_clip import checkpoint
 
 PREPARING = "rclip: preparing the model"
@@ -35,8 +36,8 @@ def test_prepared_weights_are_not_made_again(rclip: Command, gallery: Path) -> N
     assert PREPARING not in rclip("a red star").err
 
 
-@pytest.mark.parametrize("tower", ["text.safetensors", "image.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "unsealed", "truncated", "flipped", "empty", "other"])
+@pytest.mark.parametrize("tower", few(["text.safetensors", "image.safetensors"]))
+@pytest.mark.parametrize("damage", few(["missing", "unsealed", "truncated", "flipped", "empty", "other"]))
 def test_doubtful_weights_are_made_again(rclip: Command, gallery: Path, tower: str, damage: str) -> None:
     path = weights_folder(rclip) / tower
     content = bytearray(path.read_bytes())
@@ -52,7 +53,7 @@ def test_doubtful_weights_are_made_again(rclip: Command, gallery: Path, tower: s
     elif damage == "empty":
         path.write_bytes(b"")
     else:
-        tensors.write(str(path), {"something": np.zeros(4, np.float32)}, {"layout": "0"})
+        safetensors.write(str(path), {"something": np.zeros(4, np.float32)}, {"layout": "0"})
     found = rclip("-t", "1", "a red star")
     assert found.lines == ["stars/red.jpg"]
     assert PREPARING in found.err
@@ -102,7 +103,8 @@ def save_as_openai_does(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of what it makes constant
         example = (torch.zeros(1, 3, 64, 64), torch.zeros(1, 77, dtype=torch.long))
-        torch.jit.trace(model, example, check_trace=False).half().save(str(path))
+        traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced.half().save(str(path))
 
 
 def test_every_model_has_an_index_of_its_own_that_names_it(rclip: Command, gallery: Path) -> None:
@@ -115,7 +117,9 @@ def test_every_model_has_an_index_of_its_own_that_names_it(rclip: Command, galle
     connection.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 no zip either", "other arrays", "a pickle"])
+@pytest.mark.parametrize(
+    "content", few([b"", b"no checkpoint", b"PK\x03\x04 no zip either", "other arrays", "a pickle"])
+)
 def test_a_file_that_is_no_checkpoint_is_one_line(
     rclip: Command, gallery: Path, tmp_path: Path, content: bytes | str
 ) -> None:
@@ -168,7 +172,7 @@ def test_files_of_ours_are_for_the_user_alone(rclip: Command, gallery: Path) -> 
 def test_models_and_urls_are_clips_own() -> None:
     import clip.clip
 
-    ours = {name: checkpoints.find(name) for name in checkpoints.NAMES}
+    ours = {name: registry.find(name) for name in registry.NAMES}
     assert list(ours) == clip.available_models()
     assert {name: found.url for name, found in ours.items()} == clip.clip._MODELS
     assert {os.path.basename(found.path) for found in ours.values()} == {
@@ -224,7 +228,7 @@ SHA256 = hashlib.sha256(Server.content).hexdigest()
 
 def test_a_download_is_checked_and_put_in_its_place(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "weights.pt"
-    downloads.download(server.url + "/weights.pt", str(path), SHA256)
+    download.download(server.url + "/weights.pt", str(path), SHA256)
     assert path.read_bytes() == server.content
     assert list(path.parent.iterdir()) == [path]
 
@@ -233,7 +237,7 @@ def test_a_download_is_checked_and_put_in_its_place(server: Server, tmp_path: Pa
 def test_a_failed_download_leaves_nothing(server: Server, tmp_path: Path, trouble: str, expected: str) -> None:
     server.trouble = trouble
     with pytest.raises(ModelError, match=expected):
-        downloads.download(server.url + "/weights.pt", str(tmp_path / "weights.pt"), SHA256)
+        download.download(server.url + "/weights.pt", str(tmp_path / "weights.pt"), SHA256)
     assert not list(tmp_path.iterdir())
 
 

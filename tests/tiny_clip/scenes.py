@@ -32,7 +32,7 @@ class Scene(NamedTuple):
 
     color: str
     shape: str
-    count: int
+    count: int  # type: ignore[assignment] # hides a method of tuples, which nobody calls
     ground_color: str
     ground: str
 
@@ -42,7 +42,7 @@ class Claim(NamedTuple):
 
     color: str | None
     shape: str | None
-    count: int | None
+    count: int | None  # type: ignore[assignment]
     ground_color: str | None
     ground: str | None
 

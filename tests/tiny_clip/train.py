@@ -60,7 +60,7 @@ def _train(model: CLIP, world: list[scenes.Scene], pixels: np.ndarray, steps: in
         logits = model(_augment(pixels[rows]), tokens)[0]
         loss = (_loss(logits, true) + _loss(logits.T, true.T)) / 2
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -1,0 +1,290 @@
+"""Results on stdout: a table for people, bare paths for pipes, JSON lines for programs.
+
+Everything is written as bytes, because a file's name need not be text.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rclip.cli.terminal import PLAIN, Style
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rclip.cli.template import Template
+    from rclip.library import Hit, Stats
+    from rclip.maintenance.check import Finding
+
+_SCORE_COLUMNS = 6
+_DATE_COLUMNS = len("2019-02-03")
+_GAP = "  "
+_LEAST_PATH_COLUMNS = 24  # a table without room for more has no dates
+
+
+def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
+    """Score, path and date, in lines of at most so many columns, for a terminal.
+
+    Without a query there is no score, and the date is never left out.
+    """
+    has_scores = any(hit.score is not None for hit in hits)
+    room = columns - (_SCORE_COLUMNS + len(_GAP)) * has_scores
+    room_beside_date = room - _DATE_COLUMNS - len(_GAP)
+    has_dates = room_beside_date >= _LEAST_PATH_COLUMNS or not has_scores
+    paths = [shortened(printable(hit.path), max(1, room_beside_date if has_dates else room)) for hit in hits]
+    path_columns = max(map(width, paths), default=0)
+
+    def line(hit: "Hit", path: str) -> str:
+        padding = " " * (path_columns - width(path))
+        first = f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}" if has_scores else ""
+        last = f"{padding}{_GAP}{dated(hit, style)}" if has_dates else ""
+        return f"{first}{dressed(path, hit, style)}{last}\n"
+
+    _write(line(hit, path).encode() for hit, path in zip(hits, paths, strict=True))
+
+
+def write_heading(query: str | None) -> None:
+    """Above what is found for it on a terminal, where there are several queries."""
+    if query is not None:
+        _write([f"{printable(query)}\n".encode()])
+
+
+def write_paths(hits: "Iterable[Hit]", style: Style = PLAIN, query: str | None = None) -> None:
+    """One a line; raw in a pipe, on a terminal without what would steer it."""
+    is_terminal = sys.stdout.isatty()
+    if style == PLAIN and not is_terminal:
+        _write(os.fsencode(_marked(hit.path, query)) + b"\n" for hit in hits)
+    else:
+        shown = printable if is_terminal else str
+        mark = shown(_marked("", query))
+        _write(os.fsencode(mark + dressed(shown(hit.path), hit, style)) + b"\n" for hit in hits)
+
+
+def write_null_ended(hits: "Iterable[Hit]", query: str | None = None) -> None:
+    """For `xargs -0`: the one form in which every name is safe."""
+    _write(os.fsencode(_marked(hit.path, query)) + b"\0" for hit in hits)
+
+
+def _marked(path: str, query: str | None) -> str:
+    """As grep does where there are several files: what it belongs to comes first."""
+    return path if query is None else f"{' '.join(query.split())}\t{path}"
+
+
+def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
+    """One object a line: path (absolute), score, size, modified, captured, and what else is known of the photo.
+
+    `path_b64` stands for a name that is no UTF-8. Where there are several queries it begins with the query; without one
+    there is no score.
+    """
+    import json
+
+    asked = {} if query is None else {"query": query}
+    _write(_harmless(json.dumps(asked | _as_json(hit), ensure_ascii=False)).encode() + b"\n" for hit in hits)
+
+
+def _harmless(line: str) -> str:
+    """The same JSON with what would steer a terminal, of which JSON itself escapes only some, as escapes."""
+    if line.isprintable():
+        return line
+    return "".join(f"\\u{ord(character):04x}" if _steers(character) else character for character in line)
+
+
+def _as_json(hit: "Hit") -> dict[str, object]:
+    from base64 import b64encode
+
+    path = absolute(hit.path)
+    try:
+        path.encode()
+        named = {"path": path}
+    except UnicodeEncodeError:
+        named = {"path_b64": b64encode(os.fsencode(path)).decode()}
+    ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
+    return named | ranked | {"size": hit.size_bytes, "modified": _modified(hit).isoformat()} | _metadata_as_json(hit)
+
+
+def _metadata_as_json(hit: "Hit") -> dict[str, object]:
+    """Only what is known; `captured` has an offset when that is known, too."""
+    told = {"captured": hit.captured.isoformat(), **_metadata(hit)}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _metadata(hit: "Hit") -> dict[str, object]:
+    """None for what is not known."""
+    metadata = hit.metadata
+    return {
+        "captured_from": "file" if metadata.captured_s is None else "metadata",
+        "latitude": metadata.latitude,
+        "longitude": metadata.longitude,
+        "camera": metadata.camera or None,
+        "width": metadata.width,
+        "height": metadata.height,
+        "keywords": list(metadata.keywords) or None,
+        "rating": metadata.rating,
+    }
+
+
+def _modified(hit: "Hit") -> "datetime":
+    """In UTC, to the microsecond."""
+    from datetime import UTC, datetime, timedelta
+
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
+
+
+def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:
+    """What `--format` asks for. As in bare paths, texts are raw in a pipe and made harmless on a terminal."""
+    is_terminal = sys.stdout.isatty()
+
+    def shown(value: object) -> object:
+        return printable(value) if is_terminal and isinstance(value, str) else value
+
+    told = ({name: shown(value) for name, value in _fields(hit, query).items()} for hit in hits)
+    _write(os.fsencode(template(fields)) for fields in told)
+
+
+def _fields(hit: "Hit", query: str) -> dict[str, object]:
+    """All of `template.FIELDS`, None for what is not known; times are local."""
+    return {
+        "query": query,
+        "path": hit.path,
+        "score": None if hit.score is None else round(hit.score, 6),
+        "size": hit.size_bytes,
+        "modified": _modified(hit).astimezone(),
+        "captured": hit.captured,
+        **_metadata(hit),
+        "keywords": ", ".join(hit.metadata.keywords) or None,
+    }
+
+
+def absolute(path: str) -> str:
+    """`abspath` takes `link/..` for the folder that the link lies in; it is that which the link's target lies in."""
+    if os.pardir in path.split(os.sep):
+        folder, name = os.path.split(path)
+        return os.path.join(os.path.realpath(folder), name)
+    return os.path.abspath(path)
+
+
+def write_stats(stats: "Stats") -> None:
+    lines = [
+        ("photos", f"{stats.photos:,}"),
+        ("unreadable", f"{len(stats.unreadable):,}"),
+        *(("", printable(f"{path}: {reason}")) for path, reason in stats.unreadable.items()),
+        ("gone", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
+        ("model", printable(stats.model)),
+        *(("index", f"{size(size_bytes)}  {printable(path)}") for path, size_bytes in stats.indexes.items()),
+        ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
+    ]
+    _write(f"{label:12}{value}\n".encode() for label, value in lines)
+
+
+def write_finding(finding: "Finding") -> None:
+    """The part and what is said of it, then its faults, a line each."""
+    lines = [(finding.part, finding.summary), *(("", fault) for fault in finding.faults)]
+    _write(f"{label:12}{printable(text)}\n".encode() for label, text in lines)
+
+
+# --- for a person's eyes ---------------------------------------------------------------------------------------------
+
+
+def scored(hit: "Hit", style: Style, columns: int = 0) -> str:
+    """Nothing where there was no query."""
+    text = "" if hit.score is None else f"{hit.score:.3f}"
+    return _colored(text.rjust(columns), _GREEN, style)
+
+
+def dated(hit: "Hit", style: Style) -> str:
+    """The day on which the photo was taken, or that of the file."""
+    return _colored(hit.captured.date().isoformat(), _CYAN, style)
+
+
+def dressed(text: str, hit: "Hit", style: Style) -> str:
+    """The path as it is to be shown, its file's name in bold, all of it a link to the file."""
+    folder, slash, name = text.rpartition(os.sep)
+    shown = f"{folder}{slash}{_colored(name, _BOLD, style)}"
+    return _link(shown, hit.path) if style.links else shown
+
+
+_BOLD, _GREEN, _CYAN = "1", "32", "36"  # SGR (ECMA-48); the terminal's own green and cyan, which suit its background
+
+
+def _colored(text: str, sgr: str, style: Style) -> str:
+    return f"\x1b[{sgr}m{text}\x1b[m" if style.colors else text
+
+
+def _link(text: str, path: str) -> str:
+    """OSC 8. The host is named, so that a terminal does not open its own machine's files for those of another."""
+    from urllib.parse import quote_from_bytes
+
+    uri = f"file://{quote_from_bytes(os.fsencode(os.uname().nodename))}{quote_from_bytes(os.fsencode(absolute(path)))}"
+    return f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
+
+
+def width(text: str) -> int:
+    """Columns that a terminal gives a printable text."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(0, wcswidth(text))
+
+
+def shortened(text: str, columns: int) -> str:
+    """The text, its middle cut out where it takes more columns; a third stays in front, where the folders are."""
+    if width(text) <= columns:
+        return text
+    clusters: Sequence[str] = text
+    if not text.isascii():
+        from wcwidth import iter_graphemes
+
+        clusters = list(iter_graphemes(text))
+    head = _first(clusters, (columns - 1) // 3)
+    tail = _first(clusters[::-1], columns - 1 - sum(map(width, head)))
+    return f"{''.join(head)}…{''.join(tail[::-1])}"
+
+
+def _first(clusters: Sequence[str], columns: int) -> Sequence[str]:
+    """As many as the columns hold."""
+    for count, cluster in enumerate(clusters):
+        columns -= width(cluster)
+        if columns < 0:
+            return clusters[:count]
+    return clusters
+
+
+def size(size_bytes: float) -> str:
+    """`size_bytes` in the unit that leaves one to three digits before the point."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} bytes"
+    units = ["kB", "MB", "GB", "TB"]
+    power = min(int(math.log(size_bytes, 1000)), len(units))
+    return f"{size_bytes / 1000**power:.1f} {units[power - 1]}"
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal, or is no UTF-8, written as escapes; odd spaces and emoji stay."""
+    if text.isprintable():
+        return text
+    return "".join(_escape(character) if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    """Whether a terminal would not just show it."""
+    from unicodedata import category
+
+    return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_TEXT
+
+
+_TURNS_TEXT = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode's bidi controls
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def _write(lines: Iterable[bytes]) -> None:
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,126 @@
+"""Results as thumbnails in the terminal, beside one another as far as its columns go, each over its score and path."""
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rclip import isolation
+from rclip.cli import output
+from rclip.cli.preview import probe, protocols
+from rclip.cli.preview.probe import Screen
+from rclip.cli.terminal import Style
+from rclip.errors import plain_reason
+from rclip.photo import decode_pool, image
+
+if TYPE_CHECKING:
+    from rclip.library import Hit
+
+_ASPECT = 1.5  # of most photos; wider ones are shown less high
+_GAP = 2  # columns between two
+_CAPTION_LINES = 2
+
+
+class _Layout:
+    """Cells for a thumbnail, and how many of them stand in a row."""
+
+    def __init__(self, screen: Screen, height: int):
+        most = protocols.MOST_ROWS_IN_TMUX if screen.passthrough else height
+        self.rows = max(1, min(height, most, screen.lines - _CAPTION_LINES - 1))
+        width, height_px = screen.cell
+        wished = max(12, round(self.rows * height_px * _ASPECT / width))
+        room = screen.columns - 1  # behind the last column the cursor is not where it seems to be
+        self.in_a_row = max(1, (room + _GAP) // (wished + _GAP))
+        self.columns = max(1, (room + _GAP) // self.in_a_row - _GAP)
+
+    def left(self, number: int) -> bytes:
+        """Moves the cursor to where the thumbnail of this number in its row starts."""
+        return b"\x1b[%dG" % (number * (self.columns + _GAP) + 1)
+
+
+def write(hits: "Sequence[Hit]", kind: str, height: int, style: Style, max_megapixels: float | None) -> None:
+    """`kind` is `auto` or one of `kitty`, `iterm`, `sixel`, `blocks`; `height` is in rows of the terminal.
+
+    A picture that cannot be read has the reason in its place. Raises `UsageError` where nothing can be drawn.
+    """
+    if not hits:
+        return
+    max_pixels = round(max_megapixels * 1e6) if max_megapixels else decode_pool.default_max_pixels()
+    with probe.screen(kind) as screen:
+        layout = _Layout(screen, height)
+        for start in range(0, len(hits), layout.in_a_row):
+            _write(b"\n" if start else b"")
+            row = hits[start : start + layout.in_a_row]
+            _write_pictures(row, screen, layout, max_pixels)
+            _write_captions(row, layout, style)
+
+
+def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, max_pixels: int) -> None:
+    """Each as soon as it is read. Room is made first: what scrolls while it is drawn is drawn in the wrong place."""
+    _write(b"\n" * layout.rows + b"\x1b[%dA" % layout.rows)
+    try:
+        for number, hit in enumerate(hits):
+            _write(layout.left(number) + b"\x1b7" + _drawn(hit, screen, layout, max_pixels) + b"\x1b8")
+    except BaseException:
+        _write(b"\x1b\\\x1b[m")  # it may have been stopped within a picture, and what follows is text
+        raise
+    finally:
+        _write(b"\x1b[%dB\r" % layout.rows)
+
+
+def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> None:
+    metadata, paths = b"", b""
+    for number, hit in enumerate(hits):
+        date = f"  {output.dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
+        metadata += layout.left(number) + f"{output.scored(hit, style)}{date}".encode()
+        path = output.shortened(output.printable(hit.path), layout.columns)
+        paths += layout.left(number) + output.dressed(path, hit, style).encode()
+    _write(metadata + b"\n" + paths + b"\n")
+
+
+_DATED_COLUMNS = len("-0.314  2019-02-03")
+
+
+def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> bytes:
+    scale = _ITERM_SCALE if screen.kind == "iterm" else 1
+    box = layout.columns * screen.cell[0] * scale, layout.rows * screen.cell[1] * scale
+    step = (screen.cell[0], max(1, screen.cell[1] // 2)) if screen.kind == "blocks" else (1, 1)
+    try:
+        with open(hit.path, "rb", opener=isolation.open_regular) as file:
+            pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)
+    except (OSError, image.Unreadable) as error:
+        return _told(f"cannot show it: {output.printable(plain_reason(error))}", layout)
+    return _sequence(pixels, screen, layout)
+
+
+_ITERM_SCALE = 2  # its pixels are points; what is shown is as fine as the display
+
+
+def _sequence(pixels: np.ndarray, screen: Screen, layout: _Layout) -> bytes:
+    if screen.kind == "blocks":
+        return protocols.blocks(pixels, screen.has_true_color)
+    if screen.kind == "kitty" and screen.passthrough:
+        columns, rows = (-(-side // cell) for side, cell in zip(pixels.shape[1::-1], screen.cell, strict=True))
+        return protocols.kitty_in_tmux(pixels, columns, rows, int.from_bytes(os.urandom(3)) or 1)
+    if screen.kind == "kitty":
+        return protocols.kitty(pixels)
+    if screen.kind == "iterm":
+        is_wide = pixels.shape[1] * layout.rows * screen.cell[1] > pixels.shape[0] * layout.columns * screen.cell[0]
+        sequence = protocols.iterm(pixels, f"width={layout.columns}" if is_wide else f"height={layout.rows}")
+    else:
+        sequence = protocols.sixel(pixels, screen.sixel_colors)
+    return protocols.in_tmux(sequence) if screen.passthrough else sequence
+
+
+def _told(text: str, layout: _Layout) -> bytes:
+    """In lines that fit into a picture's place."""
+    lines = textwrap.wrap(text, layout.columns, max_lines=layout.rows, placeholder="…")
+    return "".join(f"{line}\x1b[{len(line)}D\x1b[B" for line in lines).encode()
+
+
+def _write(part: bytes) -> None:
+    sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()

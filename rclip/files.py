@@ -1,0 +1,77 @@
+"""What the rest of the program asks of files: their stat, suffix and digest, and which of them a walk passes over."""
+
+import os
+from io import RawIOBase
+from typing import BinaryIO, NamedTuple
+
+SEPARATOR = os.fsencode(os.sep)
+
+
+INDEX_FOLDER = b".rclip"
+"""The folder of a portable index, in the folder of photos that it belongs to."""
+
+
+HOUSEKEEPING = frozenset({b"@eaDir", b"node_modules", b".git", b"System Volume Information"})
+"""Folders that programs keep for themselves: Synology's thumbnails, packages, version control, Windows' own."""
+
+
+class FileStat(NamedTuple):
+    """A file's stat as the index keeps it: two equal ones, and the bytes are taken to be the same."""
+
+    size_bytes: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+def file_stat(status: os.stat_result) -> FileStat:
+    return FileStat(*stat_fields(status))
+
+
+def stat_fields(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Size, mtime_ns, device and inode, each as a signed 64-bit number: file systems have inodes and times beyond."""
+    return (
+        status.st_size,
+        max(-_MOST, min(_MOST, status.st_mtime_ns)),
+        status.st_dev if status.st_dev <= _MOST else status.st_dev - (1 << 64),
+        status.st_ino if status.st_ino <= _MOST else status.st_ino - (1 << 64),
+    )
+
+
+_MOST = (1 << 63) - 1
+
+
+def suffix(name: bytes) -> str:
+    """What comes after the last dot of a file's name, in lower case."""
+    _, dot, ending = name.rpartition(b".")
+    return ending.lower().decode("ascii", "replace") if dot else ""
+
+
+def digest_of(stream: BinaryIO | RawIOBase) -> bytes:
+    """What tells a photo's bytes from all others, from where the stream stands to its end: BLAKE2b of 16 bytes."""
+    from hashlib import blake2b, file_digest  # OpenSSL behind them takes a while to load
+
+    return file_digest(stream, lambda: blake2b(digest_size=16)).digest()  # type: ignore[arg-type]
+
+
+class IgnoreRules(NamedTuple):
+    """Which names a walk passes over; where indexes lie it never goes."""
+
+    exclude_dirs: frozenset[bytes] = frozenset()
+    include_hidden: bool = False
+
+    def ignores_folder(self, name: bytes) -> bool:
+        if self.include_hidden:
+            return name in self.exclude_dirs or name == INDEX_FOLDER
+        return name[:1] == b"." or name in HOUSEKEEPING or name in self.exclude_dirs
+
+    def ignores_file(self, name: bytes) -> bool:
+        return not self.include_hidden and name[:1] == b"."
+
+    def ignores_path(self, path: bytes) -> bool:
+        """Whether a walk would not have come to the file `path`, which is relative to the folder walked."""
+        *folders, name = path.split(SEPARATOR)
+        return self.ignores_file(name) or any(map(self.ignores_folder, folders))
+
+
+DEFAULT_RULES = IgnoreRules()

@@ -1,0 +1,1 @@
+"""One index: where it lies, its database and the caches beside it."""

@@ -1,0 +1,192 @@
+"""One model's index at one location: its database, opened when first used, and the caches beside it."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from rclip import datadir
+from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError
+from rclip.index.location import IndexLocation
+from rclip.index.store import Store
+from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
+from rclip.models import Model
+
+if TYPE_CHECKING:
+    from rclip.index.columns import Columns
+    from rclip.index.store.importing import ImportedRow
+
+PREPROCESSING_VERSION = 1
+"""The version of the way from a file to pixels (`photo.image`). An index never mixes two of them."""
+
+
+class IndexCounts(NamedTuple):
+    """How many photos are in some folders, and what else is known of these folders."""
+
+    photos: int
+    missing: int
+    unreadable: dict[bytes, str]
+    """Paths to reasons."""
+
+
+class PhotoIndex:
+    """The index of one model at one location."""
+
+    def __init__(self, location: IndexLocation, default_dir: str, model: Model, notify: Callable[[str], None]):
+        """`default_dir` is the folder of the user's own indexes. Nothing is opened yet."""
+        self.location = location
+        self.model = model
+        self._default_dir = default_dir
+        self._notify = notify
+        self._has_warned = False
+
+    def close(self) -> None:
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.store
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.location.folder, self.model.key + ".db")
+
+    @property
+    def cache_folder(self) -> str:
+        return self.location.cache_folder(self.path)
+
+    def require_adopted(self) -> None:
+        """Raises `ReadOnlyIndex` for an index folder that this user has neither made nor adopted."""
+        if not self.location.is_adopted:
+            self._has_warned = True
+            raise ReadOnlyIndex(_warning(self.location))
+
+    def warn_unless_adopted(self) -> None:
+        """Reports the same, once, where the index is only read."""
+        if not self.location.is_adopted and not self._has_warned:
+            self._has_warned = True
+            self._notify(_warning(self.location))
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
+    @cached_property
+    def store(self) -> Store:
+        """The database, made where there is none. Raises `StoreError`."""
+        return Store(self.path, self.model.key, PREPROCESSING_VERSION, self.location)
+
+    def size_bytes(self) -> int:
+        """The space that the index takes on disk; SQLite's `-shm` is there only while it is open."""
+        database = sum(_size_bytes(self.path + suffix) for suffix in ("", "-wal", "-journal"))
+        return database + datadir.folder_bytes(self.cache_folder)
+
+    def counts(self, folders: Sequence[bytes]) -> IndexCounts:
+        """Raises `StoreError`."""
+        known = missing = 0
+        unreadable: dict[bytes, str] = {}
+        if self.exists():
+            self.check_counts(folders)
+            for folder in folders:
+                present, absent = self.store.count(folder)
+                known, missing = known + present, missing + absent
+                unreadable |= self.store.failures(folder)
+        return IndexCounts(known - len(unreadable), missing, unreadable)
+
+    def check_counts(self, folders: Sequence[bytes]) -> None:
+        """Raises `DamagedIndex` where the parts of the database do not agree on how many files there are."""
+        self.store.check_counts(folders, with_table=self.store.last_id() < APPEND_FROM_ROWS)
+
+    # --- caches ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _may_write_caches(self) -> bool:
+        """Whether to write search caches: the database must take a note of them."""
+        return self.location.is_default or self.store.is_writable
+
+    def write_caches(self) -> None:
+        """Writes the search caches where they are behind the database. Raises `StoreError` where it cannot."""
+        if self.exists() and self._may_write_caches:
+            cache = VectorCache(self.store)
+            cache.catch_up()
+            if cache.rows:
+                self.update_columns(cache)
+
+    def sweep(self) -> None:
+        """Deletes temporary files of killed runs."""
+        for folder in (self.location.folder, self.cache_folder):
+            datadir.sweep(folder)
+
+    def vector_cache(self) -> VectorCache:
+        """The vector cache, brought up to date; where it cannot be written, that is reported."""
+        cache = VectorCache(self.store)
+        self._write_if_allowed(cache.catch_up)
+        return cache
+
+    def columns(self, cache: VectorCache) -> "Columns":
+        """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
+        from rclip.index.columns import Columns
+
+        return Columns(self.store, cache)
+
+    def update_columns(self, cache: VectorCache) -> None:
+        """What cannot be written is reported, and done without."""
+        self._write_if_allowed(lambda: self.columns(cache).catch_up())
+
+    def _write_if_allowed(self, write: Callable[[], None]) -> None:
+        if self._may_write_caches:
+            try:
+                write()
+            except DamagedIndex:
+                raise
+            except StoreError as error:
+                self._notify(str(error))
+
+    # --- importing ---------------------------------------------------------------------------------------------------
+
+    def import_from_default(self) -> None:
+        """Takes over, once, what the user's default index knows of the photos here: they need no model then."""
+        from rclip.index.store import importing
+
+        if not self.store.is_portable or not self.store.is_writable or importing.has_imported(self.store):
+            return
+        if os.stat(self.path).st_uid != os.geteuid():  # its owner could read it all
+            return
+        default = os.path.join(self._default_dir, os.path.basename(self.path))
+        if not os.path.exists(default):
+            return
+        try:
+            source = Store(default, self.model.key, PREPROCESSING_VERSION)
+        except StoreError:  # it is not this run's business
+            return
+        try:
+            for rows in self._rows_to_import(source):
+                with self.store.transaction():
+                    importing.import_rows(self.store, rows)
+        finally:
+            source.close()
+        with self.store.transaction():
+            importing.note_imported(self.store)
+
+    def _rows_to_import(self, source: Store) -> "Iterator[list[ImportedRow]]":
+        """The rows of the photos here, up to where the source cannot be read."""
+        from rclip.index.store import importing
+
+        try:
+            yield from importing.exported_rows(source, self.location.root + b"/")
+        except StoreError:
+            self._notify(
+                f"{source.path} cannot be read to the end; what can be is taken over, and "
+                f"rclip --rebuild in a folder that is not below {os.fsdecode(self.location.root)} mends it"
+            )
+
+
+def _warning(location: IndexLocation) -> str:
+    return (
+        f"{location.folder} was not made by you here: it is only searched, as it is; "
+        f"rclip --init{location.argument} adopts it, if you trust it"
+    )
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,77 @@
+"""What one index knows of photos is taken over by another, a new one that lies with them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from rclip.errors import DamagedIndex
+from rclip.files import FileStat
+from rclip.index.store.photos import Store
+from rclip.index.store.validation import are_valid, has_unit_length
+from rclip.photo.metadata import PhotoMetadata
+
+_LENT_ROWS = 512
+_LENT_COLUMNS = ("id", "path", "size", "mtime_ns", "device", "inode", "digest", "vector", "has_metadata")
+
+
+class ImportedRow(NamedTuple):
+    """What one index tells another of a photo."""
+
+    path: bytes
+    stat: FileStat
+    digest: bytes
+    vector: bytes
+    """D float16"""
+    metadata: PhotoMetadata | None
+    """None when its file has to be looked through."""
+
+
+def exported_rows(store: Store, folder: bytes) -> Iterator[list[ImportedRow]]:
+    """What it knows of the photos below `folder` that are there, in path order, some hundreds at a time.
+
+    What was never stored so is left out. Raises `StoreError` where reading ends.
+    """
+    sql = """
+        SELECT id, path, size, mtime_ns, device, inode, digest, vector, has_metadata
+        FROM images INDEXED BY images_listing
+        WHERE path >= ? AND path < ? AND vector IS NOT NULL AND missing_ns IS NULL ORDER BY path
+    """
+    with store.reading():
+        cursor = store.connection.execute(sql, store.range_of(folder))
+        while rows := cursor.fetchmany(_LENT_ROWS):
+            yield [_loan(store, row) for row in rows if are_valid(_LENT_COLUMNS, [row]) and has_unit_length(row[7])]
+
+
+def _loan(store: Store, row: tuple[Any, ...]) -> ImportedRow:
+    id_, path, *stat, digest, vector, has_metadata = row
+    try:
+        metadata = store.metadata.of([id_])[0] if has_metadata else None
+    except DamagedIndex:
+        metadata = None
+    return ImportedRow(store.outer(path), FileStat(*stat), digest, vector, metadata)
+
+
+def import_rows(store: Store, loans: Iterable[ImportedRow]) -> None:
+    """Takes over what another index has lent. Of paths that both have this one's own word counts.
+
+    Belongs inside a transaction.
+    """
+    sql = """
+        INSERT OR IGNORE INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    """
+    for path, stat, digest, vector, metadata in loans:
+        row = (store.inner(path), *stat, digest, vector, metadata is not None)
+        added = store.connection.execute(sql, row)
+        if added.rowcount and added.lastrowid and metadata:
+            store.metadata.add(added.lastrowid, metadata)
+
+
+def note_imported(store: Store) -> None:
+    """All that another index could lend has been taken over. Belongs inside a transaction."""
+    store.connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_imported', '')")
+
+
+def has_imported(store: Store) -> bool:
+    """Whether that has been noted."""
+    with store.errors():
+        return bool(store.value("SELECT count(*) FROM meta WHERE key = 'has_imported'"))

@@ -1,0 +1,107 @@
+"""What photos say of themselves: the tables `facts` and `cameras`."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rclip.index.store.database import Database, require
+from rclip.index.store.validation import are_valid
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+
+_BETWEEN_KEYWORDS = "\n"  # there is none in them
+_WHEN_AND_WHERE = ("captured_s", "offset_min", "latitude", "longitude")
+_THE_REST = ("width", "height", "keywords", "rating")
+_TOLD_COLUMNS = (*_WHEN_AND_WHERE, "maker", "model", *_THE_REST)
+METADATA_COLUMNS = (*_WHEN_AND_WHERE, "camera", *_THE_REST)
+"""All of the table's but the id."""
+
+
+class PhotoWithoutMetadata(NamedTuple):
+    """A photo whose file has not been looked through for facts."""
+
+    id: int
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+
+class MetadataTable:
+    """The facts of one index's photos. Methods raise `StoreError`; those that write belong inside a transaction."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def of(self, ids: Sequence[int]) -> list[PhotoMetadata]:
+        """One for each id; `NO_METADATA` where nothing is known."""
+        sql = """
+            SELECT captured_s, offset_min, latitude, longitude, coalesce(maker, ''), coalesce(model, ''),
+                   width, height, keywords, rating
+            FROM metadata LEFT JOIN cameras ON cameras.id = metadata.camera WHERE metadata.id = ?
+        """
+        with self._database.reading():
+            found = [self._database.connection.execute(sql, (id_,)).fetchone() for id_ in ids]
+            require(are_valid(_TOLD_COLUMNS, [row for row in found if row]))
+            return [_metadata(row) if row else NO_METADATA for row in found]
+
+    def without_metadata(self, folder: bytes) -> list[PhotoWithoutMetadata]:
+        """The photos that are in the folder and whose files have not been looked through for facts, in path order."""
+        sql = """
+            SELECT id, path, size, mtime_ns FROM images INDEXED BY images_without_metadata
+            WHERE path >= ? AND path < ? AND has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL
+            ORDER BY path
+        """
+        with self._database.reading():
+            found = self._database.connection.execute(sql, self._database.range_of(folder)).fetchall()
+            require(are_valid(("id", "path", "size", "mtime_ns"), found))
+            return [PhotoWithoutMetadata(id_, self._database.outer(path), *row) for id_, path, *row in found]
+
+    def cameras(self) -> dict[int, tuple[str, str]]:
+        """Maker and model of each."""
+        with self._database.reading():
+            rows = self._database.connection.execute("SELECT id, maker, model FROM cameras").fetchall()
+            require(are_valid(("id", "maker", "model"), rows))
+            return {id_: (maker, model) for id_, maker, model in rows}
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def describe(self, id_: int, metadata: PhotoMetadata) -> None:
+        """Adds what a photo's file tells to a row that was stored without, if it is still there."""
+        sql = "UPDATE images SET has_metadata = 1 WHERE id = ?"
+        if self._database.connection.execute(sql, (id_,)).rowcount:
+            self.add(id_, metadata)
+            self.restate(id_)
+
+    def add(self, id_: int, metadata: PhotoMetadata) -> None:
+        """Those of a photo that has been stored as described."""
+        if metadata == NO_METADATA:
+            return
+        connection = self._database.connection
+        maker_model = metadata.maker, metadata.model
+        if any(maker_model):
+            connection.execute("INSERT OR IGNORE INTO cameras (maker, model) VALUES (?, ?)", maker_model)
+        sql = """
+            INSERT OR REPLACE INTO metadata
+            VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE maker = ? AND model = ?), ?, ?, ?, ?)
+        """
+        keywords = _BETWEEN_KEYWORDS.join(metadata.keywords) or None
+        when_and_where = metadata[:4]
+        connection.execute(
+            sql, (id_, *when_and_where, *maker_model, metadata.width, metadata.height, keywords, metadata.rating)
+        )
+
+    def copy(self, source_id: int, id_: int | None) -> None:
+        """Those of one photo for another with the same bytes."""
+        sql = """
+            INSERT INTO metadata
+            SELECT ?, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating
+            FROM metadata WHERE id = ?
+        """
+        self._database.connection.execute(sql, (id_, source_id))
+
+    def restate(self, id_: int) -> None:
+        """What is derived is to take note that something else is told of the photo now."""
+        self._database.connection.execute("INSERT OR IGNORE INTO restated VALUES (?)", (id_,))
+
+
+def _metadata(row: Sequence[Any]) -> PhotoMetadata:
+    *others, keywords, rating = row
+    return PhotoMetadata._make((*others, tuple(keywords.split(_BETWEEN_KEYWORDS)) if keywords else (), rating))

@@ -1,0 +1,357 @@
+"""The photos of an index and the files that could not be read: the table `images`."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip.files import FileStat
+from rclip.index.store.database import CHUNK_ROWS, Database, require
+from rclip.index.store.metadata import MetadataTable
+from rclip.index.store.validation import are_valid, has_unit_length
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+
+
+class FileRow(NamedTuple):
+    """What the index knows of a file, but for its vector."""
+
+    id: int
+    path: bytes
+    mtime_ns: int
+    size_bytes: int
+    missing_ns: int | None
+    """When it was first seen to be missing; None while it is present."""
+    is_offline: bool
+    """Whether its whole folder was empty when it was last looked for: the drive may only be unplugged."""
+
+
+class KnownRow(NamedTuple):
+    """A row found by its content or identity."""
+
+    id: int
+    missing: bool
+    path: bytes
+
+
+class PhotoRow(NamedTuple):
+    """What is told of a photo that was found."""
+
+    id: int
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+    vector: bytes
+    """D float16"""
+
+
+class Store(Database):
+    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`."""
+
+    @property
+    def metadata(self) -> MetadataTable:
+        """What the photos say of themselves."""
+        return MetadataTable(self)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def rows(self, folder: bytes) -> Iterator[FileRow]:
+        """All files known below `folder` (which ends in a slash), gone ones too, in path order."""
+        sql = """
+            SELECT id, path, mtime_ns, size, missing_ns, is_offline FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? ORDER BY path
+        """
+        with self.reading():
+            cursor = self.connection.execute(sql, self.range_of(folder))
+            while rows := cursor.fetchmany(CHUNK_ROWS):
+                require(set(map(type, map(itemgetter(1), rows))) == {bytes})
+                yield from map(self._row if self.is_portable else FileRow._make, rows)
+
+    def _row(self, row: tuple[int, bytes, int, int, int | None, int]) -> FileRow:
+        return FileRow._make((row[0], self.outer(row[1]), *row[2:]))
+
+    def count(self, folder: bytes) -> tuple[int, int]:
+        """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
+        sql = """
+            SELECT count(*) FILTER (WHERE missing_ns IS NULL), count(missing_ns) FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ?
+        """
+        with self.errors():
+            there, missing = self.connection.execute(sql, self.range_of(folder)).fetchone()
+        return there, missing
+
+    def missing(self, folder: bytes, before_ns: int, with_offline: bool) -> list[FileRow]:
+        """Files below `folder` that have been gone since `before_ns` or longer; offline ones only if asked.
+
+        In path order.
+        """
+        sql = """
+            SELECT id, path, mtime_ns, size, missing_ns, is_offline FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND missing_ns <= ? AND is_offline <= ? ORDER BY path
+        """
+        with self.reading():
+            found = self.connection.execute(sql, (*self.range_of(folder), before_ns, with_offline)).fetchall()
+            return [self._row(row) for row in found]
+
+    def failures(self, folder: bytes) -> dict[bytes, str]:
+        """The files below `folder` that are there and could not be read, with the reasons, in path order."""
+        sql = """
+            SELECT path, failure FROM images INDEXED BY images_failure
+            WHERE path >= ? AND path < ? AND failure IS NOT NULL AND missing_ns IS NULL ORDER BY path
+        """
+        with self.reading():
+            found = self.connection.execute(sql, self.range_of(folder)).fetchall()
+            require(all(type(path) is bytes and type(reason) is str for path, reason in found))
+            return {self.outer(path): reason for path, reason in found}
+
+    def find_content(self, digest: bytes, path: bytes) -> KnownRow | None:
+        """A photo with these bytes: the one at `path`, else one that is gone from its place, else any.
+
+        Of very many copies only some are looked at: where the gone one is not among them, this is one more copy.
+        """
+        at_path = """
+            SELECT id, missing_ns IS NOT NULL, path FROM images
+            WHERE path = ? AND digest = ? AND vector IS NOT NULL
+        """
+        anywhere = """
+            SELECT id, missing_ns IS NOT NULL, path FROM (
+                SELECT id, missing_ns, path FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 64
+            ) ORDER BY missing_ns IS NULL LIMIT 1
+        """
+        return self._match(at_path, (self.inner(path), digest)) or self._match(anywhere, (digest,))
+
+    def find_identity(self, stat: FileStat) -> KnownRow | None:
+        """A photo that the file system says is this very file under another name, by preference one that is gone.
+
+        None where the index travels: other machines number devices and files otherwise, and exFAT by the minute.
+        """
+        if self.is_portable:
+            return None
+        sql = """
+            SELECT id, missing_ns IS NOT NULL, path FROM (
+                SELECT id, missing_ns, path FROM images
+                WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL LIMIT 64
+            ) ORDER BY missing_ns IS NULL LIMIT 1
+        """
+        return self._match(sql, (stat.inode, stat.device, stat.mtime_ns, stat.size_bytes))
+
+    def _match(self, sql: str, parameters: Sequence[object]) -> KnownRow | None:
+        with self.reading():
+            found = self.connection.execute(sql, parameters).fetchone()
+            require(found is None or type(found[2]) is bytes)
+            return KnownRow(found[0], bool(found[1]), self.outer(found[2])) if found else None
+
+    def records(self, ids: Iterable[int]) -> list[PhotoRow | None]:
+        """One for each id, None where the photo has gone since."""
+        sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND missing_ns IS NULL"
+        with self.reading():
+            found = [self.connection.execute(sql, (id_,)).fetchone() for id_ in ids]
+            return [self._record(row) if row else None for row in found]
+
+    def _record(self, row: tuple[int, bytes, int, int, bytes]) -> PhotoRow:
+        """Raises ValueError for what was never stored so."""
+        record = PhotoRow(*row)
+        require(tuple(map(type, row)) == (int, bytes, int, int, bytes) and has_unit_length(record.vector))
+        return record._replace(path=self.outer(record.path))
+
+    def ids(self, folders: Iterable[bytes], most: int) -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos that are in these folders; None when there are more than `most`.
+
+        Folders must not lie inside one another.
+        """
+        sql = """
+            SELECT id FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND missing_ns IS NULL LIMIT ?
+        """
+        more = """
+            SELECT 1 FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND missing_ns IS NULL LIMIT 1 OFFSET ?
+        """
+        found: list[int] = []
+        with self.reading():
+            for folder in folders:
+                # Counting is several times faster than fetching, and in a large library it is all.
+                if most and self.connection.execute(more, (*self.range_of(folder), most - len(found))).fetchone():
+                    return None
+                rows = self.connection.execute(sql, (*self.range_of(folder), most + 1 - len(found)))
+                found += (id_ for (id_,) in rows)
+            return None if len(found) > most else np.sort(np.array(found, np.int64))
+
+    def paths_like(self, start: bytes, part: bytes, glob: bytes, most: int) -> dict[int, bytes] | None:
+        """Ids and paths of the photos that are there and match SQLite's `glob`; None when there are more than `most`.
+
+        All that match begin with `start`, which ends in no 0xff, and contain `part`: that is found faster than a match.
+        """
+        sql = """
+            SELECT id, path FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND instr(path, ?) AND missing_ns IS NULL
+            AND CAST(? AS TEXT) || CAST(path AS TEXT) GLOB CAST(? AS TEXT) LIMIT ?
+        """
+        with self.reading():
+            rows = self.connection.execute(sql, (*self.range_of(start), part, self.root, glob, most + 1)).fetchall()
+            require(are_valid(("id", "path"), rows))
+            found = {id_: self.outer(path) for id_, path in rows}
+        return None if len(found) > most else found
+
+    def check_counts(self, folders: Iterable[bytes], with_table: bool) -> None:
+        """Raises `DamagedIndex` when the table's indexes do not agree on how many files there are in the folders.
+
+        A page that has lost a row shows nothing of it, and no other query would. `with_table` also counts all of the
+        table's own rows, which lie on ten times as many pages.
+        """
+        in_folder = """
+            SELECT (SELECT count(*) FROM images INDEXED BY images_listing WHERE path >= ?1 AND path < ?2),
+                   (SELECT count(*) FROM images INDEXED BY sqlite_autoindex_images_1 WHERE path >= ?1 AND path < ?2)
+        """
+        in_table = """
+            SELECT (SELECT count(*) FROM images NOT INDEXED),
+                   (SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL)
+                 + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
+        """
+        with self.errors():
+            counts = [self.connection.execute(in_folder, self.range_of(folder)).fetchone() for folder in folders]
+            if with_table:
+                counts.append(self.connection.execute(in_table).fetchone())
+        if any(one != other for one, other in counts):
+            raise self.damage()
+
+    def has_orphaned(self) -> bool:
+        with self.errors():
+            return bool(self.connection.execute("SELECT 1 FROM images WHERE path < x'01' LIMIT 1").fetchone())
+
+    # --- vectors -----------------------------------------------------------------------------------------------------
+
+    def vector_at(self, path: bytes, stat: FileStat) -> bytes | None:
+        """The vector of a photo that is indexed under this path and has not changed since."""
+        sql = "SELECT vector FROM images WHERE path = ? AND size = ? AND mtime_ns = ?"
+        return self._vector(sql, (self.inner(path), stat.size_bytes, stat.mtime_ns))
+
+    def vector_with(self, digest: bytes) -> bytes | None:
+        """The vector of any photo with these bytes."""
+        return self._vector("SELECT vector FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 1", (digest,))
+
+    def _vector(self, sql: str, parameters: Sequence[object]) -> bytes | None:
+        """Half precision of length 1, of whatever dimension."""
+        with self.reading():
+            found = self.connection.execute(sql, parameters).fetchone()
+            if found is None or found[0] is None:
+                return None
+            require(type(found[0]) is bytes and has_unit_length(found[0]))
+            return bytes(found[0])
+
+    def vectors_above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos with ids above, some thousands at a time.
+
+        Gone photos are among them.
+        """
+        sql = "SELECT id, vector FROM images WHERE id > ? AND vector IS NOT NULL ORDER BY id"
+        with self.reading():
+            cursor = self.connection.execute(sql, (last_id,))
+            while rows := cursor.fetchmany(CHUNK_ROWS):
+                found, blobs = zip(*rows, strict=True)
+                require(len(set(map(len, blobs))) == 1)
+                ids = np.array(found, np.int64)
+                require(last_id < ids[0] and bool((np.diff(ids) > 0).all()))
+                last_id = int(ids[-1])
+                yield ids, np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
+
+    def last_id(self) -> int:
+        """The highest id in use."""
+        with self.errors():
+            return self.value("SELECT coalesce(max(id), 0) FROM images")
+
+    def vector_count(self) -> int:
+        with self.errors():
+            return self.value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def add(
+        self, path: bytes, stat: FileStat, digest: bytes, vector: np.ndarray, metadata: PhotoMetadata = NO_METADATA
+    ) -> None:
+        """A photo with new bytes; whatever was known of the path before is replaced."""
+        id_ = self._insert(path, stat, digest, vector.astype("<f2").tobytes(), None)
+        self.metadata.add(id_, metadata)
+
+    def add_failure(self, path: bytes, stat: FileStat, reason: str) -> None:
+        """A file that cannot be read, remembered until it changes."""
+        self._insert(path, stat, None, None, reason)
+
+    def _insert(self, path: bytes, stat: FileStat, digest: bytes | None, vector: bytes | None, why: str | None) -> int:
+        path = self.inner(path)
+        self._orphan(path)
+        sql = """
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
+        """
+        id_ = self.connection.execute(sql, (path, *stat, digest, vector, why)).lastrowid
+        assert id_ is not None
+        return id_
+
+    def copy(self, source_id: int, path: bytes, stat: FileStat) -> None:
+        """A photo with the same bytes as another one."""
+        path = self.inner(path)
+        self._orphan(path)
+        sql = """
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
+            SELECT ?, ?, ?, ?, ?, digest, vector, has_metadata FROM images WHERE id = ?
+        """
+        id_ = self.connection.execute(sql, (path, *stat, source_id)).lastrowid
+        self.metadata.copy(source_id, id_)
+
+    def move(self, id_: int, path: bytes, stat: FileStat) -> None:
+        """The same photo at another path, or at its own with another stat."""
+        path = self.inner(path)
+        self._orphan(path, but=id_)
+        sql = """
+            UPDATE images
+            SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, missing_ns = NULL, is_offline = 0 WHERE id = ?
+        """
+        self.connection.execute(sql, (path, *stat, id_))
+        self.metadata.restate(id_)
+
+    def _orphan(self, path: bytes, but: int = 0) -> None:
+        """Frees `path`, as the table has it.
+
+        A vector that was there stays to be found under its digest: the photo may be moved, not lost. No real path
+        starts with NUL, so no folder holds it.
+        """
+        sql = """
+            UPDATE images SET path = CAST(char(0) || id AS BLOB), missing_ns = 1
+            WHERE path = ? AND id <> ? AND vector IS NOT NULL
+        """
+        self.connection.execute(sql, (path, but))
+        self.connection.execute("DELETE FROM images WHERE path = ? AND id <> ?", (path, but))
+
+    def delete_orphaned(self) -> None:
+        """Forgets what has been replaced and not been found elsewhere. For the end of a run."""
+        self.connection.execute("DELETE FROM images WHERE path < x'01'")
+
+    def mark_missing(self, ids: Iterable[int]) -> None:
+        """These are not where they were; their vectors are kept for when they turn up again."""
+        self._mark(ids, _now_ns(), is_offline=False)
+
+    def mark_offline(self, ids: Iterable[int]) -> None:
+        """These are not where they were, and nor is anything beside them: their drive may only be unplugged."""
+        self._mark(ids, _now_ns(), is_offline=True)
+
+    def mark_present(self, ids: Iterable[int]) -> None:
+        self._mark(ids, None, is_offline=False)
+
+    def _mark(self, ids: Iterable[int], missing_ns: int | None, is_offline: bool) -> None:
+        sql = "UPDATE images SET missing_ns = ?, is_offline = ? WHERE id = ?"
+        self.connection.executemany(sql, ((missing_ns, is_offline, id_) for id_ in ids))
+
+    def forget(self, rows: Iterable[FileRow]) -> int:
+        """Deletes those of the rows that are still gone, and returns how many that were."""
+        sql = "DELETE FROM images WHERE id = ? AND path = ? AND missing_ns = ?"
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_gaps', '')")  # in pages that are half full
+        return self.connection.executemany(
+            sql, ((row.id, self.inner(row.path), row.missing_ns) for row in rows)
+        ).rowcount
+
+
+def _now_ns() -> int:
+    """A clock may have lost its time."""
+    return max(time.time_ns(), 1)

@@ -1,0 +1,47 @@
+"""Putting rows that were read out of a damaged index into a new one. What writes belongs inside a transaction."""
+
+import sqlite3
+from collections.abc import Mapping
+
+from rclip.index.store.database import Database
+
+
+def table_columns(database: Database) -> dict[str, list[str]]:
+    """Those that hold what has been indexed, and their columns."""
+    sql = """
+        SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'meta' ORDER BY t.name, c.cid
+    """
+    found: dict[str, list[str]] = {}
+    with database.errors():
+        for table, column in database.connection.execute(sql):
+            found.setdefault(table, []).append(column)
+    return found
+
+
+def reserve_ids(database: Database, last_id: int) -> None:
+    """No id up to this one will be given to a new photo: something may still stand under it."""
+    database.connection.execute("DELETE FROM sqlite_sequence WHERE name = 'images'")
+    database.connection.execute("INSERT INTO sqlite_sequence VALUES ('images', ?)", (last_id,))
+
+
+def insert_row(database: Database, table: str, row: Mapping[str, object]) -> bool:
+    """Puts a row back that was read out of another file, unless it breaks the table's rules.
+
+    It replaces those that it cannot stand beside.
+    """
+    columns, places = ", ".join(row), ", ".join("?" * len(row))
+    sql = f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})"  # noqa: S608 - names of this very schema
+    try:
+        database.connection.execute(sql, tuple(row.values()))
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def clear_lost_metadata(database: Database) -> None:
+    """Photos are looked through once more whose facts, or whose camera, have been lost on the way here."""
+    database.connection.execute("DELETE FROM metadata WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)")
+    database.connection.execute(
+        "UPDATE images SET has_metadata = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM metadata)"
+    )

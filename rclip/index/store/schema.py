@@ -1,0 +1,159 @@
+"""The tables of an index, and how a file that is empty or an older rclip's comes to have them."""
+
+import sqlite3
+from collections.abc import Iterator
+
+APPLICATION_ID = 0x72636C70  # "rclp" in SQLite's file header, which tells our files from others'
+
+# Each entry takes the file from its number to the next; together with the number in one transaction.
+MIGRATIONS = [
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE images (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path BLOB NOT NULL UNIQUE,
+        mtime_ns INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        digest BLOB,
+        vector BLOB,
+        failure TEXT,
+        gone_ns INTEGER,
+        CHECK ((vector IS NULL) <> (failure IS NULL))
+    );
+    -- Everything a run compares, in path order, without touching the pages that hold vectors.
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, gone_ns);
+    CREATE INDEX images_failure ON images (path) WHERE failure IS NOT NULL;
+    CREATE INDEX images_digest ON images (digest) WHERE vector IS NOT NULL;
+    CREATE INDEX images_inode ON images (inode) WHERE vector IS NOT NULL;
+    """,
+    """
+    CREATE TABLE cameras (id INTEGER PRIMARY KEY, maker TEXT NOT NULL, model TEXT NOT NULL, UNIQUE (maker, model));
+    CREATE TABLE facts (
+        id INTEGER PRIMARY KEY,
+        captured_s INTEGER,
+        offset_min INTEGER,
+        latitude REAL,
+        longitude REAL,
+        camera INTEGER REFERENCES cameras (id),
+        width INTEGER,
+        height INTEGER,
+        keywords TEXT,
+        rating INTEGER
+    );
+    CREATE TABLE restated (id INTEGER PRIMARY KEY);
+    ALTER TABLE images ADD COLUMN described INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX images_undescribed ON images (path) WHERE described = 0 AND vector IS NOT NULL AND gone_ns IS NULL;
+    CREATE TRIGGER images_forget AFTER DELETE ON images BEGIN
+        DELETE FROM facts WHERE id = OLD.id;
+        DELETE FROM restated WHERE id = OLD.id;
+    END;
+    """,
+    """
+    DROP TRIGGER images_forget;
+    DROP INDEX images_undescribed;
+    ALTER TABLE facts RENAME TO metadata;
+    ALTER TABLE images RENAME COLUMN described TO has_metadata;
+    ALTER TABLE images RENAME COLUMN gone_ns TO missing_ns;
+    ALTER TABLE images ADD COLUMN is_offline INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE images ADD COLUMN failure_kind INTEGER;
+    UPDATE images SET is_offline = 1, missing_ns = max(1, -missing_ns)
+        WHERE id IN (SELECT id FROM images INDEXED BY images_listing WHERE missing_ns <= 0);
+    UPDATE images SET failure_kind = CASE
+        WHEN failure LIKE 'cannot open it: %' THEN 2 WHEN failure LIKE 'it takes longer than %' THEN 3 ELSE 1 END
+        WHERE id IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL);
+    UPDATE meta SET key = 'has_imported' WHERE key = 'has_adopted';
+    DROP INDEX images_listing;
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline);
+    CREATE INDEX images_without_metadata ON images (path)
+        WHERE has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL;
+    CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
+        DELETE FROM metadata WHERE id = OLD.id;
+        DELETE FROM restated WHERE id = OLD.id;
+    END;
+    """,
+]
+
+FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
+"""Tables and columns that earlier versions named otherwise."""
+
+VERSION = len(MIGRATIONS)
+
+
+def of_file(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """What a file says of its tables, indexes and triggers. What it raises is SQLite's own."""
+    found = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema").fetchall()
+    return {(*map(str, kind_and_names), "".join(str(sql).replace('"', "").split())) for *kind_and_names, sql in found}
+
+
+def expected(version: int) -> set[tuple[str, ...]]:
+    """The same of a file that an rclip of this version has made. One that says otherwise may not answer for itself."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        upgrade(connection, 0, version)
+        return of_file(connection)
+    finally:
+        connection.close()
+
+
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Whether a file has the very schema that its version says. What it raises is SQLite's own."""
+    return of_file(connection) == expected(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def repair(path: str) -> None:
+    """Writes the tables that rclip makes into a file's schema, at the pages where it has them. For reading them only.
+
+    They are told by their names and, of those that have lost them, by their order. What it raises is SQLite's own.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA writable_schema = ON")  # what is there is read whatever it says
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = _tables(version if 0 < version <= VERSION else VERSION)
+        sql = """
+            SELECT CAST(name AS BLOB), rootpage FROM sqlite_schema
+            WHERE type NOT IN ('index', 'trigger') ORDER BY rowid
+        """
+        found = [((name or b"").decode(errors="replace"), page) for name, page in connection.execute(sql)]
+        pages = {name: page for name, page in found if name in tables}
+        nameless = [page for name, page in found if name not in tables]
+        pages |= zip((name for name in tables if name not in pages), nameless, strict=False)
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM sqlite_schema")
+        rows = [(name, name, pages[name], tables[name]) for name in tables if isinstance(pages.get(name), int)]
+        connection.executemany("INSERT INTO sqlite_schema VALUES ('table', ?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _tables(version: int) -> dict[str, str]:
+    """Names to SQL, in the order in which they are made; without what would need an index to be there."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        upgrade(connection, 0, version)
+        found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
+        return {name: sql.replace(" UNIQUE,", ",").replace(", UNIQUE (maker, model)", "") for name, sql in found}
+    finally:
+        connection.close()
+
+
+def upgrade(connection: sqlite3.Connection, version: int, to: int = VERSION) -> None:
+    """Takes a file from its `version` to this one's, inside a transaction."""
+    for number in range(version, to):
+        for statement in _statements(MIGRATIONS[number]):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, because `executescript` would commit first. A trigger holds semicolons of its own."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

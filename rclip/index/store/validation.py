@@ -1,0 +1,75 @@
+"""What the tables' columns may hold. SQLite itself takes anything anywhere, and damage may put it there."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rclip.photo.metadata import EARLIEST_S, LATEST_S
+
+_OFF_UNIT = 0.01  # half precision is off by a twentieth of it
+
+
+class _Domain(NamedTuple):
+    """What a column may hold."""
+
+    types: frozenset[type]
+    lowest: float | None = None
+    highest: float | None = None
+
+
+_NUMBER, _BYTES, _WORDS = (_Domain(frozenset([type_])) for type_ in (int, bytes, str))
+
+
+def _whole_between(lowest: int, highest: int) -> _Domain:
+    return _Domain(frozenset([int, type(None)]), lowest, highest)
+
+
+def _degrees_up_to(highest: int) -> _Domain:
+    return _Domain(frozenset([float, type(None)]), -highest, highest)
+
+
+_DOMAINS = {
+    "id": _NUMBER,
+    "path": _BYTES,
+    "size": _NUMBER,
+    "mtime_ns": _NUMBER,
+    "device": _NUMBER,
+    "inode": _NUMBER,
+    "digest": _BYTES,
+    "vector": _BYTES,
+    "has_metadata": _NUMBER,
+    "maker": _WORDS,
+    "model": _WORDS,
+    "captured_s": _whole_between(EARLIEST_S, LATEST_S),
+    "offset_min": _whole_between(-24 * 60 + 1, 24 * 60 - 1),
+    "latitude": _degrees_up_to(90),
+    "longitude": _degrees_up_to(180),
+    "camera": _whole_between(1, (1 << 31) - 1),
+    "width": _whole_between(0, (1 << 31) - 1),
+    "height": _whole_between(0, (1 << 31) - 1),
+    "keywords": _Domain(frozenset([str, type(None)])),
+    "rating": _whole_between(-1, 5),
+}
+
+
+def are_valid(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether rows of these columns can have been stored so."""
+    return all(
+        _is_within(_DOMAINS[name], values) for name, values in zip(columns, zip(*rows, strict=True), strict=False)
+    )
+
+
+def _is_within(domain: _Domain, values: Sequence[Any]) -> bool:
+    if not set(map(type, values)) <= domain.types:
+        return False
+    known = [] if domain.lowest is None else [value for value in values if value is not None]
+    return not known or (domain.lowest <= min(known) and max(known) <= domain.highest)
+
+
+def has_unit_length(vector: bytes) -> bool:
+    """Whether these are float16 of length 1, as all that are stored."""
+    if len(vector) % 2:
+        return False
+    numbers = np.frombuffer(vector, np.float16).astype(np.float32)
+    return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)

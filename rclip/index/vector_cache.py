@@ -1,0 +1,373 @@
+"""The vectors once more, as one memory-mapped matrix that is scanned at the speed of memory.
+
+Reading a million vectors out of SQLite takes seconds; here they lie one behind the other, (N, D) float16, beside their
+ids in ascending order. The matrix is derived and disposable: new rows are appended when there are enough of them, a
+scan takes what is newer from the table, and on any doubt the files are made anew, or passed over where they cannot be.
+
+    <model>.matrix/seal.json                what the two files hold, and the stat they had when that was last checked
+    <model>.matrix/vectors-<token>          N · D float16
+    <model>.matrix/ids-<token>              N int64
+
+The table keeps a note of the same state, written together with it. A table put back from a backup, whose next ids will
+stand for other photos than the matrix has under them, has another note, and so gets another matrix.
+"""
+
+import mmap
+import os
+import zlib
+from contextlib import suppress
+from functools import cached_property
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from rclip import datadir, isolation, manifest
+from rclip.errors import StoreError, is_full, plain_reason
+from rclip.index.store import Store
+from rclip.vectors import dot
+
+APPEND_FROM_ROWS = 4096
+"""So many new rows are worth appending; fewer are read from the table by each scan, in some ten milliseconds."""
+
+_SCANNED_ROWS = 16384
+"""Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
+
+
+_MOST = 1.01  # for a cosine, and half precision's error
+
+
+class RowSelection(NamedTuple):
+    """Some photos of an index."""
+
+    mask: np.ndarray | None
+    """(N,) bool: which of the matrix's rows. None where `tail_ids` holds them all."""
+    tail_ids: np.ndarray
+    """Which of those behind the matrix; ids, ascending."""
+
+
+class _Manifest(NamedTuple):
+    """What the files hold. Bytes behind the sealed ones are of an append that did not end, and are not read."""
+
+    token: str
+    rows: int
+    dimensions: int
+    last_id: int
+    """All photos with vectors up to this id are in the matrix, but for those that have been replaced or moved out."""
+    crc32: list[int]
+    """Of the sealed bytes: vectors, ids."""
+    stats: list[list[int]]
+    """The files' stats when they were last found to have these checksums: vectors, ids."""
+
+    def check(self) -> None:
+        """Raises ValueError for what was never written so."""
+        is_sound = manifest.is_name(self.token) and manifest.are_counts(
+            self.rows, self.dimensions, self.last_id, *self.crc32
+        )
+        if not is_sound or len(self.crc32) != len(_KINDS):
+            raise ValueError("damaged")
+
+
+class VectorCache:
+    """The matrix of one index as it is on disk now; empty where there is none to be trusted."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self.folder = store.cache_folder
+        self._manifest = self._trusted_manifest()
+
+    @property
+    def token(self) -> str:
+        """Names this matrix; an appended one keeps its name."""
+        return self._manifest.token if self._manifest else ""
+
+    @property
+    def rows(self) -> int:
+        return self._manifest.rows if self._manifest else 0
+
+    @property
+    def last_id(self) -> int:
+        """All photos with vectors up to this id are among the rows, but for those that are there no more."""
+        return self._manifest.last_id if self._manifest else 0
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(N,) int64, ascending"""
+        if not self._manifest:
+            return np.empty(0, np.int64)
+        with self._open("ids", self._manifest) as file:
+            return np.fromfile(file, np.int64, self.rows)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def scores(
+        self, query: np.ndarray, only: np.ndarray | None = None, chosen: RowSelection | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only` and `chosen`.
+
+        Of several queries (Q, D) the scores are (Q, N). `only` holds ids in ascending order. Photos that are gone are
+        among the scored ones: the table tells.
+        """
+        parts = []
+        if self._manifest:
+            everywhere = None if chosen is None else self._everywhere(chosen)
+            try:
+                parts.append(self._stored_scores(query, self.rows_of(only, chosen)))
+            except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
+                self._manifest, chosen = None, everywhere
+        for ids, vectors in self._store.vectors_above(self.last_id):
+            if vectors.shape[1] != query.shape[-1]:
+                raise self._store.damage()
+            for wanted in (only, None if chosen is None else chosen.tail_ids):
+                if wanted is not None:
+                    is_wanted = np.isin(ids, wanted)
+                    ids, vectors = ids[is_wanted], vectors[is_wanted]
+            parts.append((ids, dot(vectors, query)))
+        if not parts:
+            return np.empty(0, np.int64), np.empty((*query.shape[:-1], 0), np.float32)
+        ids, scores = parts[0]
+        if len(parts) > 1:
+            ids, scores = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        if len(ids) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
+            raise self._store.damage()
+        return ids, scores
+
+    def _everywhere(self, chosen: RowSelection) -> RowSelection:
+        """The same, for when there is no matrix any more."""
+        if chosen.mask is None:
+            return chosen
+        return RowSelection(None, np.concatenate([self.ids[chosen.mask], chosen.tail_ids]))
+
+    def rows_of(self, only: np.ndarray | None, chosen: RowSelection | None) -> np.ndarray | None:
+        """The rows (N,) of photos that are among both, ascending; None for all rows."""
+        if only is not None:
+            rows = np.searchsorted(self.ids, only).clip(max=self.rows - 1)
+            rows = rows[self.ids[rows] == only]
+            if chosen is None:
+                return rows
+            return rows[np.isin(self.ids[rows], chosen.tail_ids) if chosen.mask is None else chosen.mask[rows]]
+        if chosen is None:
+            return None
+        if chosen.mask is None:
+            return self.rows_of(chosen.tail_ids, None)
+        return np.flatnonzero(chosen.mask)
+
+    def _stored_scores(self, query: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Of these rows, ascending, or all; where most of a part are wanted, all of it is scored, which is faster."""
+        assert self._manifest
+        ids = self.ids if rows is None else self.ids[rows]
+        mapped, vectors = self._mapped(self._manifest)
+        scores = np.empty((*query.shape[:-1], len(ids)), np.float32)
+        for start in range(0, len(vectors), _SCANNED_ROWS):
+            chunk = vectors[start : start + _SCANNED_ROWS]
+            if rows is None:
+                scores[..., start : start + len(chunk)] = dot(chunk, query)
+            else:
+                first, end = np.searchsorted(rows, (start, start + len(chunk)))
+                scores[..., first:end] = _picked_cosines(chunk, rows[first:end] - start, query)
+            mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
+        return ids, scores
+
+    def _mapped(self, contents: _Manifest) -> tuple[mmap.mmap, np.ndarray]:
+        """The file of vectors, and what is sealed of it. (N, D) float16"""
+        with self._open("vectors", contents) as file:
+            if os.fstat(file.fileno()).st_size < _covered_bytes(
+                "vectors", contents
+            ):  # what is mapped of it would end us
+                raise ValueError("cut short")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        vectors = np.frombuffer(mapped, np.float16, contents.rows * contents.dimensions)
+        return mapped, vectors.reshape(contents.rows, contents.dimensions)
+
+    def _path(self, kind: str, contents: _Manifest) -> str:
+        return os.path.join(self.folder, f"{kind}-{contents.token}")
+
+    def _open(self, kind: str, contents: _Manifest) -> BinaryIO:
+        return open(self._path(kind, contents), "rb", opener=isolation.open_itself)
+
+    def _trusted_manifest(self) -> _Manifest | None:
+        """The seal, if the files are what it says and of this very table."""
+        try:
+            contents = manifest.read(self._manifest_path, _Manifest)
+            contents.check()
+            if _note(contents) != self._store.note(_NOTE):
+                return None
+            now = contents._replace(stats=self._stats(contents))
+            return manifest.verified(contents, now, lambda: self._checksums(contents), self._write_manifest)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def _manifest_path(self) -> str:
+        return os.path.join(self.folder, "seal.json")
+
+    def _stats(self, contents: _Manifest) -> list[list[int]]:
+        stats = [os.lstat(self._path(kind, contents)) for kind in _KINDS]
+        if any(stat.st_size < _covered_bytes(kind, contents) for kind, stat in zip(_KINDS, stats, strict=True)):
+            raise ValueError("cut short")
+        return [manifest.identity(stat) for stat in stats]
+
+    def _checksums(self, contents: _Manifest) -> list[int]:
+        """Of the sealed bytes. Raises OSError, and ValueError when there are fewer."""
+        checksums = []
+        for kind in _KINDS:
+            with self._open(kind, contents) as file:
+                checksums.append(manifest.crc32_of(file, _covered_bytes(kind, contents)))
+        return checksums
+
+    # --- checking ----------------------------------------------------------------------------------------------------
+
+    def corruption(self) -> str | None:
+        """Why its files are not to be trusted; None when they are, or there are none.
+
+        A query believes a file whose stat is as it was; this reads it whole.
+        """
+        if not os.path.exists(self._manifest_path):
+            return None
+        if self._manifest is None:
+            return "cut short, altered, or of another state of the index"
+        try:
+            is_as_written = self._manifest.crc32 == self._checksums(self._manifest)
+        except (OSError, ValueError) as error:
+            return plain_reason(error)
+        return None if is_as_written else "its bytes are not those that were written"
+
+    def differing(self, ids: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Which of the table's vectors it holds otherwise, or not although it should. (N,), (N, D) float16 -> (N,) bool
+
+        `ids` ascend. For a matrix without `corruption`.
+        """
+        if self._manifest is None:
+            return np.zeros(len(ids), bool)
+        if self._manifest.dimensions != vectors.shape[1]:
+            return ids <= self._manifest.last_id
+        rows = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
+        held = self.ids[rows] == ids
+        differs: np.ndarray = ~held & (ids <= self._manifest.last_id)
+        _, stored = self._mapped(self._manifest)
+        differs[held] = (stored[rows[held]].view(np.uint16) != vectors[held].view(np.uint16)).any(axis=1)
+        return differs
+
+    def discard(self) -> None:
+        """Has the next run make it anew; until then the table answers. Raises OSError where it may not be deleted."""
+        self._manifest = None
+        with suppress(FileNotFoundError):
+            os.unlink(self._manifest_path)
+
+    def remove(self) -> None:
+        """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
+        self.discard()
+        for name in os.listdir(self.folder):
+            if _is_derived(name):
+                os.unlink(os.path.join(self.folder, name))
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Appends what the table has more, if that is worth it; starts anew where there is nothing to trust.
+
+        Raises `StoreError`, also when the disk is full; what was there before is then still good.
+        """
+        if self._store.last_id() - self.last_id < APPEND_FROM_ROWS or not self._store.vector_count():
+            return
+        with self._store.transaction():  # keeps other writers of the matrix away, too
+            self._manifest = self._trusted_manifest()
+            self.__dict__.pop("ids", None)
+            try:
+                self._append()
+            except OSError as error:
+                advice = "make room" if is_full(error) else "mend that"
+                raise StoreError(
+                    f"cannot write {self.folder} ({plain_reason(error)}): {advice}, or delete it"
+                ) from error
+
+    def _append(self) -> None:
+        contents = self._manifest
+        if contents is None or self._is_mostly_waste(contents):
+            contents = self._start_anew()
+        try:
+            self._append_to(contents)
+        except BaseException:
+            self._cut_back(contents)
+            raise
+
+    def _cut_back(self, contents: _Manifest) -> None:
+        """Gives the room back that an append has taken that did not end."""
+        for kind in _KINDS:
+            with suppress(OSError):
+                if contents.rows:
+                    os.truncate(self._path(kind, contents), _covered_bytes(kind, contents))
+                else:
+                    os.unlink(self._path(kind, contents))
+
+    def _append_to(self, contents: _Manifest) -> None:
+        paths = [self._path(kind, contents) for kind in _KINDS]
+        opened = [open(path, "r+b", opener=isolation.open_itself) for path in paths]  # noqa: SIM115 - closed below
+        with opened[0] as vectors_file, opened[1] as ids_file:
+            for kind, file in zip(_KINDS, (vectors_file, ids_file), strict=True):
+                file.truncate(_covered_bytes(kind, contents))  # what an append that did not end has left
+                file.seek(0, os.SEEK_END)
+            rows, dimensions, last_id, crc32 = (
+                contents.rows,
+                contents.dimensions,
+                self._store.last_id(),
+                list(contents.crc32),
+            )
+            for ids, vectors in self._store.vectors_above(contents.last_id):
+                for place, (file, array) in enumerate(((vectors_file, vectors), (ids_file, ids))):
+                    file.write(array.data)
+                    crc32[place] = zlib.crc32(array.data, crc32[place])
+                rows, dimensions = rows + len(ids), vectors.shape[1]
+            for file in (vectors_file, ids_file):
+                file.flush()
+                os.fsync(file.fileno())
+        self._manifest = _Manifest(contents.token, rows, dimensions, last_id, crc32, self._stats(contents))
+        self._store.set_note(_NOTE, _note(self._manifest))
+        self._write_manifest(self._manifest)
+        self._delete_others()
+
+    def _is_mostly_waste(self, contents: _Manifest) -> bool:
+        return contents.rows > 2 * self._store.vector_count()
+
+    def _start_anew(self) -> _Manifest:
+        datadir.make_private(self.folder)
+        contents = _Manifest(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
+        for kind in _KINDS:
+            os.close(os.open(self._path(kind, contents), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        return contents
+
+    def _write_manifest(self, contents: _Manifest) -> None:
+        manifest.write(self._manifest_path, contents)
+
+    def _delete_others(self) -> None:
+        """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
+        assert self._manifest
+        for name in os.listdir(self.folder):
+            if _is_derived(name) and "-" in name and not name.endswith(self._manifest.token):
+                with suppress(OSError):
+                    os.unlink(os.path.join(self.folder, name))
+
+
+_KINDS = ("vectors", "ids")
+_NOTE = "matrix"
+
+
+def _is_derived(name: str) -> bool:
+    """Whether a file of this name is one of ours."""
+    kind, *tokens = name.split("-")
+    is_seal = name in ("seal.json", "columns.json")
+    return is_seal or (kind in (*_KINDS, "columns") and all(map(manifest.is_name, tokens)))
+
+
+def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Of these rows. Picking one out takes as long as scoring several."""
+    if len(rows) * 4 <= len(vectors):
+        return dot(vectors[rows], query)
+    return dot(vectors, query)[..., rows]
+
+
+def _note(contents: _Manifest) -> str:
+    return f"{contents.token} {contents.rows} {contents.last_id}"
+
+
+def _covered_bytes(kind: str, contents: _Manifest) -> int:
+    return contents.rows * (2 * contents.dimensions if kind == "vectors" else 8)

@@ -1,0 +1,185 @@
+"""Reads pending files in threads: their digest and, if their bytes are new, their pixels (`decode_pool`).
+
+Bytes that are known, because a photo was moved or copied, are never decoded; where the file system itself says that a
+file is one we know under another name, they are not even read.
+"""
+
+import io
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from stat import S_ISREG
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from rclip import formats
+from rclip.errors import plain_reason
+from rclip.files import FileStat, digest_of, file_stat, suffix
+from rclip.index.store import Store
+from rclip.indexing.diff import PendingFile
+from rclip.photo.decode_pool import DecodePool, FailedDecode
+from rclip.photo.failures import CANNOT_OPEN
+from rclip.photo.metadata import PhotoMetadata
+
+WORKERS = os.cpu_count() or 1
+
+
+class NewPhoto(NamedTuple):
+    """New bytes, ready for the model."""
+
+    pending: PendingFile
+    stat: FileStat
+    digest: bytes
+    pixels: np.ndarray
+    """(S, S, 3) uint8"""
+    metadata: PhotoMetadata
+
+
+class KnownContent(NamedTuple):
+    """Bytes that are stored already, or on their way there under another name."""
+
+    pending: PendingFile
+    stat: FileStat
+    digest: bytes
+
+
+class KnownFile(NamedTuple):
+    """A photo that the file system itself says we know; its bytes were not read."""
+
+    pending: PendingFile
+    stat: FileStat
+
+
+class FailedRead(NamedTuple):
+    """A file that cannot be read. It `is_lasting` when that will be so until the file changes."""
+
+    pending: PendingFile
+    stat: FileStat
+    digest: bytes | None
+    reason: str
+    is_lasting: bool = True
+    is_torn: bool = False
+    """Whether the bytes that were read may never have been the file's, nor those of the digest."""
+
+
+class MissingDecoder(NamedTuple):
+    """A file that could be read with a package that is not installed."""
+
+    pending: PendingFile
+    stat: FileStat
+    digest: bytes
+    extra: formats.Extra
+
+
+Outcome = NewPhoto | KnownContent | KnownFile | FailedRead | MissingDecoder
+
+
+class Reader:
+    """Turns pending files into outcomes, in threads, in order."""
+
+    def __init__(self, store: Store, folder: bytes, resolution: int, max_pixels: int):
+        self._store = store
+        self._folder = folder
+        self._resolution = resolution
+        self._max_pixels = max_pixels
+        self.lock = threading.Lock()
+        """Around the store and what is claimed."""
+        self._claimed: set[bytes] = set()
+        """Digests of new bytes on their way through decoder and model; other files with them are copies."""
+
+    def read(self, pending: Iterable[PendingFile], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
+        """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
+        self._decoders = DecodePool(self._resolution, self._max_pixels)
+        self._is_stopped = False
+        futures: deque[Future[Outcome]] = deque()
+        with ThreadPoolExecutor(WORKERS, "rclip-decode") as pool:
+            try:
+                for item in pending:
+                    if len(futures) >= ahead():
+                        yield futures.popleft().result()
+                    futures.append(pool.submit(self._read, item))
+                while futures:
+                    yield futures.popleft().result()
+            finally:
+                self._is_stopped = True  # or leaving the pool would wait for what the threads are at
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._decoders.close()
+
+    def release(self, digests: Iterable[bytes | None]) -> None:
+        """These are stored, or will not be: the next file with such bytes is looked up, or decoded, again."""
+        self._claimed.difference_update(digests)
+
+    def _read(self, pending: PendingFile) -> Outcome:
+        stat = FileStat(*pending.file[1:])
+        if self._is_known_file(stat):
+            return KnownFile(pending, stat)
+        try:
+            with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
+                return self._read_open(pending, file)
+        except FileNotFoundError:
+            return FailedRead(pending, stat, None, "it vanished before it could be read", is_lasting=False)
+        except OSError as error:
+            return FailedRead(pending, stat, None, CANNOT_OPEN + plain_reason(error))
+
+    def _is_known_file(self, stat: FileStat) -> bool:
+        """Whether this is a photo we know, renamed or linked to.
+
+        A time in whole seconds proves nothing: archives and copying tools set such times, and inodes are used again.
+        """
+        if stat.mtime_ns % 1_000_000_000 == 0:
+            return False
+        with self.lock:
+            return self._store.find_identity(stat) is not None
+
+    def _read_open(self, pending: PendingFile, file: BinaryIO) -> Outcome:
+        status = os.fstat(file.fileno())
+        stat = file_stat(status)
+        if not S_ISREG(status.st_mode):
+            return FailedRead(pending, stat, None, "it is no regular file any more", is_lasting=False)
+        digest = digest_of(_UntilStopped(file, lambda: self._is_stopped))
+        if not self._claim(digest):
+            return KnownContent(pending, stat, digest)
+        outcome = self._decode(pending, stat, digest, file)
+        if file_stat(os.fstat(file.fileno())) != stat:
+            return FailedRead(pending, stat, digest, "it changed while it was read", is_lasting=False, is_torn=True)
+        return outcome
+
+    def _claim(self, digest: bytes) -> bool:
+        """Whether these bytes are new; if so, they are now this thread's to decode."""
+        with self.lock:
+            if digest in self._claimed or self._store.find_content(digest, b""):
+                return False
+            self._claimed.add(digest)
+            return True
+
+    def _decode(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Outcome:
+        answer = self._decoders.decode(file, suffix(pending.file.path))
+        if not isinstance(answer, FailedDecode):
+            return NewPhoto(pending, stat, digest, *answer)
+        if answer.extra:
+            return MissingDecoder(pending, stat, digest, answer.extra)
+        return FailedRead(pending, stat, digest, answer.reason, answer.is_lasting)
+
+
+class _UntilStopped(io.RawIOBase):
+    """A file that ends with an OSError when the run does: it may be large, and its disk slow."""
+
+    def __init__(self, file: BinaryIO, is_stopped: Callable[[], bool]):
+        self._file = file
+        self._is_stopped = is_stopped
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._is_stopped():
+            raise OSError("the run has ended")
+        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """What was a file when the folder was listed may be a pipe by now, which would wait for someone to write to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

@@ -1,0 +1,39 @@
+"""What a run found and did."""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+
+from rclip import formats
+from rclip.photo.failures import FailedPhoto
+
+
+@dataclass
+class Summary:
+    """What a run found and did."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    copied: int = 0
+    returned: int = 0
+    missing: int = 0
+    metadata_added: int = 0
+    """Photos indexed by an older rclip that were looked through for what they say of themselves."""
+    failures: list[FailedPhoto] = field(default_factory=list)
+    """Files that could not be read, those found unreadable by earlier runs not among them."""
+    postponed: list[FailedPhoto] = field(default_factory=list)
+    """Files that could not be read for a reason that is not their own; the next run tries them again."""
+    unlisted: list[FailedPhoto] = field(default_factory=list)
+    """Folders that could not be listed. What the index knows of them is kept."""
+    missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
+    """How many files wait for a package that is not installed."""
+
+    def __iadd__(self, other: "Summary") -> "Summary":
+        for part in fields(self):
+            setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+        return self
+
+    @property
+    def has_changes(self) -> bool:
+        counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.missing, self.metadata_added)
+        return any(counts) or bool(self.failures or self.postponed)

@@ -1,0 +1,118 @@
+"""Brings the index up to date with the photos on disk.
+
+First `diff` merges the walk with the table: an unchanged file costs its stat and nothing else. Then only what is new
+or changed is read, in threads (`reader`), encoded in batches and stored, one transaction a batch (`writer`).
+"""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rclip import formats
+from rclip.errors import ReadOnlyIndex, StoreError, UnlistedFolder
+from rclip.files import DEFAULT_RULES, FileStat, IgnoreRules
+from rclip.index.photo_index import PhotoIndex
+from rclip.index.scope import Scope
+from rclip.index.store import Store
+from rclip.indexing.diff import Plan, plan_update
+from rclip.indexing.summary import Summary
+from rclip.indexing.walk import walk
+from rclip.models import Model
+from rclip.photo.failures import CANNOT_OPEN, TIME_LIMIT_VARIABLE, TOO_SLOW
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and of all that are to be read."""
+
+
+class UpdateOptions(NamedTuple):
+    """How photos are found, read and encoded."""
+
+    rules: IgnoreRules = DEFAULT_RULES
+    device: str | None = None
+    batch_size: int | None = None
+    max_pixels: int | None = None
+    """None for a limit drawn from the machine's memory. One given also tries unreadable files again."""
+
+
+def update_index(
+    index: PhotoIndex, scope: Scope, options: UpdateOptions, summary: Summary, progress: Progress
+) -> list[StoreError]:
+    """Updates the index of all folders in the scope. Raises `StoreError`.
+
+    Returns the errors that kept single folders from being updated; the others are.
+    """
+    index.require_adopted()
+    index.sweep()
+    index.import_from_default()
+    errors: list[StoreError] = []
+    for folder in scope.walked():
+        try:
+            update(index.store, index.model, folder, options._replace(rules=scope.rules), summary, progress)
+        except (ReadOnlyIndex, UnlistedFolder) as error:
+            errors.append(error)
+    return errors
+
+
+def update(
+    store: Store, model: Model, folder: bytes, options: UpdateOptions, summary: Summary, progress: Progress
+) -> None:
+    """Updates the index of everything below `folder`, an absolute path that ends in a slash.
+
+    Adds to `summary` as it goes, so that an interrupted run can say how far it got; what is counted there is stored.
+    Raises `StoreError`, `ReadOnlyIndex` before any photo is read, and `ModelError`; unreadable photos and folders are
+    no errors.
+    """
+    found = walk(folder, formats.SUFFIXES, options.rules)
+    plan = plan_update(found, store.rows(folder), folder, options.rules, _to_retry(store.failures(folder), options))
+    if not store.is_writable:
+        if plan.is_empty:  # what earlier runs have left to do is put off
+            summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
+            return
+        if store.is_portable:
+            raise ReadOnlyIndex(f"{store.path} may not be written, and photos have changed; it is searched as it is")
+    summary += _store_plan(store, plan)
+    if plan.pending:
+        from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for
+
+        with model.image_encoder(options.device, options.batch_size) as encoder:
+            write_pending(store, encoder, folder, options.max_pixels, plan, summary, progress)
+    _describe(store, folder, options, summary, progress)
+    if store.has_orphaned():
+        with store.transaction():
+            store.delete_orphaned()
+
+
+def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summary, progress: Progress) -> None:
+    """What an older rclip has indexed without asking it for more than its pixels."""
+    known = store.metadata.without_metadata(folder)
+    photos = [photo for photo in known if not options.rules.ignores_path(photo.path[len(folder) :])]
+    if photos:
+        from rclip.indexing.metadata_backfill import describe
+
+        describe(store, photos, options.max_pixels, summary, progress)
+
+
+def _to_retry(failures: dict[bytes, str], options: UpdateOptions) -> set[bytes]:
+    """The unreadable files that are tried again although they are unchanged."""
+    if options.max_pixels:
+        return set(failures)
+    hopeful = (CANNOT_OPEN, TOO_SLOW) if os.environ.get(TIME_LIMIT_VARIABLE) else CANNOT_OPEN
+    return {path for path, reason in failures.items() if reason.startswith(hopeful)}
+
+
+def _store_plan(store: Store, plan: Plan) -> Summary:
+    """Writes what the comparison alone has shown, if anything."""
+    if plan.missing or plan.offline or plan.returned or plan.failures:
+        with store.transaction():
+            store.mark_missing(plan.missing)
+            store.mark_offline(plan.offline)
+            store.mark_present(plan.returned)
+            for failure in plan.failures:
+                store.add_failure(failure.path, FileStat(0, 0, 0, 0), failure.reason)
+    return Summary(
+        missing=len(plan.missing) + len(plan.offline),
+        returned=len(plan.returned),
+        failures=plan.failures,
+        unlisted=plan.unlisted,
+        missing_extras=plan.missing_extras,
+    )

@@ -1,0 +1,201 @@
+"""Takes what the decoding threads have read through the model into the store, batch by batch."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip import signals
+from rclip.index.store import KnownRow, Store
+from rclip.indexing.diff import PendingFile, Plan
+from rclip.indexing.reader import (
+    WORKERS,
+    FailedRead,
+    KnownContent,
+    KnownFile,
+    MissingDecoder,
+    NewPhoto,
+    Outcome,
+    Reader,
+)
+from rclip.indexing.summary import Summary
+from rclip.models.image_encoder import ImageEncoder
+from rclip.photo import decode_pool
+from rclip.photo.failures import FailedPhoto
+
+_STORED_TOGETHER = 1000
+"""Files in one transaction at most, where few or none of them need the model."""
+
+_DECODED_AHEAD_BYTES = 40_000_000
+"""In pixels for the model; 265 pictures of 224 pixels' side."""
+
+
+def write_pending(
+    store: Store,
+    encoder: ImageEncoder,
+    folder: bytes,
+    max_pixels: int | None,
+    plan: Plan,
+    summary: Summary,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
+    reader = Reader(store, folder, encoder.resolution, max_pixels or decode_pool.default_max_pixels())
+    writer = _Writer(store, reader, folder, [*plan.missing, *plan.offline])
+    pending = plan.pending
+    while pending:
+        total = left = len(pending)
+        progress(0, total)
+        with closing(reader.read(pending, lambda: _ahead(encoder))) as outcomes:
+            for batch in _encoded(_batches(outcomes, encoder), encoder, total):
+                vectors = batch.vectors.result() if batch.vectors else ()
+                with signals.deferred():  # what is stored is also counted
+                    summary += writer.write(batch.outcomes, vectors)
+                    left -= len(batch.outcomes)
+                    progress(total - left, total)
+        pending = writer.take_unresolved()
+
+
+def _ahead(encoder: ImageEncoder) -> int:
+    """How many files to read before the model asks for them, so that no core waits while torch is started."""
+    return max(2 * encoder.batch_size + WORKERS, _DECODED_AHEAD_BYTES // (3 * encoder.resolution**2))
+
+
+class _Batch(NamedTuple):
+    """Outcomes to be stored together, and the vectors of the decoded ones among them."""
+
+    outcomes: list[Outcome]
+    vectors: Future[np.ndarray] | None
+
+    def is_done(self) -> bool:
+        return self.vectors is None or self.vectors.done()
+
+
+def _encoded(batches: Iterable[list[Outcome]], encoder: ImageEncoder, total: int) -> Iterator[_Batch]:
+    """The batches in order, each when its vectors are there, while the model works on those behind it."""
+    waiting: deque[_Batch] = deque()
+    for outcomes in batches:
+        total -= len(outcomes)
+        pixels = [outcome.pixels for outcome in outcomes if isinstance(outcome, NewPhoto)]
+        waiting.append(_Batch(outcomes, encoder.submit(np.stack(pixels), left=total) if pixels else None))
+        while len(waiting) >= encoder.parallel or (waiting and waiting[0].is_done()):
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
+    """As many as make a batch of pictures for the model, or a transaction's worth of others."""
+    batch: list[Outcome] = []
+    pictures = 0
+    for outcome in outcomes:
+        batch.append(outcome)
+        pictures += isinstance(outcome, NewPhoto)
+        if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER:
+            yield batch
+            batch, pictures = [], 0
+    if batch:
+        yield batch
+
+
+class _Writer:
+    """Takes outcomes, batch by batch, through the model into the store."""
+
+    def __init__(self, store: Store, reader: Reader, folder: bytes, missing: Iterable[int]):
+        self._store = store
+        self._reader = reader
+        self._folder = folder
+        self._missing_now = set(missing)
+        self._known_failures = store.failures(folder)
+        self._copies: list[KnownContent] = []
+        """Those whose row to copy from is not stored yet."""
+        self._unresolved: list[PendingFile] = []
+        self._fruitless: dict[bytes, FailedRead | MissingDecoder] = {}
+        """What became of new bytes that did not reach the model, for copies of them."""
+
+    def write(self, outcomes: Sequence[Outcome], vectors: Iterable[np.ndarray]) -> Summary:
+        """Stores a batch, with the vectors of the decoded ones in it, in one transaction."""
+        decoded = [outcome for outcome in outcomes if isinstance(outcome, NewPhoto)]
+        done = Summary()
+        with self._reader.lock, self._store.transaction():
+            for fresh, vector in zip(decoded, vectors, strict=True):
+                self._add(fresh, vector, done)
+            for outcome in outcomes:
+                if isinstance(outcome, FailedRead | MissingDecoder):
+                    self._note(outcome, done)
+            waiting, self._copies = self._copies, []
+            for outcome in (*waiting, *outcomes):
+                if isinstance(outcome, KnownContent | KnownFile):
+                    self._link(outcome, done)
+            self._reader.release(
+                outcome.digest for outcome in outcomes if not isinstance(outcome, KnownContent | KnownFile)
+            )
+        return done
+
+    def take_unresolved(self) -> list[PendingFile]:
+        """Files whose match was gone when it was wanted, because another run is at work here: to be read once more."""
+        unresolved, self._unresolved = self._unresolved, []
+        unresolved += (copy.pending for copy in self._copies)
+        self._copies = []
+        return unresolved
+
+    def _path(self, outcome: Outcome) -> bytes:
+        return self._folder + outcome.pending.file.path
+
+    def _add(self, outcome: NewPhoto, vector: np.ndarray, done: Summary) -> None:
+        self._store.add(self._path(outcome), outcome.stat, outcome.digest, vector, outcome.metadata)
+        if outcome.pending.before is None:
+            done.added += 1
+        else:
+            done.changed += 1
+
+    def _note(self, outcome: FailedRead | MissingDecoder, done: Summary) -> None:
+        """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""
+        is_torn = isinstance(outcome, FailedRead) and outcome.is_torn
+        if outcome.digest and not is_torn:
+            self._fruitless[outcome.digest] = outcome
+        if isinstance(outcome, FailedRead) and not outcome.is_lasting:
+            done.postponed.append(FailedPhoto(self._path(outcome), outcome.reason))
+            return
+        if isinstance(outcome, MissingDecoder):
+            done.missing_extras[outcome.extra] += 1
+            return
+        path, before = self._path(outcome), outcome.pending.before
+        is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stat[:2]
+        if is_unchanged and self._known_failures.get(path) == outcome.reason:
+            return
+        self._store.add_failure(path, outcome.stat, outcome.reason)
+        done.failures.append(FailedPhoto(path, outcome.reason))
+
+    def _link(self, outcome: KnownContent | KnownFile, done: Summary) -> None:
+        """Gives the file the vector of the photo that has the same bytes."""
+        path = self._path(outcome)
+        if isinstance(outcome, KnownFile):
+            match = self._store.find_identity(outcome.stat)
+        else:
+            match = self._store.find_content(outcome.digest, path)
+            if match is None and outcome.digest in self._fruitless:
+                fate = self._fruitless[outcome.digest]
+                self._note(fate._replace(pending=outcome.pending, stat=outcome.stat), done)
+            elif match is None:
+                self._copies.append(outcome)
+        if match is None:
+            if isinstance(outcome, KnownFile):
+                self._unresolved.append(outcome.pending)
+            return
+        if match.path == path or match.missing:
+            self._store.move(match.id, path, outcome.stat)
+        else:
+            self._store.copy(match.id, path, outcome.stat)
+        self._count_link(match, path, done)
+
+    def _count_link(self, match: KnownRow, path: bytes, done: Summary) -> None:
+        if not match.missing:
+            done.copied += match.path != path
+        elif match.path == path:
+            done.returned += 1
+        else:
+            done.moved += 1
+            done.missing -= match.id in self._missing_now

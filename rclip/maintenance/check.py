@@ -1,0 +1,181 @@
+"""Looks at all that is stored and says what is wrong with it, part by part, and what mends it.
+
+Nothing is written to the table. What is derived, the matrix, the columns and the weights, is discarded when it is
+wrong, so that the next run makes it anew.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rclip.errors import StoreError, plain_reason
+from rclip.index.columns import Columns
+from rclip.index.photo_index import PhotoIndex
+from rclip.index.store import Store, maintenance
+from rclip.index.vector_cache import VectorCache
+from rclip.models import Model
+
+
+def _rebuild(store: Store) -> str:
+    return f"rclip --rebuild{store.directory}, with the same --model, mends the index"
+
+
+ANEW = "the next run makes it anew"
+
+LENGTH_TOLERANCE = 5e-3
+"""How far from 1 the length of a sound vector may be: ten times what rounding to half precision does, 2^-11 at most."""
+
+_WRITERS_MOMENT_S = 1.0
+"""Within which a run that is just writing the matrix has told the table of it."""
+
+
+_MOST_FAULTS = 100  # listed of the vectors; the others are counted
+
+
+class Finding(NamedTuple):
+    """What was found of one part of what is stored."""
+
+    part: str
+    """The database, the vectors and facts in it, the matrix, the columns, the weights."""
+    summary: str
+    """In a few words; of a damaged part also what mends it."""
+    faults: list[str]
+    """What is wrong, a line each; none when the part is sound."""
+
+
+def check_weights(model: Model) -> Finding:
+    """Both towers' files against their checksums."""
+    faults = model.discard_damaged_weights()
+    if faults:
+        return Finding("weights", f"damaged; {ANEW}", faults)
+    return Finding("weights", "sound" if model.has_weights else "not made yet", [])
+
+
+def check_index(index: PhotoIndex) -> Iterator[Finding]:
+    """A finding for each part of the whole index. Raises `StoreError` where it cannot be opened."""
+    if not index.exists():
+        yield Finding("index", "none yet", [])
+        return
+    store, dimensions = index.store, index.model.dimensions
+    yield _check_database(store)
+    yield _check_matrix(store)
+    yield _check_vectors(store, dimensions)
+    yield _check_metadata(store)
+    yield _check_columns(store)
+
+
+def _check_database(store: Store) -> Finding:
+    try:
+        faults = maintenance.integrity_errors(store)
+        faults += [
+            f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in maintenance.invalid_paths(store)
+        ]
+        if faults:
+            return Finding("index", f"damaged; {_rebuild(store)}", faults)
+        there, missing = store.count(b"/")
+        unreadable = len(store.failures(b"/"))
+    except StoreError as error:
+        return Finding("index", f"damaged; {_rebuild(store)}", [str(error)])
+    return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {missing:,} gone", [])
+
+
+def _check_matrix(store: Store) -> Finding:
+    """Whether its bytes are those that were written; that they are the table's is seen with the vectors."""
+    return _check_derived(store, "matrix", "vectors", lambda: VectorCache(store))
+
+
+def _check_columns(store: Store) -> Finding:
+    """Whether their bytes are those that were written; without their matrix they are not looked at."""
+    return _check_derived(store, "columns", "photos", lambda: Columns(store, VectorCache(store)))
+
+
+def _check_derived(store: Store, part: str, of: str, opened: Callable[[], VectorCache | Columns]) -> Finding:
+    try:
+        derived, corruption = _doubted(opened)
+        if corruption is None:
+            return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, nor needed yet", [])
+        derived.discard()
+    except StoreError as error:
+        return Finding(part, f"cannot be checked; {_rebuild(store)}", [str(error)])
+    except OSError as error:
+        folder = store.cache_folder
+        return Finding(part, f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(corruption)])
+    return Finding(part, f"damaged; {ANEW}", [str(corruption)])
+
+
+def _doubted(opened: Callable[[], VectorCache | Columns]) -> tuple[VectorCache | Columns, str | None]:
+    """What is derived and what speaks against it, also after a moment: another run may just have been writing it."""
+    derived = opened()
+    corruption = derived.corruption()
+    if corruption is not None:
+        time.sleep(_WRITERS_MOMENT_S)
+        derived = opened()
+        corruption = derived.corruption()
+    return derived, corruption
+
+
+def _check_metadata(store: Store) -> Finding:
+    """Whether each is of its column's type and within what can be."""
+    try:
+        count, wrong = maintenance.invalid_metadata(store)
+        if not wrong:
+            store.metadata.cameras()  # also those that no photo names
+    except StoreError as error:
+        return Finding("metadata", f"cannot be read to the end; {_rebuild(store)}", [str(error)])
+    if not wrong:
+        return Finding("metadata", f"sound: of {count:,} photos" if count else "none yet", [])
+    faults = [f"{os.fsdecode(path)}: what is noted of it was never stored so" for path in wrong[:_MOST_FAULTS]]
+    more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
+    return Finding("metadata", f"{len(wrong):,} of {count:,} damaged; {_rebuild(store)}", faults + more)
+
+
+def _check_vectors(store: Store, dimensions: int | None) -> Finding:
+    """Each is finite, of the right size, of length 1, and the same in table and matrix.
+
+    A row's vector never changes and the matrix has its checksum, so where the two differ it is the table that is wrong.
+    """
+    faults: list[str] = []
+    count = fault_count = 0
+    try:
+        with store.snapshot():
+            matrix = VectorCache(store)
+            for rows in maintenance.stored_vectors(store):
+                count += len(rows)
+                dimensions = dimensions or Counter(len(vector) // 2 for _, _, vector in rows).most_common(1)[0][0]
+                wrong = _faults_of(rows, dimensions, matrix)
+                fault_count += len(wrong)
+                listed = sorted(wrong.items())[: _MOST_FAULTS - len(faults)]
+                faults += (f"{os.fsdecode(rows[place][1])}: {why}" for place, why in listed)
+    except StoreError as error:
+        return Finding("vectors", f"cannot be read to the end; {_rebuild(store)}", [*faults, str(error)])
+    if faults:
+        more = [f"… and {fault_count - len(faults):,} more"] if fault_count > len(faults) else []
+        return Finding("vectors", f"{fault_count:,} of {count:,} damaged; {_rebuild(store)}", faults + more)
+    return Finding("vectors", f"sound: {count:,} of length 1" if count else "none yet", [])
+
+
+def _faults_of(rows: list[tuple[int, bytes, bytes]], dimensions: int, matrix: VectorCache) -> dict[int, str]:
+    """What is wrong with each of these rows' vectors, by its place among them."""
+    sizes = np.fromiter((len(vector) for _, _, vector in rows), np.int64, len(rows))
+    wrong = {
+        int(place): f"its vector takes {sizes[place]} bytes, not {2 * dimensions}"
+        for place in np.flatnonzero(sizes != 2 * dimensions)
+    }
+    places = np.flatnonzero(sizes == 2 * dimensions)
+    ids = np.fromiter((rows[place][0] for place in places), np.int64, len(places))
+    vectors = np.frombuffer(b"".join(rows[place][2] for place in places), "<f2").reshape(-1, dimensions)
+    for place in places[matrix.differing(ids, vectors)]:
+        wrong[int(place)] = "its vector is not the one that was stored, which the matrix has"
+    exact = vectors.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", exact, exact))
+    off = ~(np.abs(lengths - 1) <= LENGTH_TOLERANCE)  # NaN, too
+    for place, length in zip(places[off], lengths[off], strict=True):
+        is_number = np.isfinite(length)  # no sum of squares of half precision overflows
+        wrong[int(place)] = (
+            f"its vector has the length {length:.4g}, not 1" if is_number else "its vector holds what is no number"
+        )
+    return wrong

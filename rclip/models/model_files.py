@@ -1,0 +1,142 @@
+"""The weights of a model as rclip uses them: float32, memory-mapped, written once from the official checkpoint.
+
+A model has a folder of its own with two files, one for each tower, so that a text query maps no image weights. They are
+derived: when one is missing, damaged, of another checkpoint or of an older layout, both are made again.
+"""
+
+import importlib.util
+import os
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from rclip import datadir
+from rclip.errors import ModelError, is_full, plain_reason
+from rclip.models import safetensors, tokenizer
+from rclip.models.registry import Checkpoint
+from rclip.models.safetensors import Tensors, UnusableFile
+
+_LAYOUT = "1"  # of the two files; raised when their contents change meaning
+_TRIES = 3  # somebody may be deleting them at this moment
+TEXT = "text.safetensors"
+IMAGE = "image.safetensors"
+_KEYS, _RANKS = "tokenizer.pair_keys", "tokenizer.pair_ranks"
+
+
+def folder(checkpoint: Checkpoint, data_dir: str) -> str:
+    """Where the model's files are kept."""
+    name = checkpoint.label
+    if checkpoint.sha256 is None:  # two files may have one name
+        name += f"-{zlib.crc32(os.fsencode(checkpoint.path)):08x}"
+    return os.path.join(data_dir, "models", name)
+
+
+def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callable[[str], None]) -> Tensors:
+    """The arrays of `tower` (`TEXT` or `IMAGE`), made from the checkpoint first if need be. Raises `ModelError`."""
+    path = os.path.join(folder(checkpoint, data_dir), tower)
+    for _ in range(_TRIES):
+        try:
+            return _open_if_current(path, checkpoint)
+        except UnusableFile:
+            _make(checkpoint, data_dir, notify)
+    try:
+        return _open_if_current(path, checkpoint)
+    except UnusableFile as error:
+        raise ModelError(f"the weights just written cannot be read back: {error}") from error
+
+
+def has_any(checkpoint: Checkpoint, data_dir: str) -> bool:
+    """Whether a tower's file is there, sound or not."""
+    return any(os.path.exists(os.path.join(folder(checkpoint, data_dir), tower)) for tower in (TEXT, IMAGE))
+
+
+def discard_damaged(checkpoint: Checkpoint, data_dir: str) -> list[str]:
+    """Compares both files, where there is one, with their checksums. Says what is wrong, which nothing trusts then."""
+    faults = []
+    for tower in (TEXT, IMAGE) if has_any(checkpoint, data_dir) else ():
+        try:
+            safetensors.verify(os.path.join(folder(checkpoint, data_dir), tower))
+        except UnusableFile as error:
+            faults.append(str(error))
+    return faults
+
+
+def dimensions(checkpoint: Checkpoint, data_dir: str) -> int | None:
+    """The length of the model's vectors; None where no file tells."""
+    try:
+        return int(Tensors(os.path.join(folder(checkpoint, data_dir), TEXT)).metadata["dimensions"])
+    except (UnusableFile, KeyError, ValueError):
+        return None
+
+
+def _open_if_current(path: str, checkpoint: Checkpoint) -> Tensors:
+    """Raises `UnusableFile` when the file is not made from this checkpoint, as it is now, in today's layout."""
+    weights = Tensors(path)
+    metadata = weights.metadata
+    if metadata.get("layout") != _LAYOUT or metadata.get("source") != _source(checkpoint):
+        raise UnusableFile(f"{path}: made from something else")
+    return weights
+
+
+def _source(checkpoint: Checkpoint) -> str:
+    """Names a checkpoint's content without reading it: OpenAI's by its digest, the user's own by its stat."""
+    if checkpoint.sha256:
+        return checkpoint.sha256
+    try:
+        stat = os.stat(checkpoint.path)
+    except OSError as error:
+        raise ModelError(f"cannot read the checkpoint {checkpoint.path}: {plain_reason(error)}") from error
+    return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
+
+
+def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) -> None:
+    """Reads the checkpoint, fetching it if need be, and writes both files."""
+    from rclip.models.download import fetch
+
+    source = _source(checkpoint)
+    digest = fetch(checkpoint, notify)
+    notify(f"preparing the model {checkpoint.name}, once")
+    from rclip.models.openai_clip import read_checkpoint
+
+    state_dict, resolution = read_checkpoint(checkpoint.path)
+    metadata = {
+        "layout": _LAYOUT,
+        "source": source,
+        "sha256": digest,
+        "image_resolution": str(resolution),
+        "dimensions": str(state_dict["text_projection"].shape[1]),
+    }
+    image = {name: array for name, array in state_dict.items() if name.startswith("visual.")}
+    text = {name: array for name, array in state_dict.items() if name not in image and name != "logit_scale"}
+    text[_KEYS], text[_RANKS] = tokenizer.merge_table(_clip_merges())
+    _write(os.path.join(folder(checkpoint, data_dir), IMAGE), image, metadata)
+    _write(os.path.join(folder(checkpoint, data_dir), TEXT), text, metadata)
+
+
+def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    size = sum(array.nbytes for array in arrays.values())
+    try:
+        datadir.make_private(os.path.dirname(path))
+        safetensors.write(path, arrays, metadata)
+    except OSError as error:
+        reason = plain_reason(error)
+        hint = f"it takes {size / 1e6:.0f} MB; make room" if is_full(error) else "mend that"
+        raise ModelError(f"cannot write {path} ({reason}): {hint}, or set RCLIP_DATADIR") from error
+
+
+def _clip_merges() -> list[str]:
+    """The merges of CLIP's byte-pair encoding, from the word list that the `clip` package brings."""
+    spec = importlib.util.find_spec("clip")
+    assert spec is not None, "clip is a dependency of rclip"
+    assert spec.submodule_search_locations
+    import gzip
+
+    path = os.path.join(spec.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    return lines[1 : tokenizer.MERGES + 1]  # the first line names the file; clip leaves out those beyond
+
+
+def make_tokenizer(weights: Tensors) -> tokenizer.Tokenizer:
+    return tokenizer.Tokenizer(weights[_KEYS], weights[_RANKS])

@@ -1,0 +1,104 @@
+"""Encoding pictures by the thousand, with torch. Its import takes a second, so nothing a person waits for needs it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from rclip.errors import ModelError, plain_reason
+from rclip.models.hardware import has_bf16
+from rclip.models.numpy_towers import is_vision_transformer
+from rclip.models.safetensors import Tensors
+from rclip.models.torch_tower import ImageTower
+
+_BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
+
+
+class TorchEncoder:
+    """The image tower on the best device: fp16 on a GPU, bf16 on a CPU that has instructions for it."""
+
+    def __init__(self, weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
+        """`device` None chooses, and falls back on the CPU where a GPU proves to be unusable.
+
+        Raises `ModelError` for a device that was asked for and is not there or does not work.
+        """
+        try:
+            self._prepare(weights, resolution, _choose_device(device), batch_size)
+        except RuntimeError as error:
+            if device is not None:
+                raise ModelError(f"{device} does not work here ({plain_reason(error)}): use --device cpu") from error
+            self._prepare(weights, resolution, torch.device("cpu"), batch_size)
+
+    def _prepare(self, weights: Tensors, resolution: int, device: torch.device, batch_size: int | None) -> None:
+        """Puts the model on the device and shows it one blank picture: old drivers and full GPUs tell only then."""
+        self.device = device
+        self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
+        self.is_cpu = self.device.type == "cpu"
+        self.half = not self.is_cpu or has_bf16()
+        """Whether it computes in half precision."""
+        dtype = torch.float32
+        if self.half:
+            dtype = torch.bfloat16 if self.is_cpu else torch.float16
+        self._tower = _tower(weights, resolution, self.device, dtype)
+        if not self.is_cpu:
+            self._encode(np.zeros((1, resolution, resolution, 3), np.uint8))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, S, S, 3) uint8 -> (B, D) float32, rows of length 1
+
+        A batch that does not fit the GPU's memory is halved until it does, and so are those that follow.
+        """
+        parts = []
+        start = 0
+        while start < len(pixels):
+            part = pixels[start : start + self.batch_size]
+            try:
+                parts.append(self._encode(part))
+                start += len(part)
+            except RuntimeError as error:  # CUDA's OutOfMemoryError is one, MPS raises no other
+                if "out of memory" not in str(error).lower():
+                    raise
+                if len(part) == 1:
+                    raise ModelError(f"{self.device} has no memory for one picture: use --device cpu") from error
+                self.batch_size = len(part) // 2
+                torch.cuda.empty_cache()
+        return np.concatenate(parts)
+
+    def encode_on_one_thread(self, pixels: np.ndarray) -> np.ndarray:
+        """The same without help from other cores; for a thread that is one of as many as there are cores."""
+        if self.is_cpu:
+            torch.set_num_threads(1)  # of the calling thread
+        return self(pixels)
+
+    @torch.inference_mode()
+    def _encode(self, pixels: np.ndarray) -> np.ndarray:
+        vectors = self._tower(torch.tensor(pixels).to(self.device)).float()
+        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+
+
+def _tower(
+    weights: Tensors, resolution: int, device: torch.device, dtype: torch.dtype
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    if is_vision_transformer(weights):
+        return ImageTower(weights, device, dtype)
+    from rclip.models.openai_clip import ResNet
+
+    return ResNet(weights, resolution, device, dtype)
+
+
+def _choose_device(asked: str | None) -> torch.device:
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if torch.cuda.is_available():
+        available.append("cuda")
+    if asked is None:
+        return torch.device(available[-1])
+    try:
+        device = torch.device(asked)
+        if device.type in available:
+            torch.empty(0, device=device)
+            return device
+    except (RuntimeError, AssertionError):
+        pass
+    raise ModelError(f"this machine has no device {asked!r} for torch; there is {', '.join(available)}")

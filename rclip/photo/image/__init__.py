@@ -1,0 +1,167 @@
+"""From a file's bytes to the pixels a model looks at: upright, RGB, square, 8 bits a channel.
+
+The geometry is that of `clip.load`'s preprocessing: the short side is resized to the model's resolution with Pillow's
+antialiased bicubic filter and the middle is cut out. We differ from it on purpose where a person would:
+
+- pictures are turned upright by their EXIF orientation first;
+- transparent pixels are shown on white, not on whatever colour the file happens to hide under them;
+- palettes and 1-bit pictures are expanded before they are resized (Pillow would fall back on nearest-neighbour);
+- 16-bit, 32-bit and float samples are brought to 8 bits by scaling, where clip's conversion cuts them off at 255.
+
+Two shortcuts change pixels by less than a level on average, and vectors by 3e-5 in cosine: JPEGs are decoded at 1/2,
+1/4 or 1/8 of their size while that is at least one and a half times the resolution (`Image.draft`), and other large
+pictures are first reduced by an integer factor.
+
+A change here that gives other pixels for the same file must raise `photo_index.PREPROCESSING_VERSION`.
+"""
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from PIL import Image
+
+from rclip.formats import RAW, is_common
+from rclip.photo.failures import NeedsExtra, NotNow, Unreadable
+from rclip.photo.image import geometry, headers, metadata_blocks, opening, samples
+from rclip.photo.image.guard import decoders_errors
+from rclip.photo.image.opening import Opened, Room
+from rclip.photo.metadata import PhotoMetadata
+
+if TYPE_CHECKING:
+    import numpy as np  # most pictures do without, and a decoding process starts in half the time
+
+__all__ = [
+    "DecodedImage",
+    "NeedsExtra",
+    "NotNow",
+    "Unreadable",
+    "as_jpeg",
+    "describe",
+    "in_few_colors",
+    "look",
+    "pixels",
+    "square",
+    "thumbnail",
+]
+
+
+class DecodedImage(NamedTuple):
+    """What a file shows, and what it says of itself."""
+
+    square: Image.Image
+    """RGB"""
+    metadata: PhotoMetadata
+
+
+def decode_array(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> "np.ndarray":
+    """The middle square of the upright picture. -> (resolution, resolution, 3) uint8
+
+    Takes and raises what `square` does.
+    """
+    import numpy as np
+
+    return np.asarray(decode_square(stream, suffix, resolution, max_pixels))
+
+
+def decode_square(
+    stream: BinaryIO,
+    suffix: str,
+    resolution: int,
+    max_pixels: int,
+    wait_for_turn: Callable[[], None] = lambda: None,
+) -> Image.Image:
+    """The middle square of the upright picture, in RGB, `resolution` pixels wide and high.
+
+    `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
+    Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
+    `wait_for_turn` is called, once at most, before a large picture is decoded.
+    """
+    return decode(stream, suffix, resolution, max_pixels, wait_for_turn).square
+
+
+def decode(
+    stream: BinaryIO,
+    suffix: str,
+    resolution: int,
+    max_pixels: int,
+    wait_for_turn: Callable[[], None] = lambda: None,
+) -> DecodedImage:
+    """What `square` gives, and the facts of the whole picture. Takes and raises what that does."""
+    with decoders_errors():
+        image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, wait_for_turn))
+        info, size = image.info, geometry.upright_size(stored_size, orientation)
+        if metadata is None and not metadata_blocks.are_told_late(image):
+            metadata = metadata_blocks.metadata(image, size)
+        upright = geometry.turned(samples.resizable(image), orientation)
+        square = samples.on_white(geometry.middle_square(upright, size, resolution))
+        return DecodedImage(square, metadata or metadata_blocks.metadata_of_info(info, size))
+
+
+def read_metadata(
+    stream: BinaryIO, suffix: str, max_pixels: int, wait_for_turn: Callable[[], None] = lambda: None
+) -> PhotoMetadata:
+    """The facts of `look`, for which most formats need not be decoded. Takes and raises what that does."""
+    with decoders_errors():
+        image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, wait_for_turn))
+        if metadata is None:
+            if metadata_blocks.are_told_late(image):
+                image.load()
+            metadata = metadata_blocks.metadata(image, geometry.upright_size(size, orientation))
+        return metadata
+
+
+_SMALLEST = 1  # any preview will do
+
+
+def thumbnail(
+    stream: BinaryIO, suffix: str, box: tuple[int, int], max_pixels: int, step: tuple[int, int] = (1, 1)
+) -> "np.ndarray":
+    """The whole upright picture, as large as `box` (width, height in pixels) takes it. -> (h, w, 3) uint8
+
+    Only one pixel of each `step` (width, height) is made, for a screen that shows no more. `suffix`, `max_pixels` and
+    what is raised are as in `square`.
+    """
+    import numpy as np
+
+    with decoders_errors():
+        image, orientation, size, _ = _opened(stream, suffix, min(box), Room(max_pixels, lambda: None))
+        image = geometry.turned(samples.resizable(image), orientation)
+        made = geometry.largest_in(box, geometry.upright_size(size, orientation), step)
+        return np.asarray(samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)))
+
+
+def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opened:
+    head = stream.read(headers.HEAD_BYTES)
+    stream.seek(0)
+    if not head:
+        raise Unreadable("the file is empty")
+    if suffix in RAW.suffixes and not is_common(head):
+        if not RAW.installed():
+            raise NeedsExtra(RAW)
+        from rclip.photo.image import raw
+
+        opened = raw.opened(stream, resolution, room)
+        if opened:
+            return opened
+    return opening.opened(stream, head, resolution, room)
+
+
+def as_jpeg(pixels: "np.ndarray") -> bytes:
+    """A JPEG file with these pixels. (h, w, 3) uint8"""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def in_few_colors(pixels: "np.ndarray", colors: int) -> "tuple[np.ndarray, np.ndarray]":
+    """The pixels dithered to colours chosen for them, 2 to 256. (h, w, 3) uint8 -> (h, w) uint8, (colors, 3) uint8"""
+    import numpy as np
+
+    image = Image.fromarray(pixels)
+    chosen = image.quantize(colors)
+    dithered = image.quantize(palette=chosen, dither=Image.Dither.FLOYDSTEINBERG)
+    palette = np.zeros((256, 3), np.uint8)
+    stored = np.array(dithered.getpalette(), np.uint8).reshape(-1, 3)
+    palette[: len(stored)] = stored
+    return np.asarray(dithered), palette[:colors]

@@ -1,0 +1,127 @@
+"""Files opened by Pillow: read as far as that goes without decoding, and only where the picture may be so large."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import BinaryIO, NamedTuple
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    PsdImagePlugin,
+    QoiImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from rclip.formats import HEIF, Extra
+from rclip.photo.failures import NeedsExtra, Unreadable
+from rclip.photo.image import headers
+from rclip.photo.image.geometry import orientation_of
+from rclip.photo.metadata import PhotoMetadata
+
+# Named one by one: opening an unknown file must neither load every plugin nor start Ghostscript.
+_FORMATS = [
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        TiffImagePlugin.TiffImageFile,
+        GifImagePlugin.GifImageFile,
+        BmpImagePlugin.BmpImageFile,
+        BmpImagePlugin.DibImageFile,
+        Jpeg2KImagePlugin.Jpeg2KImageFile,
+        AvifImagePlugin.AvifImageFile,
+        PpmImagePlugin.PpmImageFile,
+        PsdImagePlugin.PsdImageFile,
+        QoiImagePlugin.QoiImageFile,
+    )
+]
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
+Image.MAX_IMAGE_PIXELS = None  # `Room` has a limit of its own, which also knows about scaled decoding
+
+
+class Room:
+    """The memory that a picture may take, to be asked for before it is decoded."""
+
+    def __init__(self, max_pixels: int, wait_for_turn: Callable[[], None]):
+        self._max_pixels = max_pixels
+        self._wait_for_turn = wait_for_turn
+        self._has_waited = False
+
+    def claim(self, width: int, height: int) -> None:
+        """Raises `Unreadable` for a picture above the limit."""
+        if width * height > self._max_pixels:
+            limit = f"{self._max_pixels / 1e6:.3g} megapixels"
+            raise Unreadable(f"{width}×{height} is more than {limit} (--max-image-megapixels)")
+        if width * height > _LARGE_PIXELS and not self._has_waited:
+            self._has_waited = True
+            self._wait_for_turn()
+
+
+_LARGE_PIXELS = 32_000_000
+"""Beyond so many, memory would grow with the number of those who decode at the same time."""
+
+
+class Opened(NamedTuple):
+    """A picture, not yet decoded where Pillow can wait."""
+
+    image: Image.Image
+    orientation: int
+    """EXIF's; 1 when upright."""
+    size: tuple[int, int]
+    """Width and height as stored, which scaled decoding rounds up to a whole fraction."""
+    metadata: PhotoMetadata | None = None
+    """None where `blocks.facts` finds them in the picture."""
+
+
+def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened:
+    """The picture in a file that starts with `head`. Raises `Unreadable`, or whatever a decoder does."""
+    extra = headers.extra_for(head)
+    formats = [_teach_pillow(extra)] if extra else _FORMATS
+    size = headers.size_before_opening(head, stream)
+    if size:
+        room.claim(*size)
+    stream.seek(0)
+    image = Image.open(stream, formats=formats)
+    size = image.size
+    if image.format in ("JPEG", "MPO"):
+        has_many_scans = _has_many_scans(image, stream)
+        draft(image, resolution)
+        if has_many_scans:
+            room.claim(*size)
+    room.claim(*image.size)
+    return Opened(image, orientation_of(image), size)
+
+
+def draft(jpeg: Image.Image, resolution: int) -> None:
+    """Has the decoder compute no more of each block than is wanted, which takes a fraction of the time."""
+    side = resolution * 3 // 2
+    jpeg.draft(None, (side, side))
+
+
+def _has_many_scans(jpeg: Image.Image, stream: BinaryIO) -> bool:
+    """Whether libjpeg has to keep the coefficients of the whole picture until the last scan, also for a draft of it."""
+    # Pillow has stopped behind the first scan's marker.
+    return "progressive" in jpeg.info or headers.components_in_next_scan(stream) < len(jpeg.getbands())
+
+
+@cache
+def _teach_pillow(extra: Extra) -> str:
+    """Registers the format and returns Pillow's name for it. Raises `NeedsExtra` without the package."""
+    if not extra.installed():
+        raise NeedsExtra(extra)
+    if extra == HEIF:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        return "HEIF"
+    import pillow_jxl  # noqa: F401 - registers itself
+
+    return "JXL"

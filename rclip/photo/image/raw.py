@@ -1,0 +1,113 @@
+"""A camera's own files: pixels through LibRaw, and the metadata around them, of which LibRaw tells too little.
+
+Apart from the rest because LibRaw takes time to load.
+"""
+
+import io
+from typing import Any, BinaryIO
+
+import rawpy
+from PIL import Image
+
+from rclip.photo import metadata_parser
+from rclip.photo.image import metadata_blocks
+from rclip.photo.image.geometry import EXIF_ORIENTATION, orientation_of, upright_size
+from rclip.photo.image.opening import Opened, Room, draft
+from rclip.photo.metadata import PhotoMetadata
+from rclip.photo.metadata_parser import Blocks
+
+_ORIENTATION_OF_FLIP = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}  # LibRaw's `flip` in EXIF's terms
+
+
+def opened(stream: BinaryIO, resolution: int, room: Room) -> Opened | None:
+    """The camera's own preview where it is large enough, else the sensor's data developed at half size.
+
+    None for what LibRaw does not know: it may be an ordinary TIFF under a camera's suffix.
+    """
+    contents = stream.read()
+    try:
+        raw = rawpy.imread(io.BytesIO(contents))
+    except rawpy.LibRawError:
+        stream.seek(0)
+        return None
+    with raw:
+        metadata = _metadata(raw, contents)
+        preview = _preview(raw, contents, resolution, room)
+        if preview:
+            return preview._replace(metadata=metadata)
+        room.claim(raw.sizes.raw_width, raw.sizes.raw_height)
+        developed = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)  # turned upright by LibRaw
+    image = Image.fromarray(developed)
+    return Opened(image, 1, image.size, metadata)
+
+
+def _preview(raw: rawpy.RawPy, contents: bytes, resolution: int, room: Room) -> Opened | None:
+    try:
+        thumbnail = raw.extract_thumb()
+    except (rawpy.LibRawError, rawpy.NotSupportedError):  # there is none, or it is broken or of a kind unknown
+        return None
+    orientation = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
+    data = thumbnail.data
+    if isinstance(data, bytes):  # a JPEG
+        if data[len(data) // 2 :] not in contents:
+            return None  # the file is cut off, and LibRaw fills up with what its memory held: another file's preview
+        image: Image.Image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        if EXIF_ORIENTATION in image.getexif():
+            orientation = orientation_of(image)
+        size = image.size
+        draft(image, resolution)
+    else:
+        if data.nbytes > len(contents) or data.tobytes() not in contents:
+            return None  # not all of it, or nothing like it, is in the file: LibRaw would hand out what is in memory
+        image = Image.fromarray(data)
+        size = image.size
+    if min(size) < resolution:
+        return None
+    room.claim(*image.size)
+    return Opened(image, orientation, size)
+
+
+# --- what the file says of itself ------------------------------------------------------------------------------------
+
+
+def _metadata(raw: rawpy.RawPy, contents: bytes) -> PhotoMetadata:
+    stored_size = raw.sizes.width, raw.sizes.height
+    return metadata_parser.parse(
+        blocks_of(contents), *upright_size(stored_size, _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1))
+    )
+
+
+_RAF_PREVIEW_AT = 84
+_CR3_BOXES = (b"CMT1", b"CMT2", b"CMT4")  # main, photo, GPS
+_CR3_BOXES_WITHIN_BYTES = 1 << 16
+
+
+def blocks_of(contents: bytes) -> Blocks:
+    """Nearly all are TIFFs, if under marks of their own; Fuji's hold a JPEG, Canon's newest the blocks in boxes."""
+    if contents[:2] in (b"II", b"MM"):
+        return metadata_blocks.of_exif(lambda: _exif_of_tiff(contents))
+    if contents.startswith(b"FUJIFILM"):
+        at = int.from_bytes(contents[_RAF_PREVIEW_AT : _RAF_PREVIEW_AT + 4], "big")
+        try:
+            return metadata_blocks.of_info(Image.open(io.BytesIO(contents[at:]), formats=["JPEG"]).info)
+        except Exception:  # the picture may be readable all the same
+            return Blocks()
+    main, photo, gps = (_directory_in_box(contents, name) for name in _CR3_BOXES)
+    return Blocks(main, photo, gps)
+
+
+def _directory_in_box(contents: bytes, name: bytes) -> dict[int, Any]:
+    at = contents.find(name, 0, _CR3_BOXES_WITHIN_BYTES)
+    size_bytes = int.from_bytes(contents[at - 4 : at], "big") if at >= 4 else 0
+    try:
+        return dict(metadata_blocks.loaded_exif(contents[at + 4 : at - 4 + size_bytes]))
+    except Exception:
+        return {}
+
+
+def _exif_of_tiff(contents: bytes) -> Image.Exif:
+    """Told where the first directory is, Pillow does not ask for TIFF's own mark."""
+    exif = Image.Exif()
+    exif.endian = "<" if contents.startswith(b"II") else ">"
+    exif.load_from_fp(io.BytesIO(contents), int.from_bytes(contents[4:8], "little" if exif.endian == "<" else "big"))
+    return exif

@@ -1,0 +1,1 @@
+"""From a query to the photos that match it best."""

@@ -1,0 +1,85 @@
+"""Being stopped: Ctrl-C, SIGTERM and SIGHUP end the program in order, and within two seconds in any case.
+
+The first signal raises `Interrupted` in the main thread, so that what is half done is cleaned up; later ones change
+nothing. Python raises it between two steps of its own, and one call into SQLite or to a tired disk may take a minute.
+So a thread waits for the same signals and ends the process when the way out takes too long: what is stored survives
+even that.
+"""
+
+import _thread
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+_GRACE_S = 1.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_is_ending = False
+_is_held = False
+_arrived: int | None = None
+
+
+class Interrupted(BaseException):
+    """Somebody ends the program."""
+
+    def __init__(self, signal_number: int):
+        self.signal_number = signal_number
+        self.is_reported = False
+        """Whether the user has been told how far it got."""
+
+
+def listen() -> None:
+    """From here on the signals raise `Interrupted`, but for those that the parent wants ignored, as `nohup` does."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _thread.start_new_thread(_enforce, (reading,))
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def close() -> None:
+    """The program ends by itself; a signal that comes now changes nothing, unless the end takes too long."""
+    global _is_ending
+    _is_ending = True
+
+
+def raise_if_interrupted() -> None:
+    """Raises `Interrupted` if that has been raised before: C code, while it is imported, makes an ImportError of it."""
+    if _arrived is not None:
+        raise Interrupted(_arrived)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """A signal that comes inside raises `Interrupted` behind it.
+
+    For importing C++ that calls Python: an exception it does not expect ends the process with its own words.
+    """
+    global _is_held
+    _is_held = True
+    try:
+        yield
+    finally:
+        _is_held = False
+    raise_if_interrupted()
+
+
+def _stop(signal_number: int, _: object) -> None:
+    global _arrived
+    if not _is_ending:
+        close()
+        _arrived = signal_number
+        if not _is_held:
+            raise Interrupted(signal_number)
+
+
+def _enforce(descriptor: int) -> NoReturn:
+    while (number := os.read(descriptor, 1)[0]) not in _SIGNALS:
+        pass
+    time.sleep(_GRACE_S)
+    os.write(2, b"rclip: stopped in the middle of a long step; what was stored is kept\n")
+    os._exit(128 + number)
