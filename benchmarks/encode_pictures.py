@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from rclip import datadir
-from rclip.models import Model
+from rclip.models import Model, model_files
 
 
 def main(name: str, how: str, count: str) -> None:
@@ -49,7 +49,7 @@ def _submitted(model: Model, count: int, left: Callable[[int], int]) -> Iterator
 def by_torch(model: Model, count: int) -> Iterator[np.ndarray]:
     from rclip.models.torch_encoder import TorchEncoder
 
-    bulk = TorchEncoder(model._image_weights, model.resolution, "cpu", None)
+    bulk = TorchEncoder(model._open(model_files.IMAGE), model.config, "cpu", None)
     batches = [min(bulk.batch_size, count - start) for start in range(0, count, bulk.batch_size)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(lambda size: bulk.encode_on_one_thread(_pictures(size, model.resolution)), batches)

@@ -15,10 +15,12 @@ import torch
 from PIL import Image, ImageFilter
 
 from rclip.errors import ModelError
-from rclip.models import Model
+from rclip.models import Model, model_files
 from rclip.models.hardware import has_bf16
-from rclip.models.numpy_towers import is_vision_transformer
+from rclip.models.local_encoder import LocalEncoder
+from rclip.models.safetensors import Tensors
 from rclip.photo import image
+from tests.support.models import cosine
 from tests.support.tiers import few
 from tests.tiny_clip import scenes
 
@@ -72,13 +74,6 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             file.unlink()  # 900 MB
 
 
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The smallest, of rows that need not have length 1."""
-    a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())
-
-
 @torch.inference_mode()
 def clip_vectors(pair: Pair, pictures: list[Image.Image]) -> np.ndarray:
     batch = torch.stack([pair.preprocess(picture) for picture in pictures])
@@ -101,14 +96,18 @@ def test_query_vectors_are_clips(pair: Pair, text: str) -> None:
 
 
 def is_resnet(pair: Pair) -> bool:
-    return not is_vision_transformer(pair.ours._image_weights)
+    return pair.ours.config.image.is_resnet
+
+
+def image_weights(pair: Pair) -> Tensors:
+    return pair.ours._open(model_files.IMAGE)
 
 
 def test_numpy_photo_vectors_are_clips(pair: Pair) -> None:
     if is_resnet(pair):
         pytest.skip("ResNets always take torch")
     pictures = square_pictures(pair.ours.resolution)
-    vectors = pair.ours.image_encoder().encode(np.stack([np.asarray(picture) for picture in pictures]))
+    vectors = pair.ours.encode_pictures(np.stack([np.asarray(picture) for picture in pictures]))
     assert cosine(vectors, clip_vectors(pair, pictures)) >= 0.99999
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
@@ -117,7 +116,7 @@ def test_bulk_photo_vectors_are_clips(pair: Pair) -> None:
     from rclip.models.torch_encoder import TorchEncoder
 
     pictures = square_pictures(pair.ours.resolution)
-    bulk = TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 4)  # two batches, one of them short
+    bulk = TorchEncoder(image_weights(pair), pair.ours.config, "cpu", 4)  # two batches, one of them short
     vectors = bulk(np.stack([np.asarray(picture) for picture in pictures]))
     assert cosine(vectors, clip_vectors(pair, pictures)) >= (0.9995 if bulk.half else 0.99999)
 
@@ -128,14 +127,14 @@ def test_torchs_tower_in_float32_is_clips_to_the_last_digits(pair: Pair) -> None
     if is_resnet(pair):
         pytest.skip("clip's own module is used")
     pictures = square_pictures(pair.ours.resolution)
-    tower = ImageTower(pair.ours._image_weights, torch.device("cpu"), torch.float32)
+    tower = ImageTower(image_weights(pair), pair.ours.config, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
         vectors = tower(torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])))
     assert cosine(torch.nn.functional.normalize(vectors, dim=-1).numpy(), clip_vectors(pair, pictures)) >= 0.99999
 
 
 @pytest.mark.parametrize("kind", ["_Linear", "_PackedLinear"])
-def test_a_linear_layer_and_what_comes_behind_it_are_within_half_precision(kind: str) -> None:
+def test_a_linear_layer_and_what_follows_it_are_within_half_precision(kind: str) -> None:
     from rclip.models import torch_tower
 
     if kind == "_PackedLinear" and not torch_tower._can_pack(torch.device("cpu"), torch.bfloat16):
@@ -148,7 +147,8 @@ def test_a_linear_layer_and_what_comes_behind_it_are_within_half_precision(kind:
     with torch.inference_mode():
         for found, expected in (
             (layer(x), exact),
-            (layer.silu(x), exact * torch.sigmoid(exact)),
+            (layer.activated(x, torch_tower._Activation("swish")), exact * torch.sigmoid(exact)),
+            (layer.activated(x, torch_tower._Activation("gelu", "none")), torch.nn.functional.gelu(exact)),
             (layer.added_to(residual.clone(), x), exact + residual.double()),
         ):
             assert found.dtype == torch.bfloat16
@@ -162,6 +162,7 @@ def test_batches_of_many_photos_are_clips(pair: Pair) -> None:
     with pair.ours.image_encoder("cpu", batch_size=8) as encoder:
         batches = [encoder.submit(pixels, left=1000) for _ in range(7)]
         vectors = [batch.result() for batch in batches]
+        assert isinstance(encoder, LocalEncoder)
         assert (encoder._bulk is not None) == (is_resnet(pair) or has_bf16())
     expected = clip_vectors(pair, pictures)
     assert min(cosine(batch, expected) for batch in vectors) >= 0.9995
@@ -181,8 +182,8 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(pair: Pair) -> None:
             return super()._encode(pixels)
 
     pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution, 8)])
-    small = SmallDevice(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
-    whole = TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "cpu", 8)
+    small = SmallDevice(image_weights(pair), pair.ours.config, "cpu", 8)
+    whole = TorchEncoder(image_weights(pair), pair.ours.config, "cpu", 8)
     assert cosine(small(pixels), whole(pixels)) >= 0.9995
     assert small.batch_size == 2
     small.room = 0
@@ -196,12 +197,12 @@ def test_a_device_that_is_not_there_is_said(pair: Pair) -> None:
     if torch.backends.mps.is_available():
         pytest.skip("it is there")
     with pytest.raises(ModelError, match="this machine has no device 'mps' for torch; there is cpu"):
-        TorchEncoder(pair.ours._image_weights, pair.ours.resolution, "mps", None)
+        TorchEncoder(image_weights(pair), pair.ours.config, "mps", None)
 
 
 def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
     pixels = np.stack([np.asarray(picture) for picture in square_pictures(pair.ours.resolution)])
-    encoder = pair.ours.image_encoder().encode
+    encoder = pair.ours.encode_pictures
     alone = np.concatenate([encoder(pixels[row : row + 1]) for row in range(len(pixels))])
     assert cosine(encoder(pixels), alone) >= (0.9995 if is_resnet(pair) else 0.999999)
 
@@ -253,5 +254,5 @@ def test_from_file_to_vector_is_clips_on_a_full_decode(pair: Pair, tmp_path: Pat
     decoded = save_as(path, photograph(size), mode, options)
     with open(path, "rb") as stream:
         pixels = image.decode_array(stream, path.suffix[1:], pair.ours.resolution, MAX_PIXELS)
-    vector = pair.ours.image_encoder().encode(pixels[np.newaxis])
+    vector = pair.ours.encode_pictures(pixels[np.newaxis])
     assert cosine(vector, clip_vectors(pair, [decoded])) >= 0.999

@@ -208,7 +208,7 @@ def test_an_indexed_picture_costs_no_model(rclip: Command, gallery: Path, name: 
         cwd=gallery, env=rclip.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     loaded = set(done.stderr.split())
-    assert not {"torch", "PIL", "clip", "rclip.models.image_encoder", "rclip.photo.image"} & loaded, done.stderr[-300:]
+    assert not {"torch", "PIL", "clip", "rclip.models.local_encoder", "rclip.photo.image"} & loaded, done.stderr[-300:]
     assert done.stdout.splitlines()[0] in (expected, "stars/red.jpg")
 
 

@@ -52,8 +52,10 @@ OWNED = {
     "_thread": {"signals"},
     "subprocess": {"cli/preview/probe", "cli/viewer", "photo/decode_pool"},
     "socket": {"photo/decode_pool", "photo/decode_worker"},
-    "threading": {"indexing/reader", "photo/decode_pool"},
-    "threadpoolctl": {"models/__init__", "models/image_encoder"},
+    "threading": {"indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"},
+    "threadpoolctl": {"models/blas", "models/local_encoder"},
+    "zipfile": {"models/torch_archive"},
+    "pickletools": {"models/torch_archive"},  # it lists a pickle's instructions and follows none
     "tqdm": {"cli/main", "models/download"},
 }
 

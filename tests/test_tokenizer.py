@@ -24,7 +24,7 @@ RANGES = [(32, 127), (32, 127), (1, 0x300), (0x2000, 0x2100), (0x3040, 0x3100), 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer(*merge_table(_clip_merges()))
+    return Tokenizer(*merge_table(_clip_merges(), 49408), 49408, 77)
 
 
 def assert_same(tokenizer: Tokenizer, texts: list[str]) -> None:

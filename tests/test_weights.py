@@ -2,11 +2,11 @@
 
 import hashlib
 import http.server
+import json
 import os
 import shutil
 import sqlite3
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import torch
 
 from rclip.errors import ModelError
 from rclip.models import download, registry, safetensors
-from tests.support.command import Command, one_line
+from tests.support.command import Command, Result, one_line
 from tests.support.gallery import Draw
+from tests.support.models import RunsCode, save_as_openai_does
 from tests.support.tiers import few
 from tests.tiny_clip import checkpoint
 
@@ -60,6 +61,53 @@ def test_doubtful_weights_are_made_again(rclip: Command, gallery: Path, tower: s
     assert rclip("-n", "-t", "1", "a red star").err == ""
 
 
+def downgrade(folder: Path) -> None:
+    """Makes both files what they were before weights had a configuration."""
+    for path in folder.glob("*.safetensors"):
+        weights = safetensors.Tensors(str(path))
+        kept = {name: weights.metadata[name] for name in ("source", "sha256")}
+        old = {"layout": "1", **kept, "image_resolution": "64", "dimensions": "64"}
+        safetensors.write(str(path), {name: array.copy() for name, array in weights.items()}, old)
+
+
+def spoil(path: Path) -> None:
+    """Other bytes of the same stat: whoever reads the checkpoint again fails."""
+    stat = path.stat()
+    path.write_bytes(bytes(stat.st_size))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def scores(found: Result) -> dict[str, float]:
+    return {hit["path"]: hit["score"] for hit in map(json.loads, found.lines)}
+
+
+def layouts(folder: Path) -> set[str]:
+    return {safetensors.Tensors(str(path)).metadata["layout"] for path in folder.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_weights_without_a_configuration_are_taken_over(
+    rclip: Command, gallery: Path, tmp_path: Path, draw: Draw, drop_root: tuple[str, ...], may_write: bool
+) -> None:
+    """Without the checkpoint, and without looking at a photo again."""
+    model = tmp_path / "model.pt"
+    shutil.copy(rclip.model, model)
+    expected = scores(rclip("--json", "-t", "12", "a red star", model=model))
+    assert len(expected) == 12
+    (folder,) = (rclip.data_dir / "models").glob("model-*")
+    downgrade(folder)
+    spoil(model)
+    draw("new.jpg")
+    folder.chmod(0o700 if may_write else 0o500)
+    done = rclip("--index", "-v", model=model, prefix=() if may_write else drop_root)
+    assert "1 new" in done.err
+    assert PREPARING not in done.err
+    again = rclip("-n", "--json", "-t", "13", "a red star", model=model, prefix=() if may_write else drop_root)
+    assert again.err == ""
+    assert expected.items() < scores(again).items()
+    assert layouts(folder) == {"2" if may_write else "1"}
+
+
 def test_another_checkpoint_under_the_same_path_is_another_model(rclip: Command, gallery: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     shutil.copy(rclip.model, path)
@@ -92,21 +140,6 @@ def test_a_torchscript_archive_gives_the_same_answers_as_its_state_dict(
     assert rclip("-t", "12", "a red star", model=path).lines == expected
 
 
-def save_as_openai_does(path: Path) -> None:
-    """A traced archive in half precision, with three numbers among its buffers."""
-    from clip.model import build_model
-
-    model = build_model(checkpoint.unpack()).float()
-    del model.context_length, model.vocab_size
-    for name, value in (("input_resolution", 64), ("context_length", 77), ("vocab_size", 49408)):
-        model.register_buffer(name, torch.tensor(value))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of what it makes constant
-        example = (torch.zeros(1, 3, 64, 64), torch.zeros(1, 77, dtype=torch.long))
-        traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
-        traced.half().save(str(path))
-
-
 def test_every_model_has_an_index_of_its_own_that_names_it(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     (path,) = rclip.data_dir.glob("*.db")
@@ -136,16 +169,6 @@ def test_a_file_that_is_no_checkpoint_is_one_line(
     assert len(done.err.splitlines()) <= 2
     assert not (tmp_path / "was run").exists()
     assert len(list((rclip.data_dir / "models").iterdir())) == 1
-
-
-class RunsCode:
-    """Unpickling it would leave a folder behind."""
-
-    def __init__(self, mark: Path):
-        self.mark = str(mark)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (os.mkdir, (self.mark,))
 
 
 def test_no_room_for_the_weights_is_one_line_and_leaves_nothing(rclip: Command, gallery: Path, tmp_path: Path) -> None:

@@ -1,26 +1,31 @@
 """The weights of a model as rclip uses them: float32, memory-mapped, written once from the official checkpoint.
 
-A model has a folder of its own with two files, one for each tower, so that a text query maps no image weights. They are
-derived: when one is missing, damaged, of another checkpoint or of an older layout, both are made again.
+A model has a folder of its own with two files, one for each tower, so that a text query maps no image weights. Both
+hold the model's configuration in their metadata. They are derived from the checkpoint: when one is missing, damaged or
+of another checkpoint, both are written again.
 """
 
 import importlib.util
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
 from rclip import datadir
 from rclip.errors import ModelError, is_full, plain_reason
 from rclip.models import safetensors, tokenizer
+from rclip.models.config import ModelConfig
 from rclip.models.registry import Checkpoint
 from rclip.models.safetensors import Tensors, UnusableFile
 
-_LAYOUT = "1"  # of the two files; raised when their contents change meaning
+_LAYOUT = "2"  # of the two files; raised when their contents change meaning
+_LAYOUT_WITHOUT_CONFIG = "1"  # the same arrays
 _TRIES = 3  # somebody may be deleting them at this moment
 TEXT = "text.safetensors"
 IMAGE = "image.safetensors"
+_CONFIG = "config"
 _KEYS, _RANKS = "tokenizer.pair_keys", "tokenizer.pair_ranks"
 
 
@@ -33,13 +38,13 @@ def folder(checkpoint: Checkpoint, data_dir: str) -> str:
 
 
 def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callable[[str], None]) -> Tensors:
-    """The arrays of `tower` (`TEXT` or `IMAGE`), made from the checkpoint first if need be. Raises `ModelError`."""
+    """The arrays of `tower` (`TEXT` or `IMAGE`), prepared from the checkpoint first if need be. Raises `ModelError`."""
     path = os.path.join(folder(checkpoint, data_dir), tower)
     for _ in range(_TRIES):
         try:
             return _open_if_current(path, checkpoint)
         except UnusableFile:
-            _make(checkpoint, data_dir, notify)
+            _prepare(checkpoint, data_dir, notify)
     try:
         return _open_if_current(path, checkpoint)
     except UnusableFile as error:
@@ -47,12 +52,12 @@ def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callab
 
 
 def has_any(checkpoint: Checkpoint, data_dir: str) -> bool:
-    """Whether a tower's file is there, sound or not."""
+    """Whether a tower's file exists, sound or not."""
     return any(os.path.exists(os.path.join(folder(checkpoint, data_dir), tower)) for tower in (TEXT, IMAGE))
 
 
 def discard_damaged(checkpoint: Checkpoint, data_dir: str) -> list[str]:
-    """Compares both files, where there is one, with their checksums. Says what is wrong, which nothing trusts then."""
+    """Compares the files that exist with their checksums. A line for each damaged one, which nothing trusts then."""
     faults = []
     for tower in (TEXT, IMAGE) if has_any(checkpoint, data_dir) else ():
         try:
@@ -63,20 +68,53 @@ def discard_damaged(checkpoint: Checkpoint, data_dir: str) -> list[str]:
 
 
 def dimensions(checkpoint: Checkpoint, data_dir: str) -> int | None:
-    """The length of the model's vectors; None where no file tells."""
+    """The length of the model's vectors; None while its weights have not been prepared."""
     try:
-        return int(Tensors(os.path.join(folder(checkpoint, data_dir), TEXT)).metadata["dimensions"])
-    except (UnusableFile, KeyError, ValueError):
+        return Tensors(os.path.join(folder(checkpoint, data_dir), TEXT))["text_projection"].shape[1]
+    except (UnusableFile, KeyError, IndexError, ValueError):
         return None
 
 
+def config_of(weights: Tensors) -> ModelConfig:
+    """The configuration kept with the weights. Raises `ModelError` for one that cannot be run."""
+    return ModelConfig.from_json(weights.metadata[_CONFIG])
+
+
 def _open_if_current(path: str, checkpoint: Checkpoint) -> Tensors:
-    """Raises `UnusableFile` when the file is not made from this checkpoint, as it is now, in today's layout."""
+    """Raises `UnusableFile` when the file is not made from this checkpoint as it is now."""
     weights = Tensors(path)
-    metadata = weights.metadata
-    if metadata.get("layout") != _LAYOUT or metadata.get("source") != _source(checkpoint):
+    if weights.metadata.get("source") != _source(checkpoint):
         raise UnusableFile(f"{path}: made from something else")
+    if weights.metadata.get("layout") == _LAYOUT_WITHOUT_CONFIG:
+        _add_config(path, weights)
+    try:
+        config_of(weights)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableFile(f"{path}: its configuration is damaged") from error
+    if weights.metadata.get("layout") != _LAYOUT:
+        raise UnusableFile(f"{path}: of another layout")
     return weights
+
+
+def _add_config(path: str, weights: Tensors) -> None:
+    """Takes a file over that was written before weights had a configuration. Raises `UnusableFile`.
+
+    The configuration follows from the arrays. Where the file cannot be written, it is derived again the next time.
+    """
+    from rclip.models import openai_layout
+
+    other = Tensors(os.path.join(os.path.dirname(path), IMAGE if os.path.basename(path) == TEXT else TEXT))
+    try:
+        config = openai_layout.config_of({**other, **weights})
+    except (KeyError, IndexError, ValueError, ModelError) as error:
+        raise UnusableFile(f"{path}: the arrays are not those of a CLIP") from error
+    weights.metadata = _metadata(weights.metadata["source"], weights.metadata["sha256"], config)
+    with suppress(OSError):
+        safetensors.write(path, weights, weights.metadata)
+
+
+def _metadata(source: str, sha256: str, config: ModelConfig) -> dict[str, str]:
+    return {"layout": _LAYOUT, "source": source, "sha256": sha256, _CONFIG: config.to_json()}
 
 
 def _source(checkpoint: Checkpoint) -> str:
@@ -90,26 +128,19 @@ def _source(checkpoint: Checkpoint) -> str:
     return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
 
 
-def _make(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) -> None:
+def _prepare(checkpoint: Checkpoint, data_dir: str, notify: Callable[[str], None]) -> None:
     """Reads the checkpoint, fetching it if need be, and writes both files."""
+    from rclip.models import checkpoint as checkpoints
     from rclip.models.download import fetch
 
     source = _source(checkpoint)
     digest = fetch(checkpoint, notify)
     notify(f"preparing the model {checkpoint.name}, once")
-    from rclip.models.openai_clip import read_checkpoint
-
-    state_dict, resolution = read_checkpoint(checkpoint.path)
-    metadata = {
-        "layout": _LAYOUT,
-        "source": source,
-        "sha256": digest,
-        "image_resolution": str(resolution),
-        "dimensions": str(state_dict["text_projection"].shape[1]),
-    }
-    image = {name: array for name, array in state_dict.items() if name.startswith("visual.")}
-    text = {name: array for name, array in state_dict.items() if name not in image and name != "logit_scale"}
-    text[_KEYS], text[_RANKS] = tokenizer.merge_table(_clip_merges())
+    arrays, config = checkpoints.read(checkpoint.path)
+    metadata = _metadata(source, digest, config)
+    image = {name: array for name, array in arrays.items() if name.startswith("visual.")}
+    text = {name: array for name, array in arrays.items() if name not in image}
+    text[_KEYS], text[_RANKS] = tokenizer.merge_table(_clip_merges(), config.text.vocabulary_size)
     _write(os.path.join(folder(checkpoint, data_dir), IMAGE), image, metadata)
     _write(os.path.join(folder(checkpoint, data_dir), TEXT), text, metadata)
 
@@ -126,7 +157,10 @@ def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 
 
 def _clip_merges() -> list[str]:
-    """The merges of CLIP's byte-pair encoding, from the word list that the `clip` package brings."""
+    """The merges of CLIP's byte-pair encoding, best first, from the word list of the `clip` package.
+
+    It has more than any vocabulary uses.
+    """
     spec = importlib.util.find_spec("clip")
     assert spec is not None, "clip is a dependency of rclip"
     assert spec.submodule_search_locations
@@ -135,8 +169,9 @@ def _clip_merges() -> list[str]:
     path = os.path.join(spec.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lines = file.read().split("\n")
-    return lines[1 : tokenizer.MERGES + 1]  # the first line names the file; clip leaves out those beyond
+    return lines[1:]  # the first line names the file
 
 
-def make_tokenizer(weights: Tensors) -> tokenizer.Tokenizer:
-    return tokenizer.Tokenizer(weights[_KEYS], weights[_RANKS])
+def make_tokenizer(weights: Tensors, config: ModelConfig) -> tokenizer.Tokenizer:
+    text = config.text
+    return tokenizer.Tokenizer(weights[_KEYS], weights[_RANKS], text.vocabulary_size, text.context_length)

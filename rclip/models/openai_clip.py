@@ -1,21 +1,17 @@
-"""What OpenAI's own package does for rclip: it reads the official checkpoints, and its ResNets run as they are."""
+"""The parts of OpenAI's own package, and of torch, for the models that rclip does not compute itself: the ResNets."""
 
 import importlib.util
-import warnings
-import zipfile
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 
-from rclip.errors import ModelError, plain_reason
-from rclip.models.numpy_towers import HEAD_WIDTH, MEAN, STD
+from rclip.models.config import ModelConfig
 
 
 def _import_clip_model() -> ModuleType:
-    """`clip.model` without `clip` itself, which imports torchvision: a second and 200 MB, for nothing used here."""
+    """`clip.model` without `clip` itself, which imports torchvision: a second and 200 MB for nothing."""
     package = importlib.util.find_spec("clip")
     assert package is not None, "clip is a dependency of rclip"
     assert package.submodule_search_locations
@@ -30,62 +26,42 @@ def _import_clip_model() -> ModuleType:
 clip_model = _import_clip_model()
 
 
-def read_checkpoint(path: str) -> tuple[dict[str, np.ndarray], int]:
-    """The float32 state dict and the image resolution of the model that `clip.load(path, "cpu")` would give.
-
-    No code in the file is run: a state dict is read with `weights_only`; of a TorchScript archive only the arrays are
-    taken. Raises `ModelError` for what is no CLIP checkpoint.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what OpenAI ships
-            model = clip_model.build_model(_state_dict(path)).float()
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
-    except Exception as error:  # torch raises anything at all on other files
-        raise ModelError(f"{path} is no CLIP checkpoint (neither a TorchScript archive nor a state dict)") from error
-    if _has_odd_heads(model) or model.vocab_size != 49408 or model.context_length != 77:
-        raise ModelError(f"{path} is no CLIP of OpenAI's shape: it has other tokens or heads")
-    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if tensor.dtype == torch.float32}
-    return arrays, model.visual.input_resolution
+def read_legacy(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a state dict that torch saved before version 1.6, without running code in it."""
+    state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: tensor.float().numpy() for name, tensor in state_dict.items() if tensor.is_floating_point()}
 
 
-def _has_odd_heads(model: Any) -> bool:
-    widths = [tower.transformer.width for tower in (model, model.visual) if hasattr(tower, "transformer")]
-    return any(width % HEAD_WIDTH for width in widths)
-
-
-def _state_dict(path: str) -> dict[str, torch.Tensor]:
-    if _is_torchscript(path):
-        archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-        return dict(archive.state_dict())
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def _is_torchscript(path: str) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+def require_resnet(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> None:
+    """Raises ValueError or RuntimeError when the image tower's arrays, among these, do not fit the configuration."""
+    image = {name: array for name, array in arrays.items() if name.startswith("visual.")}
+    ResNet(image, config, torch.device("cpu"))
 
 
 class ResNet:
     """Pixels to vectors by clip's module, on one device: products in `dtype`, norms in float32."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], resolution: int, device: torch.device, dtype: torch.dtype):
-        width = weights["visual.layer1.0.conv1.weight"].shape[0]
-        layers = [sum(name.startswith(f"visual.layer{k}.") and name.endswith(".conv1.weight") for name in weights)
-                  for k in (1, 2, 3, 4)]  # fmt: skip
-        dimensions = weights["visual.attnpool.c_proj.weight"].shape[0]
-        visual = clip_model.ModifiedResNet(layers, dimensions, width * 32 // HEAD_WIDTH, resolution, width)
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        config: ModelConfig,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ):
+        """Raises ValueError or RuntimeError when the weights do not fit the configuration."""
+        image = config.image
+        visual = clip_model.ModifiedResNet(image.layers, config.dimensions, image.heads, image.side, image.width)
         state_dict = {name.removeprefix("visual."): torch.tensor(array) for name, array in weights.items()}
-        visual.load_state_dict(state_dict, strict=False)  # but for counters of training batches, which nothing reads
+        unfit = visual.load_state_dict(state_dict, strict=False)
+        # Counters of training batches are missing, which nothing reads.
+        if unfit.unexpected_keys or any(not name.endswith("num_batches_tracked") for name in unfit.missing_keys):
+            raise ValueError("the arrays are not those of a ResNet")
         for module in visual.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
                 module.to(dtype)
         self._dtype = dtype
         self._visual = visual.eval().to(device)
-        self._mean, self._std = (torch.tensor(values * 255, device=device) for values in (MEAN, STD))
+        self._mean, self._std = (torch.tensor(value, device=device) * 255 for value in (image.mean, image.std))
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, S, S, 3) uint8 -> (B, D)"""

@@ -1,4 +1,4 @@
-"""Encoding pictures by the thousand, with torch. Its import takes a second, so nothing a person waits for needs it."""
+"""Encodes pictures by the thousand, with torch. Its import takes a second, so nothing a person waits for uses it."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from rclip.errors import ModelError, plain_reason
+from rclip.models.config import ModelConfig
 from rclip.models.hardware import has_bf16
-from rclip.models.numpy_towers import is_vision_transformer
 from rclip.models.safetensors import Tensors
 from rclip.models.torch_tower import ImageTower
 
@@ -17,20 +17,20 @@ _BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
 class TorchEncoder:
     """The image tower on the best device: fp16 on a GPU, bf16 on a CPU that has instructions for it."""
 
-    def __init__(self, weights: Tensors, resolution: int, device: str | None, batch_size: int | None):
+    def __init__(self, weights: Tensors, config: ModelConfig, device: str | None, batch_size: int | None):
         """`device` None chooses, and falls back on the CPU where a GPU proves to be unusable.
 
         Raises `ModelError` for a device that was asked for and is not there or does not work.
         """
         try:
-            self._prepare(weights, resolution, _choose_device(device), batch_size)
+            self._prepare(weights, config, _choose_device(device), batch_size)
         except RuntimeError as error:
             if device is not None:
                 raise ModelError(f"{device} does not work here ({plain_reason(error)}): use --device cpu") from error
-            self._prepare(weights, resolution, torch.device("cpu"), batch_size)
+            self._prepare(weights, config, torch.device("cpu"), batch_size)
 
-    def _prepare(self, weights: Tensors, resolution: int, device: torch.device, batch_size: int | None) -> None:
-        """Puts the model on the device and shows it one blank picture: old drivers and full GPUs tell only then."""
+    def _prepare(self, weights: Tensors, config: ModelConfig, device: torch.device, batch_size: int | None) -> None:
+        """Puts the model on the device and runs it on a blank picture: old drivers and full GPUs fail only then."""
         self.device = device
         self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
         self.is_cpu = self.device.type == "cpu"
@@ -39,9 +39,9 @@ class TorchEncoder:
         dtype = torch.float32
         if self.half:
             dtype = torch.bfloat16 if self.is_cpu else torch.float16
-        self._tower = _tower(weights, resolution, self.device, dtype)
+        self._tower = _tower(weights, config, self.device, dtype)
         if not self.is_cpu:
-            self._encode(np.zeros((1, resolution, resolution, 3), np.uint8))
+            self._encode(np.zeros((1, config.image.side, config.image.side, 3), np.uint8))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8 -> (B, D) float32, rows of length 1
@@ -77,13 +77,13 @@ class TorchEncoder:
 
 
 def _tower(
-    weights: Tensors, resolution: int, device: torch.device, dtype: torch.dtype
+    weights: Tensors, config: ModelConfig, device: torch.device, dtype: torch.dtype
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    if is_vision_transformer(weights):
-        return ImageTower(weights, device, dtype)
+    if not config.image.is_resnet:
+        return ImageTower(weights, config, device, dtype)
     from rclip.models.openai_clip import ResNet
 
-    return ResNet(weights, resolution, device, dtype)
+    return ResNet(weights, config, device, dtype)
 
 
 def _choose_device(asked: str | None) -> torch.device:

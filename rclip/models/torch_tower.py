@@ -12,17 +12,36 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the field gives it
 
-from rclip.models.numpy_towers import HEAD_WIDTH, MEAN, STD, Block, blocks
+from rclip.models.config import ModelConfig
+from rclip.models.numpy_towers import Block, blocks
+from rclip.models.openai_layout import IMAGE_BLOCKS
 from rclip.models.safetensors import Tensors
 
-_GELU_SLOPE = 1.702
-"""CLIP's activation is x · sigmoid(1.702 x), which is silu(1.702 x) / 1.702: the factors go into the layers around."""
+
+class _Activation(NamedTuple):
+    """An activation by what torch calls it. Around silu it is silu(slope · x) / slope: the layers take the factors."""
+
+    kind: str
+    """Of oneDNN's kernels: "swish" (torch's silu) or "gelu"."""
+    algorithm: str = ""
+    """Of GELU: "none" for the exact one, or "tanh"."""
+    slope: float = 1
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return F.silu(x, inplace=True) if self.kind == "swish" else F.gelu(x, approximate=self.algorithm)
+
+
+_ACTIVATIONS = {
+    "quick_gelu": _Activation("swish", slope=1.702),  # x · sigmoid(1.702 x)
+    "gelu": _Activation("gelu", "none"),
+    "gelu_tanh": _Activation("gelu", "tanh"),
+}
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class _Linear:
-    """A linear layer, and what may come right behind it."""
+    """A linear layer, and what may follow it."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor):
         self._weight, self._bias = weight, bias
@@ -30,8 +49,8 @@ class _Linear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self._weight, self._bias)
 
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        return F.silu(self(x), inplace=True)
+    def activated(self, x: torch.Tensor, activation: _Activation) -> torch.Tensor:
+        return activation(self(x))
 
     def added_to(self, residual: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return residual.add_(self(x))
@@ -39,7 +58,7 @@ class _Linear:
 
 class _PackedLinear(_Linear):
     """The same in a tenth less time: the weights lie in the order in which this CPU's kernels read them, which oneDNN
-    otherwise arranges anew for every batch, and what comes behind is done while results are in registers.
+    otherwise rearranges for every batch, and what follows is done while results are in registers.
 
     These are the operators that torch's compiler puts in the place of linear layers, without the time it takes itself.
     """
@@ -48,17 +67,17 @@ class _PackedLinear(_Linear):
         super().__init__(torch.ops.mkldnn._reorder_linear_weight(weight), bias)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._product(x, "none")
+        return self._product(x, "none", "")
 
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        return self._product(x, "swish")
+    def activated(self, x: torch.Tensor, activation: _Activation) -> torch.Tensor:
+        return self._product(x, activation.kind, activation.algorithm)
 
     def added_to(self, residual: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         added: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self._weight, self._bias, "add")
         return added
 
-    def _product(self, x: torch.Tensor, behind: str) -> torch.Tensor:
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, behind, [], "")
+    def _product(self, x: torch.Tensor, kind: str, algorithm: str) -> torch.Tensor:
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, kind, [], algorithm)
         return product
 
 
@@ -71,7 +90,7 @@ def _can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 class _Block(NamedTuple):
-    """One of `numpy_towers.Block`'s in torch; its `widen` is to be followed by a silu."""
+    """A `numpy_towers.Block` in torch; its `mlp_in` is to be followed by the tower's activation."""
 
     ln_1: _Pair
     qkv: _Linear
@@ -84,17 +103,20 @@ class _Block(NamedTuple):
 class ImageTower:
     """Pixels to vectors on one device, its products in one precision."""
 
-    def __init__(self, weights: Tensors, device: torch.device, dtype: torch.dtype):
+    def __init__(self, weights: Tensors, config: ModelConfig, device: torch.device, dtype: torch.dtype):
         """The mapped `weights` are let go as they are converted, or they would be in memory twice."""
+        image = config.image
+        self._heads, self._grid, self._patch, self._width = image.heads, image.grid, image.patch_size, image.width
+        self._activation = _ACTIVATIONS[config.activation]
         self._device = device
         self._dtype = dtype
         self._linear = _PackedLinear if _can_pack(device, dtype) else _Linear
-        # Pixels less the whole number next to their mean are exact in half precision; what else makes them normal goes
-        # into the weights behind.
-        centre = (MEAN * 255).round()
-        patch_weights = weights["visual.conv1.weight"].transpose(0, 2, 3, 1) / (STD * 255)  # (W, P, P, 3)
-        self._width, self._patch = patch_weights.shape[:2]
-        off_centre = (patch_weights * (centre - MEAN * 255)).sum((1, 2, 3))
+        # Pixels minus the whole number next to their mean are exact in half precision; the weights that follow do the
+        # rest of their normalization.
+        mean, std = np.array(image.mean, np.float32), np.array(image.std, np.float32)
+        centre = (mean * 255).round()
+        patch_weights = weights["visual.conv1.weight"].transpose(0, 2, 3, 1) / (std * 255)  # (W, P, P, 3)
+        off_centre = (patch_weights * (centre - mean * 255)).sum((1, 2, 3))
         positions = weights["visual.positional_embedding"]
         self._centre = self._move(centre)
         # A convolution whose stride is its size is one product with each patch.
@@ -103,14 +125,14 @@ class ImageTower:
         self._positions = self._move(positions[1:] + off_centre)
         self._ln_pre = self._norm((weights["visual.ln_pre.weight"], weights["visual.ln_pre.bias"]))
         self._blocks = []
-        for block in blocks(weights, "visual.transformer.resblocks."):
+        for block in blocks(weights, IMAGE_BLOCKS, image.layers[0]):
             self._blocks.append(self._convert(block))
             weights.release()
         self._ln_post = self._norm((weights["visual.ln_post.weight"], weights["visual.ln_post.bias"]))
         self._projection = self._move(weights["visual.proj"].T)
 
     def _convert(self, block: Block) -> "_Block":
-        slope = np.float32(_GELU_SLOPE)
+        slope = np.float32(self._activation.slope)
         return _Block(
             ln_1=self._norm(block.ln_1),
             qkv=self._layer(*block.qkv),
@@ -136,12 +158,12 @@ class ImageTower:
         x = self._embed(pixels)
         for block in self._blocks:
             x = block.attention_out.added_to(x, self._attend(block.qkv(self._normed(x, block.ln_1))))
-            x = block.mlp_out.added_to(x, block.mlp_in.silu(self._normed(x, block.ln_2)))
+            x = block.mlp_out.added_to(x, block.mlp_in.activated(self._normed(x, block.ln_2), self._activation))
         return F.linear(self._normed(x[:, 0], self._ln_post), self._projection)
 
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, S, S, 3) uint8 -> (B, T, W), the class token first"""
-        count, grid, patch = len(pixels), pixels.shape[1] // self._patch, self._patch
+        count, grid, patch = len(pixels), self._grid, self._patch
         centred = pixels.to(self._dtype).sub_(self._centre)
         patches = centred.reshape(count, grid, patch, grid, patch, 3).transpose(2, 3)
         embedded = F.linear(patches.reshape(count, grid * grid, -1), self._patch_weights) + self._positions
@@ -154,15 +176,15 @@ class ImageTower:
     def _attend(self, qkv: torch.Tensor) -> torch.Tensor:
         """Multi-head attention between its two projections. (B, T, 3 W) -> (B, T, W)"""
         count, length, _ = qkv.shape
-        heads = qkv.view(count, length, 3, self._width // HEAD_WIDTH, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-        query, key, value = heads.unbind(0)  # each (B, heads, T, 64)
+        heads = qkv.view(count, length, 3, self._heads, self._width // self._heads).permute(2, 0, 3, 1, 4)
+        query, key, value = heads.unbind(0)  # each (B, heads, T, …)
         if self._device.type == "cpu":
-            attended = _attended_in_steps(query, key, value)
+            attended = _attend_in_steps(query, key, value)
         else:
             attended = F.scaled_dot_product_attention(query, key, value)
         return attended.transpose(1, 2).reshape(count, length, self._width)
 
 
-def _attended_in_steps(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def _attend_in_steps(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """torch's one call for it takes 1.6 times as long on a CPU, for the few tokens that there are."""
-    return torch.matmul(torch.matmul(query * HEAD_WIDTH**-0.5, key.transpose(-1, -2)).softmax(dim=-1), value)
+    return torch.matmul(torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2)).softmax(dim=-1), value)

@@ -14,7 +14,6 @@ from rclip.models import Model
 from rclip.search.query import Link, Picture, Query, Text
 
 if TYPE_CHECKING:
-    from rclip.models.image_encoder import ImageEncoder
     from rclip.photo.decode_pool import DecodePool
 
 _NOTHING_LEFT = 1e-3
@@ -85,7 +84,8 @@ class QueryEncoder:
             return {}
         vectors, cut = self._model.encode_texts(distinct)
         if any(cut):
-            self._notify("the query is longer than the model reads; only its first 77 tokens count")
+            length = self._model.config.text.context_length
+            self._notify(f"the query is longer than the model reads; only its first {length} tokens count")
         return dict(zip(distinct, vectors, strict=True))
 
     def _file_vector(self, path: str) -> np.ndarray:
@@ -153,7 +153,7 @@ class QueryEncoder:
         return self._max_pixels or default_max_pixels()
 
     def _encoded(self, pixels: np.ndarray) -> np.ndarray:
-        vector: np.ndarray = self._encoder.encode(pixels[np.newaxis])[0]
+        vector: np.ndarray = self._model.encode_pictures(pixels[np.newaxis], self._device)[0]
         return vector
 
     @cached_property
@@ -161,10 +161,6 @@ class QueryEncoder:
         from rclip.photo.decode_pool import DecodePool
 
         return DecodePool(self._model.resolution, self._limit_pixels())
-
-    @cached_property
-    def _encoder(self) -> "ImageEncoder":
-        return self._model.image_encoder(self._device, 1)
 
 
 def _first(vectors: Iterable[bytes | None]) -> bytes | None:

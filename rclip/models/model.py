@@ -1,0 +1,131 @@
+"""A CLIP model: texts and pictures to vectors.
+
+Texts and single pictures go through the numpy towers, which start at once; `image_encoder` encodes many pictures.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rclip.models import blas, model_files, numpy_towers, registry
+from rclip.models.config import ModelConfig
+from rclip.models.safetensors import Tensors
+from rclip.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from rclip.models.image_encoder import ImageEncoder
+    from rclip.models.local_encoder import LocalEncoder
+
+_TEXT_BATCH = 32
+_FEW_TEXTS = 8  # for which threads take longer to be called than to help
+
+
+class Model:
+    """One CLIP and its files. Cheap to make: each part is opened when first used, and then kept.
+
+    Threads may share a model.
+    """
+
+    def __init__(self, name: str, data_dir: str, notify: Callable[[str], None]):
+        """`notify` receives a line before anything that takes long. Raises `ModelError` for an unknown model."""
+        self._checkpoint = registry.find(name)
+        self._data_dir = data_dir
+        self._notify = notify
+        self.name = name
+        self._opening = threading.RLock()  # held while a part is made, so that it is made once
+        self._weights: dict[str, Tensors] = {}
+        self._config: ModelConfig | None = None
+        self._text_parts: tuple[Tokenizer, numpy_towers.TextTower] | None = None
+        self._picture_encoders: dict[str | None, LocalEncoder] = {}
+
+    @property
+    def folder(self) -> str:
+        """Where its weights are kept."""
+        return model_files.folder(self._checkpoint, self._data_dir)
+
+    @property
+    def key(self) -> str:
+        """Names the weights and their index: OpenAI's by their name, others by their file's name and content."""
+        if self._checkpoint.sha256:
+            return self._checkpoint.label
+        return f"{self._checkpoint.label}-{self._open(model_files.TEXT).metadata['sha256'][:12]}"
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the model is made of. Raises `ModelError`, as everything below that needs the weights."""
+        if self._config is None:
+            self._open(model_files.TEXT)
+        assert self._config
+        return self._config
+
+    @property
+    def resolution(self) -> int:
+        """The side, in pixels, of the squares that its image tower takes."""
+        return self.config.image.side
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether they have been prepared from the checkpoint, at least in part."""
+        return model_files.has_any(self._checkpoint, self._data_dir)
+
+    @property
+    def dimensions(self) -> int | None:
+        """The length of its vectors; None while its weights have not been prepared."""
+        return model_files.dimensions(self._checkpoint, self._data_dir)
+
+    def discard_damaged_weights(self) -> list[str]:
+        """A line for each damaged file of weights; they are prepared again when next used."""
+        faults = model_files.discard_damaged(self._checkpoint, self._data_dir)
+        if faults:
+            with self._opening:
+                self._weights, self._text_parts, self._picture_encoders = {}, None, {}
+        return faults
+
+    def encode_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[bool]]:
+        """Vectors (B, D) float32 of length 1, and which of the texts were longer than the model reads."""
+        tokenizer, tower = self._text()
+        tokens, cut = zip(*map(tokenizer, texts), strict=True)
+        # Texts of like length go together, and the longest of a batch decides what it costs.
+        order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
+        batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
+        with blas.all_cores() if len(texts) > _FEW_TEXTS else nullcontext():
+            vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
+        return numpy_towers.require_finite(vectors[np.argsort(order)], self.name), list(cut)
+
+    def encode_pictures(self, pixels: np.ndarray, device: str | None = None) -> np.ndarray:
+        """A few pictures (B, S, S, 3) uint8 that are waited for. -> (B, D) float32, rows of length 1"""
+        with self._opening:
+            if device not in self._picture_encoders:
+                self._picture_encoders[device] = self._local_encoder(device, None)
+            encoder = self._picture_encoders[device]
+        return encoder.encode(pixels)
+
+    def image_encoder(self, device: str | None = None, batch_size: int | None = None) -> "ImageEncoder":
+        """For many pictures. `device` is "cuda", "mps", "cpu", or None or "auto" for the best one; `batch_size` None
+        for the device's."""
+        return self._local_encoder(device, batch_size)
+
+    def _local_encoder(self, device: str | None, batch_size: int | None) -> "LocalEncoder":
+        from rclip.models.local_encoder import LocalEncoder
+
+        weights = self._open(model_files.IMAGE)
+        return LocalEncoder(self.name, weights, self.config, None if device == "auto" else device, batch_size)
+
+    def _text(self) -> tuple[Tokenizer, numpy_towers.TextTower]:
+        with self._opening:
+            if self._text_parts is None:
+                weights = self._open(model_files.TEXT)
+                tokenizer = model_files.make_tokenizer(weights, self.config)
+                self._text_parts = tokenizer, numpy_towers.TextTower(weights, self.config)
+            return self._text_parts
+
+    def _open(self, tower: str) -> Tensors:
+        with self._opening:
+            if tower not in self._weights:
+                weights = model_files.open_tower(self._checkpoint, self._data_dir, tower, self._notify)
+                self._config = model_files.config_of(weights)
+                self._weights[tower] = weights
+            return self._weights[tower]
