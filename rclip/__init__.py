@@ -9,31 +9,76 @@ TYPE_CHECKING = False  # not from `typing`: nothing is imported before `__main__
 if TYPE_CHECKING:
     from typing import Any
 
-    from rclip.errors import ModelError, RclipError, StoreError, UsageError
+    from rclip.errors import (
+        DamagedIndex,
+        ModelError,
+        RclipError,
+        ReadOnlyIndex,
+        StoreError,
+        UnlistedFolder,
+        UsageError,
+    )
     from rclip.filters import Filters, Near
-    from rclip.library import Hit, Library
+    from rclip.formats import Extra
+    from rclip.indexing.progress import Progress
+    from rclip.indexing.summary import Summary
+    from rclip.library import Hit, Library, Stats, Vectors
+    from rclip.maintenance.check import Finding
+    from rclip.maintenance.prune import Pruned
+    from rclip.maintenance.recovery import Rebuilt
+    from rclip.photo.failures import FailedPhoto
     from rclip.photo.metadata import PhotoMetadata
+    from rclip.search.export import ModelIdentity
+    from rclip.search.query import Link, Picture, PictureData, PictureObject, Query, Term, Text, Vector
 
 
 __all__ = [
+    "DamagedIndex",
+    "Extra",
+    "FailedPhoto",
     "Filters",
+    "Finding",
     "Hit",
     "Library",
+    "Link",
     "ModelError",
+    "ModelIdentity",
     "Near",
     "PhotoMetadata",
+    "Picture",
+    "PictureData",
+    "PictureObject",
+    "Progress",
+    "Pruned",
+    "Query",
     "RclipError",
+    "ReadOnlyIndex",
+    "Rebuilt",
+    "Stats",
     "StoreError",
+    "Summary",
+    "Term",
+    "Text",
+    "UnlistedFolder",
     "UsageError",
+    "Vector",
+    "Vectors",
     "__version__",
 ]
 
 _HOMES = {
-    "PhotoMetadata": "rclip.photo.metadata",
-    "Filters": "rclip.filters",
-    "Hit": "rclip.library",
-    "Library": "rclip.library",
-    "Near": "rclip.filters",
+    "rclip.filters": ("Filters", "Near"),
+    "rclip.formats": ("Extra",),
+    "rclip.indexing.progress": ("Progress",),
+    "rclip.indexing.summary": ("Summary",),
+    "rclip.library": ("Hit", "Library", "Stats", "Vectors"),
+    "rclip.maintenance.check": ("Finding",),
+    "rclip.maintenance.prune": ("Pruned",),
+    "rclip.maintenance.recovery": ("Rebuilt",),
+    "rclip.photo.failures": ("FailedPhoto",),
+    "rclip.photo.metadata": ("PhotoMetadata",),
+    "rclip.search.export": ("ModelIdentity",),
+    "rclip.search.query": ("Link", "Picture", "PictureData", "PictureObject", "Query", "Term", "Text", "Vector"),
 }
 
 
@@ -42,4 +87,9 @@ def __getattr__(name: str) -> "Any":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES.get(name, "rclip.errors")), name)
+    home = next((home for home, names in _HOMES.items() if name in names), "rclip.errors")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,9 +8,9 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
 
 TEMPORARY = ".rclip-"
 _STALE_AFTER_S = 3600  # without a byte written; a download gives up after half a minute
@@ -59,6 +59,29 @@ def replace_file(path: str, parts: Iterable[Any], mode: int = 0o600) -> None:
                 open_up(temporary, mode)
             for part in parts:
                 file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A file of the user's to be written, which takes the place of `path` when it is whole, and is deleted otherwise.
+
+    It is as open to others as the one that it replaces, or as the umask says. Raises OSError.
+    """
+    path = os.path.realpath(path)
+    mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else None
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 if mode is None else 0o600)
+    try:
+        with open(descriptor, "w+b") as file:
+            if mode is not None:
+                open_up(temporary, mode)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,8 +1,17 @@
-"""Keeps what lies in a folder from being run, followed, or waited for: it may be anybody's."""
+"""Keeps what lies in a folder from being run, followed, or waited for: it may be anybody's.
+
+Also knows whether the process is rclip's own.
+"""
 
 import os
 import stat
 import sys
+
+owns_process = False
+"""Whether this process runs rclip and nothing else, so that its global settings are rclip's to change.
+
+`leave_current_folder` says so: a program that imports rclip never calls it.
+"""
 
 
 def module_path() -> list[str]:
@@ -26,7 +35,9 @@ def _is_installed(entry: str) -> bool:
 
 
 def leave_current_folder() -> None:
-    """From here on no module is looked for in the current folder."""
+    """From here on no module is looked for in the current folder. For the command and the processes it starts."""
+    global owns_process
+    owns_process = True
     sys.path[:] = module_path()
 
 

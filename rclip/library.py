@@ -10,61 +10,42 @@ for hit in photos.search("a red kite", top=5):
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from rclip import datadir
+from rclip import argument_checks, datadir
+from rclip.argument_checks import StrPath
 from rclip.errors import RclipError, ReadOnlyIndex, StoreError, UsageError
 from rclip.files import SEPARATOR, IgnoreRules
 from rclip.index import location
-from rclip.index.photo_index import PhotoIndex
+from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
 from rclip.models import DEFAULT, Model
-from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
-from rclip.search import query as queries
+from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
+from rclip.search.query import AnyQuery, Picture, PictureData, PictureObject, Query
 from rclip.search.query_encoder import QueryEncoder
-from rclip.search.searcher import ScoredPhoto, Searcher, merged
+from rclip.search.searcher import Searcher, merged
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    import numpy as np
 
     from rclip.filters import Filters
+    from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
-    from rclip.indexing.update import Progress
     from rclip.maintenance.check import Finding
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
-    from rclip.search.query import Query
+    from rclip.search.export import ExportedPhoto, ModelIdentity
 
-StrPath = str | os.PathLike[str]
+__all__ = ["Hit", "Library", "Stats", "Vectors"]
 
+_BLOCK = 64
+"""Queries encoded, and looked for, together."""
 
-class Hit(NamedTuple):
-    """A photo found. `path` is spelled as reached from the directory given.
-
-    `score` is a cosine, or None where there was no query.
-    """
-
-    path: str
-    score: float | None
-    size_bytes: int
-    mtime_ns: int
-    metadata: PhotoMetadata = NO_METADATA
-
-    @property
-    def captured(self) -> "datetime":
-        """When it was taken, on the camera's clock; the file's time here where that is not known."""
-        if self.metadata.captured_s is not None:
-            return captured_at(self.metadata.captured_s, self.metadata.offset_min)
-        from datetime import UTC, datetime, timedelta
-
-        in_utc = datetime.fromtimestamp(0, UTC) + timedelta(seconds=self.mtime_ns // 1_000_000_000)
-        try:
-            return in_utc.astimezone()
-        except (ValueError, OverflowError):  # beyond what the platform's clock knows
-            return in_utc
+_EXPORTED_TOGETHER = 4096
 
 
 class Stats(NamedTuple):
@@ -86,17 +67,30 @@ class Stats(NamedTuple):
         return sum(self.indexes.values())
 
 
+class Vectors(NamedTuple):
+    """Photos and their vectors, in the same order."""
+
+    paths: list[str]
+    """Spelled as in a `Hit`."""
+    vectors: "np.ndarray"
+    """(N, D) float16, rows of length 1; read-only where it is a view of a mapped file."""
+
+
 class Library:
     """The photos below some directories (the current one when none is given) as one CLIP model sees them.
 
-    Raises `UsageError` for what is no directory, `ModelError` for a model that is not to be had. Closing it, or using
-    it as a context manager, closes the index.
+    Any number of threads may use it at once. Searches run side by side, also during an update; updates and whatever
+    else writes take turns. Between searches the model, the vectors and the texts asked for stay loaded, and each search
+    sees what any process had stored when it began.
+
+    Raises `UsageError` for what is no directory, `ModelError` for a model that is not to be had, and TypeError for
+    values of a wrong type. Closing it, or using it as a context manager, closes the index and ends what it has started.
     """
 
     def __init__(
         self,
         *directories: StrPath,
-        model: str = DEFAULT,
+        model: StrPath = DEFAULT,
         data_dir: StrPath | None = None,
         exclude_dirs: Iterable[StrPath] = (),
         include_hidden: bool = False,
@@ -109,22 +103,29 @@ class Library:
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
-        self._folders = [location.resolve(os.fsencode(os.path.expanduser(each))) for each in directories or ("",)]
-        rules = IgnoreRules(frozenset(map(_folder_name, exclude_dirs)), include_hidden)
-        self._device = device
-        self._batch_size = batch_size
-        self._max_pixels = round(max_image_megapixels * 1e6) if max_image_megapixels else None
-        self._notify = notify
-        default_dir = datadir.own(data_dir)
-        self._model = Model(model, default_dir, notify)
+        folders = [os.fsencode(argument_checks.path("a directory", each)) for each in directories or ("",)]
+        self._folders = [location.resolve(folder) for folder in folders]
+        excluded = frozenset(map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs)))
+        rules = IgnoreRules(excluded, include_hidden)
+        self._device = None if device is None else argument_checks.text("device", device)
+        self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
+        megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
+        self._max_pixels = round(megapixels * 1e6) or None
+        self._notify = argument_checks.function("notify", notify)
+        default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
+        if not isinstance(model, str | os.PathLike):
+            raise argument_checks.wrong_type("model", "a name or a path", model)
+        self._model = Model(os.fspath(model), default_dir, notify)
         by_location: dict[location.IndexLocation, list[location.Folder]] = {}
         for folder in self._folders:
             by_location.setdefault(location.location_of(folder.real, default_dir), []).append(folder)
         self._parts = [
-            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules))
-            for where, folders in by_location.items()
+            (PhotoIndex(where, default_dir, self._model, notify), Scope(those, rules))
+            for where, those in by_location.items()
         ]
         """The indexes of the directories, each with those of them that it holds."""
+        self._encoder = QueryEncoder(self._model, self._device, self._max_pixels, self._notify)
+        self._writers = threading.RLock()
 
     def __enter__(self) -> "Library":
         return self
@@ -133,6 +134,8 @@ class Library:
         self.close()
 
     def close(self) -> None:
+        """What other threads are doing ends in its own time. A library that is used again opens itself again."""
+        self._encoder.close()
         for index, _ in self._parts:
             index.close()
 
@@ -143,26 +146,32 @@ class Library:
 
     # --- update ------------------------------------------------------------------------------------------------------
 
-    def update(self, progress: "Progress | None" = None, summary: "Summary | None" = None) -> "Summary":
+    def update(
+        self, progress: "Callable[[Progress], None] | None" = None, summary: "Summary | None" = None
+    ) -> "Summary":
         """Looks at what is new or changed on disk and forgets nothing that may still be there.
 
-        `progress(done, total)` is called now and then while files are read. `summary` is filled in as the work is
-        stored, so that it tells how far an interrupted run came. Raises `StoreError`, when all else is done, where a
-        directory cannot be listed or an index is not to be used: `ReadOnlyIndex` where one that lies with its photos
-        may not be written, and these have changed.
+        `progress` is called now and then, in this thread. An exception that it raises ends the update, as does
+        KeyboardInterrupt: what was stored until then stays, and the next update goes on from there. `summary` is filled
+        in as the work is stored, so that it tells how far an interrupted update came.
+
+        Raises `StoreError`, when all else is done, where a directory cannot be listed or an index is not to be used:
+        `ReadOnlyIndex` where one that lies with its photos may not be written, and these have changed.
         """
         from rclip.indexing.summary import Summary
         from rclip.indexing.update import UpdateOptions, update_index
 
+        report = None if progress is None else argument_checks.function("progress", progress)
         summary = Summary() if summary is None else summary
         options = UpdateOptions(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
-        datadir.sweep(self._model.folder)
         errors: list[StoreError] = []
-        for index, scope in self._parts:
-            try:
-                errors += update_index(index, scope, options, summary, progress or (lambda done, total: None))
-            except StoreError as error:
-                errors.append(error)
+        with self._writers:
+            datadir.sweep(self._model.folder)
+            for index, scope in self._parts:
+                try:
+                    errors += update_index(index, scope, options, summary, report)
+                except StoreError as error:
+                    errors.append(error)
         self._raise_worst(errors)
         return summary
 
@@ -195,51 +204,67 @@ class Library:
         for index, _ in self._parts:
             recovery.require_existing(index)
         for index, _ in self._parts:
-            yield recovery.rebuild_index(index)
+            with self._writers:
+                rebuilt = recovery.rebuild_index(index)
+            yield rebuilt
 
     # --- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, query: "str | Query | None", top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
-        """The photos most like `query`, best first: words, or the path of a picture that starts with `/`, `./`, `~`.
+    def search(self, query: AnyQuery | None, top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
+        """The photos most like `query`, best first.
 
-        `rclip.search.query` has all that a query may be. Only what has been indexed is found, and never a picture that
-        was asked with. Without a query those that pass the `filters` are found, newest first, and no model is loaded.
-        Raises `UsageError` for an empty query and for what is no picture.
+        It may be text, as on the command line (one term, or a path that starts with `/`, `./`, `../` or `~`), a path,
+        a Pillow image, the bytes of a picture's file, a vector of the model's, or a `Query`. Only what has been
+        indexed is found, and never the picture in a file that was asked with. Without a query those that pass the
+        `filters` are found, newest first, and no model is loaded.
+
+        Raises `UsageError` for an empty query and for what is no picture, TypeError for what is no query at all.
         """
         if query is None:
             return self._newest(top, filters)
-        asked = queries.parse(query) if isinstance(query, str) else query
-        found = next(self.search_all([[asked]], top, filters))
+        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters)
         if isinstance(found, RclipError):
             raise found
         return found
 
-    def search_all(
-        self, blocks: "Iterable[Sequence[Query | RclipError]]", top: int | None = 10, filters: "Filters | None" = None
-    ) -> "Iterator[list[Hit] | RclipError]":
-        """What `search` finds, or would raise, for one query after the other.
+    def search_many(
+        self, queries: Iterable[AnyQuery], top: int | None = 10, filters: "Filters | None" = None
+    ) -> "Iterator[tuple[AnyQuery, list[Hit] | RclipError]]":
+        """Each query, as it was given, with what `search` finds for it or, in place of hits, would raise.
 
-        An error in place of a query is passed on. The queries of a block are encoded, and looked for, together.
+        Takes some dozens of queries at a time, because it answers those together. `search_blocks` lets you say which.
         """
-        top = _checked_top(top)
+        if isinstance(queries, str | bytes | os.PathLike | Query) or not isinstance(queries, Iterable):
+            raise argument_checks.wrong_type("queries", "a list of queries", queries)
+        rest = iter(queries)
+        while block := list(islice(rest, _BLOCK)):
+            asked = [_query_or_error(query) for query in block]
+            answers = self.search_blocks([asked], top, filters)
+            yield from ((query, found) for query, (_, found) in zip(block, answers, strict=True))
+
+    def search_blocks(
+        self, blocks: "Iterable[Sequence[Query | RclipError]]", top: int | None = 10, filters: "Filters | None" = None
+    ) -> "Iterator[tuple[Query | RclipError, list[Hit] | RclipError]]":
+        """The same for blocks of queries that come one after the other, from a pipe for example.
+
+        A block is answered before the next is asked for. An error in place of a query is passed on.
+        """
+        top, filters = _checked_top(top), argument_checks.filters(filters)
         self._warn_unless_adopted()
         searchers = self._searchers()
-        if not searchers:
-            for block in blocks:
-                yield from (asked if isinstance(asked, RclipError) else [] for asked in block)
-            return
         stores = [searcher.store for searcher in searchers]
         finders = [searcher.search(filters) for searcher in searchers]
-        with closing(QueryEncoder(self._model, stores, self._device, self._max_pixels, self._notify)) as encoder:
-            for block in blocks:
-                encoded = encoder.encode(block)
-                queries_ = [query for query in encoded if not isinstance(query, RclipError)]
-                found = zip(*(find(queries_, top) for find in finders), strict=True)
-                for query in encoded:
-                    if isinstance(query, RclipError):
-                        yield query
-                    else:
-                        yield self._hits(merged(next(found), top, _worst_last))
+        for block in blocks:
+            encoded = self._encoder.encode(block, stores) if searchers else list(block)
+            queries = [query for query in encoded if not isinstance(query, RclipError | Query)]
+            found = zip(*(find(queries, top) for find in finders), strict=True)
+            for asked, query in zip(block, encoded, strict=True):
+                if isinstance(query, RclipError):
+                    yield asked, query
+                elif isinstance(query, Query):  # there is nothing to look for it in
+                    yield asked, []
+                else:
+                    yield asked, [hit_of(each, self._folders) for each in merged(next(found), top, worst_last)]
 
     def _warn_unless_adopted(self) -> None:
         for index, _ in self._parts:
@@ -253,34 +278,72 @@ class Library:
         """Those that pass the filters, the one taken last first."""
         from rclip.filters import Filters
 
-        filters, top = filters or Filters(), _checked_top(top)
+        filters, top = argument_checks.filters(filters) or Filters(), _checked_top(top)
         if filters.min_score is not None or filters.is_relevant:
             raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
         self._warn_unless_adopted()
         parts = [searcher.newest(top, filters) for searcher in self._searchers()]
-        return self._hits(merged(parts, top, self._oldest_last)) if parts else []
+        return [hit_of(found, self._folders) for found in merged(parts, top, oldest_last)] if parts else []
 
-    def _oldest_last(self, found: ScoredPhoto) -> float:
-        """By the time that a camera's clock, or one here, had shown."""
-        from datetime import UTC
+    # --- vectors -----------------------------------------------------------------------------------------------------
 
-        return -self._hit(found).captured.replace(tzinfo=UTC).timestamp()
+    def encode_text(self, texts: Iterable[str]) -> "np.ndarray":
+        """(N, D) float32, rows of length 1. Raises `ModelError`, and TypeError for a single text."""
+        return self._encoder.encode_texts(argument_checks.texts("texts", texts))
 
-    def _hits(self, several: Sequence[ScoredPhoto]) -> list[Hit]:
-        return [self._hit(found) for found in several]
+    def encode_image(self, images: Iterable[AnyQuery]) -> "np.ndarray":
+        """Paths, Pillow images and the bytes of files -> (N, D) float32, rows of length 1; nothing need be indexed.
 
-    def _hit(self, found: ScoredPhoto) -> Hit:
-        row = found.row
-        return Hit(self._spell(row.path), found.score, row.size_bytes, row.mtime_ns, found.metadata)
+        Raises `UsageError` for the first that cannot be read.
+        """
+        if isinstance(images, str | bytes | os.PathLike | Query) or not isinstance(images, Iterable):
+            raise argument_checks.wrong_type("images", "a list of pictures", images)
+        return self._encoder.encode_pictures([_picture(image) for image in images])
 
-    def _containing(self, path: bytes) -> Iterator[location.Folder]:
-        return (folder for folder in self._folders if path.startswith(folder.real))
+    def vectors(self) -> Vectors:
+        """The vectors of all photos in the directories.
 
-    def _spell(self, path: bytes) -> str:
-        """As reached from the first directory given that it lies in; never like an option."""
-        folder = next(self._containing(path))
-        spelled = folder.spelled + path[len(folder.real) :]
-        return os.fsdecode(b"./" + spelled if spelled.startswith(b"-") else spelled)
+        They are not copied but mapped from the file of the vector cache, where that can be written and holds these
+        photos in one piece: it also holds those of other directories, and of photos that have been deleted since.
+        """
+        parts = [searcher.vectors() for searcher in self._searchers()]
+        if len(parts) != 1:
+            import numpy as np
+
+            nothing: tuple[list[bytes], np.ndarray] = ([], self._encoder.encode_texts([]).astype(np.float16))
+            distinct = {path: vector for paths, vectors in parts for path, vector in zip(paths, vectors, strict=True)}
+            parts = [([*distinct], np.stack([*distinct.values()]))] if distinct else [nothing]
+        ((paths, vectors),) = parts
+        return Vectors([spelled(path, self._folders) for path in paths], vectors)
+
+    def model_identity(self) -> "ModelIdentity":
+        """Which model makes the vectors. Raises `ModelError`."""
+        from rclip.search.export import ModelIdentity
+
+        dimensions = self._encoder.encode_texts([]).shape[1]
+        return ModelIdentity(self._model.name, self._model.key, self._model.digest, PREPROCESSING_VERSION, dimensions)
+
+    def export(self, path: StrPath) -> int:
+        """Writes paths, vectors and what is known of the photos to a file, and returns the number of photos.
+
+        The name's ending chooses `.npz`, `.parquet` (with the package `pyarrow`) or `.jsonl`; `rclip.search.export`
+        has their columns. A file that is there is replaced when the new one is whole. Raises `UsageError` where it
+        cannot be written.
+        """
+        from rclip.search import export
+
+        return export.export(argument_checks.path("path", path), self._exported(), self.model_identity())
+
+    def _exported(self) -> "Iterator[list[ExportedPhoto]]":
+        from rclip.search.export import ExportedPhoto
+
+        for searcher in self._searchers():
+            ids = searcher.photo_ids().tolist()
+            for start in range(0, len(ids), _EXPORTED_TOGETHER):
+                found = searcher.photos_of(ids[start : start + _EXPORTED_TOGETHER])
+                hits = [hit_of(each, self._folders) for each in found]
+                absolute = [hit._replace(path=os.path.abspath(hit.path)) for hit in hits]
+                yield [ExportedPhoto(hit, each.row.vector) for hit, each in zip(absolute, found, strict=True)]
 
     # --- stats -------------------------------------------------------------------------------------------------------
 
@@ -291,7 +354,7 @@ class Library:
         for index, scope in self._parts:
             counts = index.counts(scope.ranges())
             photos, missing = photos + counts.photos, missing + counts.missing
-            unreadable |= {self._spell(path): why for path, why in counts.unreadable.items()}
+            unreadable |= {spelled(path, self._folders): why for path, why in counts.unreadable.items()}
         return Stats(
             photos=photos,
             unreadable=unreadable,
@@ -326,26 +389,37 @@ class Library:
         """
         from rclip.maintenance.prune import prune_index, together
 
-        return together(prune_index(index, scope.ranges(), older_than_s, with_offline) for index, scope in self._parts)
+        older_than_s = argument_checks.number("older_than_s", older_than_s)
+        with self._writers:
+            parts = [prune_index(index, scope.ranges(), older_than_s, with_offline) for index, scope in self._parts]
+        return together(parts)
 
 
-def _folder_name(name: StrPath) -> bytes:
+def _folder_name(name: str) -> bytes:
     """One that may be compared with names in a listing, as typed with the shell's help: `cats/`."""
     plain = os.fsencode(name).rstrip(SEPARATOR)
     if not plain or SEPARATOR in plain:
-        raise UsageError(f"--exclude-dir takes the name of a folder, not a path: {os.fsdecode(name)}")
+        raise UsageError(f"--exclude-dir takes the name of a folder, not a path: {name}")
     return plain
 
 
 def _checked_top(top: int | None) -> int:
     """None asks for all there are."""
-    if top is None:
-        return sys.maxsize
-    if top < 1:
-        raise UsageError(f"top must be 1 or more, not {top}")
-    return top
+    return sys.maxsize if top is None else argument_checks.count("top", top)
 
 
-def _worst_last(found: ScoredPhoto) -> float:
-    assert found.score is not None
-    return -found.score
+def _query_or_error(query: AnyQuery) -> Query | RclipError:
+    try:
+        return Query.of(query)
+    except RclipError as error:
+        return error
+
+
+def _picture(image: AnyQuery) -> Picture | PictureData | PictureObject:
+    """Raises TypeError."""
+    if isinstance(image, str):
+        return Picture(os.path.expanduser(image))
+    what = Query.of(image).terms[0].what
+    if isinstance(image, Query) or not isinstance(what, Picture | PictureData | PictureObject):
+        raise argument_checks.wrong_type("each of images", "a path, a Pillow image or the bytes of a file", image)
+    return what

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rclip.photo.image.opening import lift_limits
 from tests.support.command import Command
 from tests.support.disks import Mount
 from tests.support.gallery import GALLERY, Draw, draw_scene
@@ -21,6 +22,7 @@ from tests.tiny_clip import checkpoint, scenes
 def pytest_configure() -> None:
     """Programs started in the background by a script ignore SIGINT, and so would all that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    lift_limits()  # as the processes do that decode
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
             ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
             ("startup.py", {"numpy", "torch", "both"}),
+            ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),
             ("filtered_query.py", {"no filter", "half by date", "many names", "restated"}),
         ]

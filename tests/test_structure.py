@@ -21,7 +21,19 @@ LAYERS = (
     {"search", "indexing", "maintenance"},
     {"index"},
     {"models", "photo"},
-    {"_version", "datadir", "errors", "files", "filters", "formats", "isolation", "manifest", "signals", "vectors"},
+    {
+        "_version",
+        "argument_checks",
+        "datadir",
+        "errors",
+        "files",
+        "filters",
+        "formats",
+        "isolation",
+        "manifest",
+        "signals",
+        "vectors",
+    },
 )
 """From the top down. A module imports lower layers only, and its own package; the last layer also its own modules."""
 
@@ -36,7 +48,8 @@ OWNED = {
     "PIL": {
         f"photo/image/{module}"
         for module in ("__init__", "geometry", "guard", "metadata_blocks", "opening", "raw", "samples")
-    },
+    }
+    | {"photo/pillow_image", "search/query"},  # the latter for its types
     "rawpy": {"photo/image/raw"},
     "pillow_heif": {"photo/image/opening"},
     "pillow_jxl": {"photo/image/opening"},
@@ -52,10 +65,14 @@ OWNED = {
     "_thread": {"signals"},
     "subprocess": {"cli/preview/probe", "cli/viewer", "photo/decode_pool"},
     "socket": {"photo/decode_pool", "photo/decode_worker"},
-    "threading": {"indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"},
-    "threadpoolctl": {"models/blas", "models/local_encoder"},
+    "threading": {
+        *("indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"),
+        *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/database"),
+    },
+    "threadpoolctl": {"models/blas"},
     "zipfile": {"models/torch_archive"},
     "pickletools": {"models/torch_archive"},  # it lists a pickle's instructions and follows none
+    "pyarrow": {"search/export"},
     "tqdm": {"cli/main", "models/download"},
 }
 

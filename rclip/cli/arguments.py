@@ -252,6 +252,12 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
         metavar="AGE",
         help="only forget what has been gone for 30d, 12w, 1y ... or 0; no QUERY",
     )
+    action.add_argument(
+        "--export",
+        type=choices.file,
+        metavar="FILE",
+        help="write paths, vectors, metadata: .npz, .parquet, .jsonl; no QUERY",
+    )
     indexing.add_argument(
         "--away",
         dest="offline",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from rclip.cli.options import Options
+    from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.library import Hit, Library
     from rclip.search.query import Query
@@ -143,7 +144,15 @@ def _run(options: "Options") -> int:
             if summary and options.index and not _is_quiet(options):
                 _say_that_nothing_has_changed(library, summary)
             return ExitCode.FOUND
+        if options.export:
+            return _export(library, options.export)
         return _answer(library, options)
+
+
+def _export(library: "Library", path: str) -> int:
+    count = library.export(path)
+    _tell(f"{count:,} {'photo' if count == 1 else 'photos'} exported to {path}")
+    return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
 
 
 def _make_places(options: "Options") -> int:
@@ -165,10 +174,9 @@ def _answer(library: "Library", options: "Options") -> int:
         return _show_newest(library, options)
     statuses = set()
     told = set()
-    asked: list[Query | RclipError] = []
-    for found in library.search_all(_noting(_blocks(options), asked), options.top, options.filters):
+    for query, found in library.search_blocks(_blocks(options), options.top, options.filters):
         try:
-            statuses.add(_show(found, asked.pop(0), options))
+            statuses.add(_show(found, query, options))
         except RclipError as error:
             statuses.add(ExitCode.ERROR)
             if str(error) not in told:  # such as that there is no viewer to open photos with
@@ -181,10 +189,9 @@ def _answer(library: "Library", options: "Options") -> int:
 
 def _show(found: "list[Hit] | RclipError", query: "Query | RclipError", options: "Options") -> ExitCode:
     """Prints what is found for one query. Raises `RclipError` for what could not be asked or found, or not opened."""
-    if isinstance(query, RclipError):
-        raise query
     if isinstance(found, RclipError):
         raise found
+    assert not isinstance(query, RclipError)
     _print_hits(found, options, query.written if options.queries else None)
     return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
 
@@ -213,15 +220,6 @@ def _blocks(options: "Options") -> "Iterator[list[Query | RclipError]]":
         from rclip.cli.query_file import queries_in
 
         yield from queries_in(options.queries)
-
-
-def _noting(
-    blocks: "Iterable[list[Query | RclipError]]", asked: "list[Query | RclipError]"
-) -> "Iterator[list[Query | RclipError]]":
-    """Passes the blocks on, and keeps their queries for when the answers come."""
-    for block in blocks:
-        asked += block
-        yield block
 
 
 def _say_what_is_a_file(query: "Query") -> None:
@@ -306,7 +304,10 @@ class _Bar:
         self._bar: tqdm[NoReturn] | None = None
         self.done = self.total = 0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, progress: "Progress") -> None:
+        _, done, total, _ = progress
+        if total is None or progress.stage == "listing":
+            return
         gc.enable()  # from here on it may take hours
         if self._bar is None and total and sys.stderr.isatty():
             from tqdm import tqdm

@@ -21,7 +21,7 @@ class Options:
     """What the command line asks for."""
 
     query: "Query | None"
-    """None for `--init`, `--index`, `--stats`, `--check`, `--rebuild`, `--prune`, `queries`, and filters alone."""
+    """None for the actions (`--init`, `--index`, `--export` and others), `queries`, and filters alone."""
     queries: str | None
     """The file to read queries from, a line each; `-` for the standard input."""
     directories: tuple[str, ...]
@@ -50,6 +50,8 @@ class Options:
     """For how many seconds files must have been gone to be forgotten."""
     offline: bool
     rebuild: bool
+    export: str | None
+    """The file to write all photos and vectors to."""
     model: str
     device: str | None
     batch_size: int | None
@@ -58,7 +60,7 @@ class Options:
     max_image_megapixels: float | None
 
 
-_ACTIONS = ("init", "index", "stats", "check", "rebuild")
+_ACTIONS = ("init", "index", "stats", "check", "rebuild", "export")
 """What takes no query, as `--prune` does not."""
 
 _FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score", "is_relevant"}

@@ -1,9 +1,9 @@
 """One model's index at one location: its database, opened when first used, and the caches beside it."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclip import datadir
 from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError
@@ -30,7 +30,7 @@ class IndexCounts(NamedTuple):
 
 
 class PhotoIndex:
-    """The index of one model at one location."""
+    """The index of one model at one location, for any number of threads at once."""
 
     def __init__(self, location: IndexLocation, default_dir: str, model: Model, notify: Callable[[str], None]):
         """`default_dir` is the folder of the user's own indexes. Nothing is opened yet."""
@@ -38,12 +38,25 @@ class PhotoIndex:
         self.model = model
         self._default_dir = default_dir
         self._notify = notify
+        self._store: Store | None = None
+        self._store_lock = threading.Lock()
+        self._vector_cache: VectorCache | None = None
+        self._cache_lock = threading.Lock()
+        """Its owner may wait for a transaction to end, so nobody asks for it in a transaction or snapshot."""
+        self._kept: dict[Hashable, tuple[int, Any]] = {}
+        self._kept_lock = threading.Lock()
         self._has_warned = False
 
     def close(self) -> None:
-        if "store" in self.__dict__:
-            self.store.close()
-            del self.store
+        """What is used afterwards is opened again."""
+        with self._cache_lock:
+            self._vector_cache = None
+        with self._kept_lock:
+            self._kept.clear()
+        with self._store_lock:
+            store, self._store = self._store, None
+        if store:
+            store.close()
 
     @property
     def path(self) -> str:
@@ -68,10 +81,13 @@ class PhotoIndex:
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """The database, made where there is none. Raises `StoreError`."""
-        return Store(self.path, self.model.key, PREPROCESSING_VERSION, self.location)
+        with self._store_lock:
+            if self._store is None:
+                self._store = Store(self.path, self.model.key, PREPROCESSING_VERSION, self.location)
+            return self._store
 
     def size_bytes(self) -> int:
         """The space that the index takes on disk; SQLite's `-shm` is there only while it is open."""
@@ -114,11 +130,30 @@ class PhotoIndex:
         for folder in (self.location.folder, self.cache_folder):
             datadir.sweep(folder)
 
-    def vector_cache(self) -> VectorCache:
-        """The vector cache, brought up to date; where it cannot be written, that is reported."""
-        cache = VectorCache(self.store)
-        self._write_if_allowed(cache.catch_up)
-        return cache
+    def vector_cache(self, append_from_rows: int = APPEND_FROM_ROWS) -> VectorCache:
+        """The vector cache, brought up to date; where it cannot be written, that is reported.
+
+        It is kept, with all that has been read of it, until its files are others.
+        """
+        with self._cache_lock:
+            cache = VectorCache(self.store)
+            self._write_if_allowed(lambda: cache.catch_up(append_from_rows))
+            if self._vector_cache is None or not cache.is_like(self._vector_cache):
+                self._vector_cache = cache
+            return self._vector_cache
+
+    def kept(self, key: Hashable, version: int | None) -> Any:
+        """What was kept under this key, if it is of the same version of the database (`Store.snapshot`); else None."""
+        found = self._kept.get(key)
+        return found[1] if found and found[0] == version else None
+
+    def keep(self, key: Hashable, version: int | None, value: object) -> None:
+        """Keeps it until there is another version, or much else has been kept; without a version, not at all."""
+        if version is not None:
+            with self._kept_lock:
+                if len(self._kept) >= _MOST_KEPT:
+                    self._kept.clear()
+                self._kept[key] = version, value
 
     def columns(self, cache: VectorCache) -> "Columns":
         """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
@@ -176,6 +211,9 @@ class PhotoIndex:
                 f"{source.path} cannot be read to the end; what can be is taken over, and "
                 f"rclip --rebuild in a folder that is not below {os.fsdecode(self.location.root)} mends it"
             )
+
+
+_MOST_KEPT = 16
 
 
 def _warning(location: IndexLocation) -> str:

@@ -70,10 +70,11 @@ class _Manifest(NamedTuple):
 class VectorCache:
     """The matrix of one index as it is on disk now; empty where there is none to be trusted."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, is_read: bool = True):
+        """Where it is not read, all comes from the table."""
         self._store = store
         self.folder = store.cache_folder
-        self._manifest = self._trusted_manifest()
+        self._manifest = self._trusted_manifest() if is_read else None
 
     @property
     def token(self) -> str:
@@ -97,6 +98,10 @@ class VectorCache:
         with self._open("ids", self._manifest) as file:
             return np.fromfile(file, np.int64, self.rows)
 
+    def is_like(self, other: "VectorCache") -> bool:
+        """Whether both are the same files in the same state."""
+        return self._manifest == other._manifest
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def scores(
@@ -113,7 +118,7 @@ class VectorCache:
             try:
                 parts.append(self._stored_scores(query, self.rows_of(only, chosen)))
             except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
-                self._manifest, chosen = None, everywhere
+                return VectorCache(self._store, is_read=False).scores(query, only, everywhere)
         for ids, vectors in self._store.vectors_above(self.last_id):
             if vectors.shape[1] != query.shape[-1]:
                 raise self._store.damage()
@@ -130,6 +135,28 @@ class VectorCache:
         if len(ids) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
             raise self._store.damage()
         return ids, scores
+
+    def vectors_of(self, ids: np.ndarray) -> np.ndarray:
+        """The vectors of these photos, by ids that ascend. (N,) -> (N, D) float16
+
+        A view of the mapped file where it holds them in one piece, else a copy. Raises KeyError for photos that are
+        not there.
+        """
+        from_file, parts = ids[ids <= self.last_id], []
+        if len(from_file) and self._manifest:
+            rows = self.rows_of(from_file, None)
+            assert rows is not None
+            if len(rows) < len(from_file):
+                raise KeyError("photos are missing")
+            vectors = self._mapped(self._manifest)[1]
+            is_one_piece = rows[-1] - rows[0] == len(rows) - 1
+            parts.append(vectors[rows[0] : rows[-1] + 1] if is_one_piece else vectors[rows])
+        if len(from_file) < len(ids):
+            tail = self._store.vectors_above(self.last_id)
+            parts += [vectors[is_wanted] for found, vectors in tail if (is_wanted := np.isin(found, ids)).any()]
+        if sum(map(len, parts)) != len(ids):
+            raise KeyError("photos are missing")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _everywhere(self, chosen: RowSelection) -> RowSelection:
         """The same, for when there is no matrix any more."""
@@ -262,12 +289,12 @@ class VectorCache:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def catch_up(self) -> None:
-        """Appends what the table has more, if that is worth it; starts anew where there is nothing to trust.
+    def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS) -> None:
+        """Appends what the table has more, if there are so many ids; starts anew where there is nothing to trust.
 
         Raises `StoreError`, also when the disk is full; what was there before is then still good.
         """
-        if self._store.last_id() - self.last_id < APPEND_FROM_ROWS or not self._store.vector_count():
+        if self._store.last_id() - self.last_id < append_from_rows or not self._store.vector_count():
             return
         with self._store.transaction():  # keeps other writers of the matrix away, too
             self._manifest = self._trusted_manifest()

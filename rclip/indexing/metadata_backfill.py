@@ -21,7 +21,7 @@ def describe(
     photos: list[PhotoWithoutMetadata],
     max_pixels: int | None,
     summary: Summary,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int | None], None],
 ) -> None:
     """Adds the facts of these photos' files to the store; adds to `summary` what has been stored.
 

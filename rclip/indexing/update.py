@@ -5,7 +5,6 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 """
 
 import os
-from collections.abc import Callable
 from typing import NamedTuple
 
 from rclip import formats
@@ -15,13 +14,11 @@ from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
 from rclip.indexing.diff import Plan, plan_update
+from rclip.indexing.progress import Report, of_stage, while_listing
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
 from rclip.models import Model
 from rclip.photo.failures import CANNOT_OPEN, TIME_LIMIT_VARIABLE, TOO_SLOW
-
-Progress = Callable[[int, int], None]
-"""Called with the number of files done and of all that are to be read."""
 
 
 class UpdateOptions(NamedTuple):
@@ -35,7 +32,7 @@ class UpdateOptions(NamedTuple):
 
 
 def update_index(
-    index: PhotoIndex, scope: Scope, options: UpdateOptions, summary: Summary, progress: Progress
+    index: PhotoIndex, scope: Scope, options: UpdateOptions, summary: Summary, report: Report | None
 ) -> list[StoreError]:
     """Updates the index of all folders in the scope. Raises `StoreError`.
 
@@ -47,14 +44,14 @@ def update_index(
     errors: list[StoreError] = []
     for folder in scope.walked():
         try:
-            update(index.store, index.model, folder, options._replace(rules=scope.rules), summary, progress)
+            update(index.store, index.model, folder, options._replace(rules=scope.rules), summary, report)
         except (ReadOnlyIndex, UnlistedFolder) as error:
             errors.append(error)
     return errors
 
 
 def update(
-    store: Store, model: Model, folder: bytes, options: UpdateOptions, summary: Summary, progress: Progress
+    store: Store, model: Model, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None
 ) -> None:
     """Updates the index of everything below `folder`, an absolute path that ends in a slash.
 
@@ -62,7 +59,7 @@ def update(
     Raises `StoreError`, `ReadOnlyIndex` before any photo is read, and `ModelError`; unreadable photos and folders are
     no errors.
     """
-    found = walk(folder, formats.SUFFIXES, options.rules)
+    found = while_listing(walk(folder, formats.SUFFIXES, options.rules), report)
     plan = plan_update(found, store.rows(folder), folder, options.rules, _to_retry(store.failures(folder), options))
     if not store.is_writable:
         if plan.is_empty:  # what earlier runs have left to do is put off
@@ -75,21 +72,21 @@ def update(
         from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for
 
         with model.image_encoder(options.device, options.batch_size) as encoder:
-            write_pending(store, encoder, folder, options.max_pixels, plan, summary, progress)
-    _describe(store, folder, options, summary, progress)
+            write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
+    _describe(store, folder, options, summary, report)
     if store.has_orphaned():
         with store.transaction():
             store.delete_orphaned()
 
 
-def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summary, progress: Progress) -> None:
+def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None) -> None:
     """What an older rclip has indexed without asking it for more than its pixels."""
     known = store.metadata.without_metadata(folder)
     photos = [photo for photo in known if not options.rules.ignores_path(photo.path[len(folder) :])]
     if photos:
         from rclip.indexing.metadata_backfill import describe
 
-        describe(store, photos, options.max_pixels, summary, progress)
+        describe(store, photos, options.max_pixels, summary, of_stage("metadata", report))
 
 
 def _to_retry(failures: dict[bytes, str], options: UpdateOptions) -> set[bytes]:

@@ -40,7 +40,7 @@ def write_pending(
     max_pixels: int | None,
     plan: Plan,
     summary: Summary,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int | None], None],
 ) -> None:
     """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
     reader = Reader(store, folder, encoder.resolution, max_pixels or decode_pool.default_max_pixels())

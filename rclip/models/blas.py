@@ -1,22 +1,41 @@
-"""How many cores numpy's matrix products take, which is a setting of the whole process.
+"""How many threads numpy's matrix products may use.
 
-The command gives them one, which is best for one query (`cli.main`).
+The limit is one for the whole process, which may be another program's. So it is set only while somebody needs it, and
+after the last wish has ended it is what it was before the first.
 """
 
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 CORES = os.cpu_count() or 1
 
-_turn = threading.Lock()
+_lock = threading.Lock()
+_wishes: list[list[int]] = []
+_original: Any = None
 
 
 @contextmanager
-def all_cores() -> Iterator[None]:
-    """For as long as the block runs. Threads that ask for it take turns, or one would restore another's setting."""
-    from threadpoolctl import ThreadpoolController
+def limited(threads: int) -> Iterator[None]:
+    """Inside, BLAS uses so many threads; where several wish something else at once, the latest wish counts."""
+    from threadpoolctl import ThreadpoolController  # a query has no use for it
 
-    with _turn, ThreadpoolController().limit(limits=CORES, user_api="blas"):
+    global _original
+    wish = [threads]
+    with _lock:
+        _wishes.append(wish)
+        limiter = ThreadpoolController().limit(limits=threads, user_api="blas")
+        if len(_wishes) == 1:
+            _original = limiter
+    try:
         yield
+    finally:
+        with _lock:
+            _wishes[:] = [other for other in _wishes if other is not wish]
+            if _wishes:
+                ThreadpoolController().limit(limits=_wishes[-1][0], user_api="blas")
+            else:
+                _original.restore_original_limits()
+                _original = None

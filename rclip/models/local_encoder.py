@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from rclip import signals
 from rclip.models import blas, numpy_towers
@@ -60,13 +59,15 @@ class LocalEncoder:
     def __enter__(self) -> Self:
         _keep_freed_memory()
         self._pool = ThreadPoolExecutor(CORES, "rclip-encode")
-        self._one_blas_thread = ThreadpoolController().limit(limits=1, user_api="blas")
+        self._one_blas_thread = blas.limited(1)
+        self._one_blas_thread.__enter__()
         return self
 
     def __exit__(self, reason: object, *_: object) -> None:
         self._pool.shutdown(wait=reason is None, cancel_futures=True)  # a large model's batch takes many seconds
-        self._one_blas_thread.restore_original_limits()
+        self._one_blas_thread.__exit__(None, None, None)
         if self._bulk:
+            self._bulk.restore_threads()
             self._bulk = None
             _return_freed_memory()
 
@@ -92,7 +93,7 @@ class LocalEncoder:
         """A few pictures that are waited for: all cores at once. Raises `ModelError`."""
         if self._must_be_torch:
             return numpy_towers.require_finite(self._torch_encoder()(pixels), self._name)
-        with blas.all_cores():
+        with blas.limited(CORES):
             return numpy_towers.require_finite(self._tower(pixels), self._name)
 
     def _torch_encoder(self) -> "TorchEncoder":

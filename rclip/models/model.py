@@ -54,6 +54,11 @@ class Model:
         return f"{self._checkpoint.label}-{self._open(model_files.TEXT).metadata['sha256'][:12]}"
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of its checkpoint, in hexadecimal."""
+        return self._checkpoint.sha256 or self._open(model_files.TEXT).metadata["sha256"]
+
+    @property
     def config(self) -> ModelConfig:
         """What the model is made of. Raises `ModelError`, as everything below that needs the weights."""
         if self._config is None:
@@ -91,7 +96,7 @@ class Model:
         # Texts of like length go together, and the longest of a batch decides what it costs.
         order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
         batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
-        with blas.all_cores() if len(texts) > _FEW_TEXTS else nullcontext():
+        with blas.limited(blas.CORES) if len(texts) > _FEW_TEXTS else nullcontext():
             vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
         return numpy_towers.require_finite(vectors[np.argsort(order)], self.name), list(cut)
 

@@ -36,6 +36,7 @@ class TorchEncoder:
         self.is_cpu = self.device.type == "cpu"
         self.half = not self.is_cpu or has_bf16()
         """Whether it computes in half precision."""
+        self._threads = torch.get_num_threads()
         dtype = torch.float32
         if self.half:
             dtype = torch.bfloat16 if self.is_cpu else torch.float16
@@ -69,6 +70,10 @@ class TorchEncoder:
         if self.is_cpu:
             torch.set_num_threads(1)  # of the calling thread
         return self(pixels)
+
+    def restore_threads(self) -> None:
+        """torch takes what one thread is limited to for the wish of all threads that come after it."""
+        torch.set_num_threads(self._threads)
 
     @torch.inference_mode()
     def _encode(self, pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from rclip.errors import plain_reason
 from rclip.photo import image
+from rclip.photo.image.opening import lift_limits
 
 _IN_MEMORY_BYTES = 64 << 20
 
@@ -25,6 +26,7 @@ _BYTES_A_CORE = 32 << 20  # AVIF's and JPEG XL's decoders start a thread for eac
 def main(descriptor: str, resolution: str, max_pixels: str, time_limit_s: str) -> None:
     """Answers until the other side of the socket is closed."""
     connection = socket.socket(fileno=int(descriptor))
+    lift_limits()
     _limit_memory(_BYTES_A_PIXEL * int(max_pixels) + _BYTES_BESIDE + _BYTES_A_CORE * (os.cpu_count() or 1))
     connection.sendall(b"\0")  # ready
     while True:

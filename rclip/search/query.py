@@ -17,10 +17,15 @@ Each term is a vector of length 1 times its weight, and so is what they add up t
 
 import os
 import re
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
 from rclip.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
 _PATH_STARTS = ("/", "./", "../", "~/")
 _LINK_STARTS = ("http://", "https://")
@@ -47,18 +52,116 @@ class Link(NamedTuple):
     url: str
 
 
+class PictureData(NamedTuple):
+    """The bytes of a picture's file."""
+
+    data: bytes
+
+
+class PictureObject(NamedTuple):
+    """A picture that Pillow holds."""
+
+    image: "Image.Image"
+
+
+class Vector(NamedTuple):
+    """A vector of the model's."""
+
+    vector: "np.ndarray"
+    """(D,) of any float type, finite and not all zero; its length does not matter."""
+
+
 class Term(NamedTuple):
     """One part of a query. A negative weight asks for what is unlike it."""
 
     weight: float
-    what: Text | Picture | Link
+    what: Text | Picture | Link | PictureData | PictureObject | Vector
 
 
-class Query(NamedTuple):
-    """What is asked for, and how it was written."""
-
+class _Fields(NamedTuple):
     terms: tuple[Term, ...]
     written: str
+
+
+class Query(_Fields):
+    """What is asked for, its `terms`, and how it was `written`.
+
+    Queries add up: `Query.of("a cat") + 0.5 * Query.of(Path("snow.jpg")) - "people"`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, query: "AnyQuery") -> "Query":
+        """The query that is meant by text, a path, a Pillow image, the bytes of a picture's file, or a vector.
+
+        Text is read as by `parse`. Raises `UsageError` for what means nothing, and TypeError for anything else.
+        """
+        if isinstance(query, Query):
+            return query
+        if isinstance(query, str):
+            return parse(query)
+        if isinstance(query, os.PathLike):
+            path = os.fsdecode(query)
+            return cls((Term(1.0, Picture(os.path.expanduser(path))),), _unicode(path))
+        if isinstance(query, bytes | bytearray | memoryview):
+            if not query:
+                raise UsageError("the query is an empty file")
+            return cls((Term(1.0, PictureData(bytes(query))),), "<bytes>")
+        if _is_a("PIL.Image", "Image", query):
+            return cls((Term(1.0, PictureObject(cast("Image.Image", query))),), "<image>")
+        if _is_a("numpy", "ndarray", query):
+            return cls((Term(1.0, Vector(_checked_vector(query))),), "<vector>")
+        raise TypeError(
+            "a query must be text, a path, a Pillow image, the bytes of a picture's file, a vector or a Query, "
+            f"not {type(query).__name__}"
+        )
+
+    __array_ufunc__ = None  # or numpy would add a query to each number of a vector
+
+    def __add__(self, other: "AnyQuery") -> "Query":  # type: ignore[override]
+        right = Query.of(other)
+        return Query(self.terms + right.terms, f"{self.written} + {right.written}")
+
+    def __radd__(self, other: "AnyQuery") -> "Query":
+        return Query.of(other) + self
+
+    def __sub__(self, other: "AnyQuery") -> "Query":
+        right = Query.of(other)
+        return Query(self.terms + (-right).terms, f"{self.written} - {right.written}")
+
+    def __rsub__(self, other: "AnyQuery") -> "Query":
+        return Query.of(other) - self
+
+    def __mul__(self, factor: float) -> "Query":  # type: ignore[override]
+        return Query(tuple(Term(factor * weight, what) for weight, what in self.terms), f"{factor:g}:{self.written}")
+
+    __rmul__ = __mul__  # type: ignore[assignment]
+
+    def __neg__(self) -> "Query":
+        return Query(tuple(Term(-weight, what) for weight, what in self.terms), f"- {self.written}")
+
+
+AnyQuery = Union[str, "os.PathLike[str]", bytes, "Image.Image", "np.ndarray", Query]
+"""What `Query.of` takes."""
+
+
+def _is_a(module: str, name: str, value: object) -> bool:
+    """Whether it is an object of a class of that module, which need not be loaded to say no."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
+
+
+def _checked_vector(vector: Any) -> "np.ndarray":
+    import numpy as np
+
+    if vector.ndim != 1 or vector.dtype.kind != "f":
+        raise TypeError(f"a query's vector must have one axis of floats, not {vector.ndim} of {vector.dtype}")
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(vector.astype(np.float64))
+    if not 0 < length < np.inf:
+        raise UsageError("the query's vector has no length, or values that are no numbers")
+    return (vector.astype(np.float64) / length).astype(np.float32)
 
 
 def parse(query: str, added: Sequence[str] = (), subtracted: Sequence[str] = ()) -> Query:

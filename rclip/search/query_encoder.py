@@ -1,17 +1,21 @@
 """What a query means to the model: one vector of length 1."""
 
+import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from rclip import formats, isolation
 from rclip.errors import RclipError, UsageError, plain_reason
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
 from rclip.models import Model
-from rclip.search.query import Link, Picture, Query, Text
+from rclip.search.query import Link, Picture, PictureData, PictureObject, Query, Text, Vector
 
 if TYPE_CHECKING:
     from rclip.photo.decode_pool import DecodePool
@@ -31,37 +35,69 @@ class EncodedQuery(NamedTuple):
     """Paths as the index would have them."""
 
 
+_REMEMBERED_TEXTS = 4096
+"""Of the texts used last; with vectors of 512 numbers they take 8 MiB."""
+
+_PICTURES_AT_ONCE = 16
+
+
 class QueryEncoder:
-    """Works out what queries mean. A picture that is indexed is not looked at again; several texts go in one batch."""
+    """Works out the vectors of queries, for any number of threads at once.
+
+    What it needs for that stays loaded until it is closed, and the texts used last are remembered. A picture that is
+    indexed is not looked at again; several texts go in one batch.
+    """
 
     def __init__(
         self,
         model: Model,
-        stores: Sequence[Store],
         device: str | None,
         max_pixels: int | None,
         notify: Callable[[str], None],
     ):
         self._model = model
-        self._stores = stores
         self._device = device
         self._max_pixels = max_pixels
         self._notify = notify
+        self._texts: OrderedDict[str, tuple[np.ndarray, bool]] = OrderedDict()
+        self._lock = threading.Lock()
+        """Around the texts and the making of decoders and encoder."""
+        self._made_decoders: DecodePool | None = None
 
-    def encode(self, queries: Sequence[Query | RclipError]) -> list[EncodedQuery | RclipError]:
+    def encode(self, queries: Sequence[Query | RclipError], stores: Sequence[Store]) -> list[EncodedQuery | RclipError]:
         """In their order; an error in place of a query that asks for what cannot be had, or was none."""
         terms = [term for query in queries if not isinstance(query, RclipError) for term in query.terms]
         texts = self._text_vectors({term.what.text for term in terms if isinstance(term.what, Text)})
-        return [query if isinstance(query, RclipError) else self._meaning(query, texts) for query in queries]
+        return [query if isinstance(query, RclipError) else self._meaning(query, texts, stores) for query in queries]
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, D) float32, rows of length 1. Raises `ModelError`."""
+        vectors = self._text_vectors(set(texts))
+        return np.stack([vectors[text] for text in texts]) if texts else self._no_vectors()
+
+    def encode_pictures(self, pictures: Sequence[Picture | PictureData | PictureObject]) -> np.ndarray:
+        """(N, D) float32, rows of length 1, whatever is indexed. Raises `UsageError` for the first that is none."""
+        parts = [self._no_vectors()]
+        for start in range(0, len(pictures), _PICTURES_AT_ONCE):
+            pixels = [self._pixels(what) for what in pictures[start : start + _PICTURES_AT_ONCE]]
+            parts.append(self._model.encode_pictures(np.stack(pixels), self._device))
+        return np.concatenate(parts)
 
     def close(self) -> None:
-        """Ends what has been started to decode pictures."""
-        if "_decoders" in self.__dict__:
-            self._decoders.close()
+        """Ends the processes that decode pictures."""
+        with self._lock:
+            decoders, self._made_decoders = self._made_decoders, None
+        if decoders:
+            decoders.close()
 
-    def _meaning(self, query: Query, texts: dict[str, np.ndarray]) -> EncodedQuery | RclipError:
+    def _no_vectors(self) -> np.ndarray:
+        return np.empty((0, self._model.dimensions or self._text_vectors({"a"})["a"].size), np.float32)
+
+    def _meaning(
+        self, query: Query, texts: dict[str, np.ndarray], stores: Sequence[Store]
+    ) -> EncodedQuery | RclipError:
         try:
-            vectors = [term.weight * self._vector(term.what, texts) for term in query.terms]
+            vectors = [term.weight * self._vector(term.what, texts, stores) for term in query.terms]
         except RclipError as error:
             return error
         total = np.sum(vectors, axis=0)
@@ -71,50 +107,68 @@ class QueryEncoder:
         paths = (path for term in query.terms if isinstance(term.what, Picture) for path in _names_of(term.what.path))
         return EncodedQuery((total / length).astype(np.float32), frozenset(paths))
 
-    def _vector(self, what: Text | Picture | Link, texts: dict[str, np.ndarray]) -> np.ndarray:
+    def _vector(
+        self,
+        what: Text | Picture | Link | PictureData | PictureObject | Vector,
+        texts: dict[str, np.ndarray],
+        stores: Sequence[Store],
+    ) -> np.ndarray:
         if isinstance(what, Text):
             return texts[what.text]
-        if isinstance(what, Picture):
-            return self._file_vector(what.path)
-        return self._link_vector(what.url)
+        if isinstance(what, Vector):
+            return self._checked_vector(what.vector)
+        if isinstance(what, Link):
+            return self._encoded(self._link_pixels(what.url))
+        stored = self._stored_vector(what, stores)
+        return self._encoded(self._pixels(what)) if stored is None else stored
 
-    def _text_vectors(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
-        distinct = sorted(texts)
-        if not distinct:
-            return {}
-        vectors, cut = self._model.encode_texts(distinct)
-        if any(cut):
+    def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
+        dimensions = self._no_vectors().shape[1]
+        if len(vector) != dimensions:
+            raise UsageError(f"the query's vector has {len(vector)} numbers, and the model's have {dimensions}")
+        return vector
+
+    # --- texts -------------------------------------------------------------------------------------------------------
+
+    def _text_vectors(self, texts: Set[str]) -> dict[str, np.ndarray]:
+        with self._lock:
+            found = {text: self._texts[text] for text in texts if text in self._texts}
+            for text in found:
+                self._texts.move_to_end(text)
+        new = sorted(texts - found.keys())
+        if new:
+            vectors, cut = self._model.encode_texts(new)
+            found |= zip(new, zip(vectors, cut, strict=True), strict=True)
+            with self._lock:
+                self._texts |= {text: found[text] for text in new}
+                while len(self._texts) > _REMEMBERED_TEXTS:
+                    self._texts.popitem(last=False)
+        if any(is_cut for _, is_cut in found.values()):
             length = self._model.config.text.context_length
             self._notify(f"the query is longer than the model reads; only its first {length} tokens count")
-        return dict(zip(distinct, vectors, strict=True))
+        return {text: vector for text, (vector, _) in found.items()}
 
-    def _file_vector(self, path: str) -> np.ndarray:
-        try:
-            with open(path, "rb") as file:
-                vector = self._stored_vector(path, file)
-                return self._encoded(self._file_pixels(file, path)) if vector is None else vector
-        except (OSError, ValueError) as error:
-            raise _cannot_look(path, error) from error
+    # --- pictures ----------------------------------------------------------------------------------------------------
 
-    def _stored_vector(self, path: str, file: BinaryIO) -> np.ndarray | None:
-        """By the file's path and stat, else by its bytes."""
-        seen = file_stat(os.fstat(file.fileno()))
-        names = sorted(_names_of(path))
-        found = _first(self._checked(store, store.vector_at(name, seen)) for store in self._stores for name in names)
-        if found is None and seen.size_bytes <= _HASHED_BYTES:
-            digest = digest_of(file)
-            found = _first(self._checked(store, store.vector_with(digest)) for store in self._stores)
-            file.seek(0)
+    def _stored_vector(self, what: Picture | PictureData | PictureObject, stores: Sequence[Store]) -> np.ndarray | None:
+        """Of a picture that is indexed: by its file's path and stat, else by its bytes."""
+        found = None
+        if isinstance(what, PictureData):
+            found = self._vector_with(digest_of(io.BytesIO(what.data)), stores)
+        elif isinstance(what, Picture):
+            with _reported(what.path), open(what.path, "rb") as file:
+                seen = file_stat(os.fstat(file.fileno()))
+                names = sorted(_names_of(what.path))
+                found = _first(self._checked(store, store.vector_at(name, seen)) for store in stores for name in names)
+                if found is None and seen.size_bytes <= _HASHED_BYTES:
+                    found = self._vector_with(digest_of(file), stores)
         if found is None:
             return None
         vector = np.frombuffer(found, np.float16).astype(np.float32)
         return vector / np.linalg.norm(vector)
 
-    def _link_vector(self, url: str) -> np.ndarray:
-        from rclip.search import remote_image
-
-        with remote_image.fetch(url) as file:
-            return self._encoded(self._decoded_apart(file, url, _suffix(remote_image.path_of(url))))
+    def _vector_with(self, digest: bytes, stores: Sequence[Store]) -> bytes | None:
+        return _first(self._checked(store, store.vector_with(digest)) for store in stores)
 
     def _checked(self, store: Store, vector: bytes | None) -> bytes | None:
         """The vector. Raises `DamagedIndex` for one of another length than the model's."""
@@ -123,16 +177,41 @@ class QueryEncoder:
             raise store.damage()
         return vector
 
-    def _file_pixels(self, file: BinaryIO, path: str) -> np.ndarray:
-        """Common formats are decoded here: a process of its own would cost a query 0.03 s, a seventh of its time."""
-        from rclip import formats
+    def _pixels(self, what: Picture | PictureData | PictureObject) -> np.ndarray:
+        if isinstance(what, Picture):
+            with _reported(what.path), open(what.path, "rb") as file:
+                return self._file_pixels(file, what.path)
+        import tempfile
 
+        with tempfile.TemporaryFile() as file:
+            if isinstance(what, PictureData):
+                file.write(what.data)
+            else:
+                from rclip.photo import pillow_image
+
+                pillow_image.write(what.image, file)
+            file.seek(0)
+            return self._decoded_apart(file, "the picture given", "")
+
+    def _link_pixels(self, url: str) -> np.ndarray:
+        from rclip.search import remote_image
+
+        with remote_image.fetch(url) as file:
+            return self._decoded_apart(file, url, _suffix(remote_image.path_of(url)))
+
+    def _file_pixels(self, file: BinaryIO, path: str) -> np.ndarray:
+        """The command decodes common formats itself: a process would cost its query 0.03 s, a seventh of its time.
+
+        Any other program keeps its own Pillow, which has limits that are too low for photos.
+        """
         suffix, mark = _suffix(path), file.read(formats.MARK_BYTES)
         file.seek(0)
-        if suffix in formats.RAW.suffixes or not formats.is_common(mark):
+        if not isolation.owns_process or suffix in formats.RAW.suffixes or not formats.is_common(mark):
             return self._decoded_apart(file, path, suffix)
         from rclip.photo import image
+        from rclip.photo.image.opening import lift_limits
 
+        lift_limits()
         try:
             return image.decode_array(file, suffix, self._model.resolution, self._limit_pixels())
         except image.Unreadable as error:
@@ -156,11 +235,23 @@ class QueryEncoder:
         vector: np.ndarray = self._model.encode_pictures(pixels[np.newaxis], self._device)[0]
         return vector
 
-    @cached_property
+    @property
     def _decoders(self) -> "DecodePool":
         from rclip.photo.decode_pool import DecodePool
 
-        return DecodePool(self._model.resolution, self._limit_pixels())
+        with self._lock:
+            if self._made_decoders is None:
+                self._made_decoders = DecodePool(self._model.resolution, self._limit_pixels())
+            return self._made_decoders
+
+
+@contextmanager
+def _reported(path: str) -> Iterator[None]:
+    """Errors of opening and reading a query's file, in words."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise _cannot_look(path, error) from error
 
 
 def _first(vectors: Iterable[bytes | None]) -> bytes | None:

@@ -99,26 +99,56 @@ class Searcher:
             index.update_columns(cache)
         candidates: Candidates | None = None
         is_first = filters is None
+        folders = tuple(self._ranges)
 
         def find(queries: Sequence[EncodedQuery], top: int) -> "Iterator[list[ScoredPhoto]]":
             nonlocal candidates, is_first
             at_once = max(1, _MAX_SCORES // max(1, store.last_id()))
             scored: list[ScoredRows] = []
             for number, query in enumerate(queries):
-                with store.snapshot():
+                with store.snapshot() as version:
+                    kept = index.kept(folders, version) if is_first else None
+                    candidates = kept or candidates
                     if candidates is None:
                         candidates = self._candidates(filters, index.columns(cache) if needs_columns else None)
                         self._check_filtered(filters, candidates)
                     are_all_present = is_first and candidates.ids is not None
                     if not scored:
                         scored = _scored(cache, queries[number : number + at_once], candidates)
-                    if are_all_present and candidates.ids is not None:
+                    if are_all_present and not kept and candidates.ids is not None:
                         self._check_scored(len(scored[0].ids), len(candidates.ids))
+                    if is_first:
+                        index.keep(folders, version, candidates)
                     found = self._best(scored.pop(0), query, top, are_all_present)
                 is_first = False
                 yield found
 
         return find
+
+    def photos(self) -> tuple[np.ndarray, list[bytes]]:
+        """Ids (N,) int64, ascending, and paths of all photos that may be found."""
+        known = (photo for folder in self._ranges for photo in self.store.photos(folder))
+        found = sorted(photo for photo in known if self._may_find(photo[1], Candidates()))
+        return np.array([id_ for id_, _ in found], np.int64), [path for _, path in found]
+
+    def photo_ids(self) -> np.ndarray:
+        """The same without the paths, which take far more memory."""
+        known = (photo for folder in self._ranges for photo in self.store.photos(folder))
+        return np.sort(np.fromiter((id_ for id_, path in known if self._may_find(path, Candidates())), np.int64))
+
+    def photos_of(self, ids: Sequence[int]) -> "list[ScoredPhoto]":
+        """Those of the photos that are still there."""
+        return self._with_metadata([(None, row) for row in self.store.records(ids) if row])
+
+    def vectors(self) -> tuple[list[bytes], np.ndarray]:
+        """Paths and vectors (N, D) float16 of all photos that may be found, by id."""
+        while True:
+            cache = self._index.vector_cache(append_from_rows=1)
+            ids, paths = self.photos()
+            try:
+                return paths, cache.vectors_of(ids)
+            except KeyError:  # somebody has just replaced or added some
+                continue
 
     def newest(self, top: int, filters: "Filters") -> "list[ScoredPhoto]":
         """The photos that pass the filters, the one taken last first."""

@@ -15,6 +15,7 @@ from rclip.cli.preview.probe import Screen
 from rclip.cli.terminal import Style
 from rclip.errors import plain_reason
 from rclip.photo import decode_pool, image
+from rclip.photo.image.opening import lift_limits
 
 if TYPE_CHECKING:
     from rclip.library import Hit
@@ -88,6 +89,7 @@ def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> byte
     scale = _ITERM_SCALE if screen.kind == "iterm" else 1
     box = layout.columns * screen.cell[0] * scale, layout.rows * screen.cell[1] * scale
     step = (screen.cell[0], max(1, screen.cell[1] // 2)) if screen.kind == "blocks" else (1, 1)
+    lift_limits()
     try:
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
             pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)

@@ -1,6 +1,6 @@
 """How SQLite opens an index's file: with the locks that its file system has, and as far as it may be written.
 
-All connections are for any thread, one at a time, and in no transaction. What they raise is SQLite's own.
+Each thread has a connection of its own (`ConnectionPool`), in no transaction. What they raise is SQLite's own.
 """
 
 import errno
@@ -8,8 +8,11 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from rclip import datadir, isolation
 
@@ -21,15 +24,106 @@ _MOST_VALUE_BYTES = 1 << 17  # far more than any row of ours
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # where a journal ends that names a super-journal
 
 
-def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection that knows how to open others like it."""
+
+    again: Callable[[], "Connection"]
+    """Opens another one to the same file, without asking once more what its file system can do.
+
+    Asking would drop the locks of this process: POSIX gives up all that a process has on a file when it closes one.
+    """
+    is_fixed = False
+    """Whether the content cannot change as long as it is open."""
+
+
+class ConnectionPool:
+    """A connection for each thread.
+
+    A thread gets one when it first asks. When the thread ends, the connection is kept for the next new thread.
+    """
+
+    def __init__(self, first: Connection, prepare: Callable[[Connection], None]):
+        """`first` becomes the calling thread's; `prepare` is called with each of the others."""
+        self._open = first.again
+        self._prepare = prepare
+        self._idle = _IdleConnections()
+        self._local = threading.local()
+        self._local.lease = _Lease(first, self._idle)
+
+    def current(self) -> Connection:
+        """The calling thread's."""
+        if self._idle.is_closed:
+            raise sqlite3.ProgrammingError("the index was closed")
+        lease: _Lease | None = getattr(self._local, "lease", None)
+        if lease is None:
+            connection = self._idle.take()
+            if connection is None:
+                connection = self._open()
+                self._prepare(connection)
+            lease = self._local.lease = _Lease(connection, self._idle)
+        return lease.connection
+
+    def close(self) -> None:
+        """Closes the calling thread's connection and those that no thread has.
+
+        SQLite's module may crash when a connection is closed while another thread uses it. So that thread's is closed
+        when the thread ends or when the pool is deleted, which is after all who use it are done with it.
+        """
+        self._idle.close()
+        self._local.__dict__.clear()
+
+
+class _IdleConnections:
+    """Those of threads that have ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: list[Connection] = []
+        self.is_closed = False
+
+    def take(self) -> Connection | None:
+        with self._lock:
+            return self._connections.pop() if self._connections else None
+
+    def put(self, connection: Connection) -> None:
+        with self._lock:
+            if self.is_closed:
+                connection.close()
+            else:
+                self._connections.append(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            self.is_closed = True
+            while self._connections:
+                self._connections.pop().close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Lease:
+    """Lies among a thread's own variables, and so is deleted when the thread ends, or the pool."""
+
+    def __init__(self, connection: Connection, idle: _IdleConnections):
+        self.connection = connection
+        self._idle = idle
+
+    def __del__(self) -> None:
+        self._idle.put(self.connection)
+
+
+def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
     """To a file, by its path or a URI, that SQLite can read."""
     connection = sqlite3.connect(
         database,
         uri=database.startswith("file:"),
         timeout=timeout_s,
         isolation_level=None,
-        check_same_thread=False,  # `reader` looks things up from its threads, one at a time
+        check_same_thread=False,  # long statements are run beside a thread that Ctrl-C can reach (`maintenance`)
+        factory=Connection,
     )
+    connection.again = partial(connect, database)
     harden(connection)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -39,7 +133,7 @@ def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connect
     return connection
 
 
-def connect_own(path: str, is_writable: bool) -> sqlite3.Connection:
+def connect_own(path: str, is_writable: bool) -> Connection:
     """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
     if is_writable:
         return connect(path)
@@ -49,7 +143,7 @@ def connect_own(path: str, is_writable: bool) -> sqlite3.Connection:
         return connect_untouched(path)
 
 
-def connect_anywhere(path: str, is_writable: bool) -> sqlite3.Connection:
+def connect_anywhere(path: str, is_writable: bool) -> Connection:
     """The same on a file system that need not have locks.
 
     Without them a folder beside the file serves as one, for readers, too; a reader that cannot make it is alone.
@@ -57,7 +151,7 @@ def connect_anywhere(path: str, is_writable: bool) -> sqlite3.Connection:
     return _connect_to_write(path) if is_writable else _connect_to_read(path)
 
 
-def _connect_to_read(path: str) -> sqlite3.Connection:
+def _connect_to_read(path: str) -> Connection:
     has_journal = os.path.exists(path + "-journal")  # then the file may hold half of what was written
     if not has_journal and not _has_locks(path):
         return connect_untouched(path)
@@ -69,7 +163,7 @@ def _connect_to_read(path: str) -> sqlite3.Connection:
         return connect_untouched(path)
 
 
-def _connect_to_write(path: str) -> sqlite3.Connection:
+def _connect_to_write(path: str) -> Connection:
     try:
         connection = connect(path, timeout_s=0)
     except sqlite3.OperationalError:  # locked, or no locks to be had
@@ -84,7 +178,7 @@ def _connect_to_write(path: str) -> sqlite3.Connection:
     return connection
 
 
-def connect_untouched(path: str) -> sqlite3.Connection:
+def connect_untouched(path: str) -> Connection:
     """For reading a file that cannot or must not be written to, nor anything beside it, and that nobody else writes to.
 
     Its log, if a killed run has left one, is read, too; SQLite's own `immutable` would pass over it. The index of the
@@ -96,20 +190,38 @@ def connect_untouched(path: str) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
+        factory=Connection,
     )
+    connection.again = partial(connect_untouched, path)
+    connection.is_fixed = True
     harden(connection)
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
 
 
-def connect_immutable(path: str) -> sqlite3.Connection:
+def connect_copy(source: Connection) -> Connection:
+    """To a temporary copy, which can be written."""
+    copy = connect("")
+    source.backup(copy)
+    copy.again = partial(connect_copy, copy)
+    copy.is_fixed = True
+    return copy
+
+
+def connect_immutable(path: str) -> Connection:
     """For reading a file that may be anybody's: alone, as it lies there, and without an end to no query.
 
     No log or journal beside it is looked at, no lock is asked for, nothing is written.
     """
     connection = sqlite3.connect(
-        _uri(path, "mode=ro&immutable=1"), uri=True, isolation_level=None, check_same_thread=False
+        _uri(path, "mode=ro&immutable=1"),
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
     )
+    connection.again = partial(connect_immutable, path)
+    connection.is_fixed = True
     harden(connection)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
     return connection

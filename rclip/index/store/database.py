@@ -3,7 +3,8 @@
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from rclip import datadir
@@ -12,9 +13,12 @@ from rclip.index.location import IndexLocation, default_location, is_ours
 from rclip.index.store import schema
 from rclip.index.store.connections import (
     SUFFIXES,
+    Connection,
+    ConnectionPool,
     check_files,
     connect,
     connect_anywhere,
+    connect_copy,
     connect_immutable,
     connect_own,
 )
@@ -30,9 +34,12 @@ _MADE_ANEW = ", with the same --model, sets it aside and makes it anew from what
 
 
 class Database:
-    """One open file. `connection` and what goes with it are for the modules of this package, which ask the queries."""
+    """One open file, for any number of threads at once.
 
-    connection: sqlite3.Connection
+    Each thread has a connection of its own to the file, from a pool. What one thread writes in a transaction, the
+    others see when that is done. Writers take turns: those of this process by a lock, those of others by SQLite's.
+    `connection` and what goes with it are for the modules of this package, which ask the queries.
+    """
 
     def __init__(self, path: str, model_key: str, preprocessing: int, place: IndexLocation | None = None):
         """Opens the index of that model at `path`, making it when there is none and bringing it up to date.
@@ -42,13 +49,17 @@ class Database:
         Raises `StoreError`.
         """
         self.path = path
+        self._pool: ConnectionPool | None = None
+        self._writers = threading.RLock()
+        self._watcher: Connection | None = None
+        self._watcher_lock = threading.Lock()
         self._lock: int | None = None
         self._place = place
         self.root = place.root if place else b""
         """What comes before the table's paths; only this package knows of it."""
         self.is_portable = place is not None and not place.is_default
         self._is_foreign = place is not None and not place.is_adopted
-        self._steps_left = 0
+        self._steps = _StepLimit()
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
         try:
             with self.errors():
@@ -65,8 +76,30 @@ class Database:
             self._lock = None
 
     def _close_connection(self) -> None:
-        if "connection" in self.__dict__:
-            self.connection.close()
+        with self._watcher_lock:
+            if self._watcher:
+                self._watcher.close()
+            self._watcher = None
+        if self._pool:
+            self._pool.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The calling thread's."""
+        assert self._pool
+        return self._pool.current()
+
+    def _use(self, connection: Connection) -> None:
+        """Has this thread use the connection, and others such as are opened like it."""
+        self._close_connection()
+        self._pool = ConnectionPool(connection, self._prepare)
+
+    @property
+    def _prepare(self) -> Callable[[Connection], None]:
+        """What is done with each connection. It does not hold this object, which would then never be deleted."""
+        if self._is_foreign:
+            return self._steps.limit
+        return _do_nothing if self.is_portable else _prepare_default
 
     # --- what is told of it ------------------------------------------------------------------------------------------
 
@@ -98,24 +131,16 @@ class Database:
     def _open(self, identity: dict[str, str]) -> None:
         if self._is_foreign:
             refuse_strange_files(self.path, self._place)
-            self.connection = connect_immutable(self.path)
-            self._allow_steps()
-            self.connection.set_progress_handler(self._is_endless, _STEPS)
+            self._use(connect_immutable(self.path))
+            self._steps.allow(self.path)
+            self._steps.limit(self.connection)
             return
         self._share_folder()
         refuse_strange_files(self.path, self._place)
         if not os.path.lexists(self.path):
             self._create(identity)
         opened = connect_anywhere if self.is_portable else connect_own
-        self.connection = opened(self.path, self.is_writable)
-
-    def _allow_steps(self) -> None:
-        """So many of SQLite's as a sound file of this size has use for; a damaged one may lead in circles."""
-        self._steps_left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * os.stat(self.path).st_size) // _STEPS
-
-    def _is_endless(self) -> bool:
-        self._steps_left -= 1
-        return self._steps_left < 0
+        self._use(opened(self.path, self.is_writable))
 
     def _share_folder(self) -> None:
         try:
@@ -149,7 +174,7 @@ class Database:
         if is_log_left:
             return
         try:
-            self.connection = connect(temporary)
+            self._use(connect(temporary))
             self._upgrade(identity)
             self._close_connection()
             _place_unless_there(temporary, self.path)
@@ -185,18 +210,14 @@ class Database:
             if not is_empty and not self.is_writable:
                 self._replace_by_copy()
             self._upgrade(identity)
-        if not self.is_portable:
-            self.connection.execute("PRAGMA synchronous = NORMAL")  # enough for a log
+        self._prepare(self.connection)
         stored = {key: self.note(key) for key in identity}
         if identity != stored:
             raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
 
     def _replace_by_copy(self) -> None:
         """Works on a temporary copy of an older rclip's index that may not be written, as that can be upgraded."""
-        copy = connect("")
-        self.connection.backup(copy)
-        self.connection.close()
-        self.connection = copy
+        self._use(connect_copy(self.connection))
 
     def _upgrade(self, identity: dict[str, str]) -> None:
         if self.value("SELECT count(*) FROM sqlite_schema") == 0:
@@ -213,38 +234,63 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen, or none."""
-        with self.errors():
-            self.connection.execute("BEGIN IMMEDIATE")
+        with self.errors(), self._writers:
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self.connection.execute("COMMIT")
+                connection.execute("COMMIT")
             except BaseException:
-                if self.connection.in_transaction:  # SQLite itself rolls back when the disk is full
-                    self.connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment, whatever others write meanwhile."""
+    def snapshot(self) -> Iterator[int | None]:
+        """All that is read inside is of one moment, whatever others write meanwhile.
+
+        Yields that state's version: in two snapshots of the same version the content is the same. It is None where
+        somebody has written just as this snapshot was begun.
+        """
         with self.errors():
-            self.connection.execute("BEGIN")
+            before = self._version()
+            connection = self.connection
+            connection.execute("BEGIN")
             try:
-                yield
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the moment is the first reading's
+                yield before if self._version() == before else None
             finally:
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _version(self) -> int | None:
+        """A number that changes with each commit, by whichever thread or process; None while somebody writes.
+
+        SQLite tells a connection what others have written, so this one never writes. It does not wait for a writer,
+        who may be waiting for us. It is opened with the database, before there are other threads.
+        """
+        connection = self.connection
+        if connection.is_fixed:
+            return 0
+        with self._watcher_lock, suppress(sqlite3.OperationalError):
+            if self._watcher is None:
+                self._watcher = connection.again()
+                self._watcher.execute("PRAGMA busy_timeout = 0")
+            version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+            return version
+        return None
 
     @contextmanager
     def errors(self) -> Iterator[None]:
         """SQLite's errors as `StoreError`s that say what to do."""
-        if self._is_foreign and "connection" in self.__dict__:
-            self._allow_steps()
+        if self._is_foreign and self._pool:
+            self._steps.allow(self.path)
         try:
             yield
         except UnicodeDecodeError as error:  # in a name of the schema
             raise self.damage() from error
         except sqlite3.Error as error:
-            is_endless = self._is_foreign and self._steps_left < 0
+            is_endless = self._is_foreign and self._steps.left < 0
             if is_endless or getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
                 raise DamagedIndex(
                     f"{self.path}: {error}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}"
@@ -297,6 +343,31 @@ class Database:
     def range_of(self, folder: bytes) -> tuple[bytes, bytes]:
         """Of the table's paths that are below a folder, which ends in a slash."""
         return folder_range(b"/" if (self.root + b"/").startswith(folder) else self.inner(folder))
+
+
+class _StepLimit(threading.local):
+    """How many of SQLite's steps the calling thread may still take; a damaged file may lead in circles."""
+
+    left = 0
+
+    def allow(self, path: str) -> None:
+        """So many as a sound file of this size has use for."""
+        self.left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * os.stat(path).st_size) // _STEPS
+
+    def limit(self, connection: Connection) -> None:
+        connection.set_progress_handler(self._is_endless, _STEPS)
+
+    def _is_endless(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def _do_nothing(connection: Connection) -> None:
+    pass
+
+
+def _prepare_default(connection: Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")  # enough for a log
 
 
 def is_inner(path: bytes) -> bool:

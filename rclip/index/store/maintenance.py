@@ -87,10 +87,11 @@ def _at_length(database: Database, sql: str) -> list[tuple[Any, ...]]:
     """Runs what may take minutes within SQLite, so that Ctrl-C can end it."""
     from concurrent.futures import ThreadPoolExecutor
 
+    connection = database.connection
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(lambda: database.connection.execute(sql).fetchall())
+        running = pool.submit(lambda: connection.execute(sql).fetchall())
         try:
             return running.result()
         except BaseException:
-            database.connection.interrupt()
+            connection.interrupt()
             raise

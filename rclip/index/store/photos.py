@@ -178,6 +178,19 @@ class Store(Database):
                 found += (id_ for (id_,) in rows)
             return None if len(found) > most else np.sort(np.array(found, np.int64))
 
+    def photos(self, folder: bytes) -> Iterator[tuple[int, bytes]]:
+        """Ids and paths of the photos that are below `folder`, in path order."""
+        sql = """
+            SELECT id, path FROM images INDEXED BY images_listing
+            WHERE path >= ? AND path < ? AND missing_ns IS NULL
+            AND id NOT IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL) ORDER BY path
+        """
+        with self.reading():
+            cursor = self.connection.execute(sql, self.range_of(folder))
+            while rows := cursor.fetchmany(CHUNK_ROWS):
+                require(are_valid(("id", "path"), rows))
+                yield from ((id_, self.outer(path)) for id_, path in rows)
+
     def paths_like(self, start: bytes, part: bytes, glob: bytes, most: int) -> dict[int, bytes] | None:
         """Ids and paths of the photos that are there and match SQLite's `glob`; None when there are more than `most`.
 

@@ -43,8 +43,12 @@ _FORMATS = [
         QoiImagePlugin.QoiImageFile,
     )
 ]
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
-Image.MAX_IMAGE_PIXELS = None  # `Room` has a limit of its own, which also knows about scaled decoding
+
+
+def lift_limits() -> None:
+    """Sets Pillow's own limits for the whole process, which must be rclip's, before anything is opened."""
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
+    Image.MAX_IMAGE_PIXELS = None  # `Room` has a limit of its own, which also knows about scaled decoding
 
 
 class Room:

@@ -1,0 +1,56 @@
+"""How far an update has come, as events for whoever shows it."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple, TypeVar
+
+Stage = Literal["listing", "reading", "metadata"]
+
+
+class Progress(NamedTuple):
+    """How far one stage of the update of one folder has come."""
+
+    stage: Stage
+    """`listing` the folders, `reading` new and changed photos, `metadata` of photos that an older rclip has indexed."""
+    done: int
+    """Files that this stage is done with."""
+    total: int | None
+    """All files of the stage; None while they are being listed."""
+    rate: float
+    """Files a second since the stage began; 0 at its start."""
+
+
+Report = Callable[[Progress], None]
+"""Called with each event, in the thread that updates. An exception that it raises ends the update."""
+
+Item = TypeVar("Item")
+_LISTED_BETWEEN = 1024
+
+
+def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None], None]:
+    """A function to be called with the files done and the total, which `report` is told as an event."""
+    if report is None:
+        return lambda done, total: None
+    started_s = time.monotonic()
+
+    def tell(done: int, total: int | None) -> None:
+        elapsed_s = time.monotonic() - started_s
+        report(Progress(stage, done, total, done / elapsed_s if done and elapsed_s else 0.0))
+
+    return tell
+
+
+def while_listing(items: Iterable[Item], report: Report | None) -> Iterator[Item]:
+    """The items, counted as files of the stage `listing`."""
+    if report is None:
+        yield from items
+        return
+    tell = of_stage("listing", report)
+    tell(0, None)
+    count = 0
+    for item in items:
+        yield item
+        count += 1
+        if count % _LISTED_BETWEEN == 0:
+            tell(count, None)
+    tell(count, count)
