@@ -122,7 +122,7 @@ def restate(ours: Ours, data_dir: Path, library: Path, rows: int, count: int) ->
 
 def measure_columns(ours: Ours, data_dir: Path, library: Path, runs: int) -> list[dict[str, Any]]:
     """Only what the columns take, of a process that has imported everything."""
-    from rclip.cli.options import parse as parse_arguments
+    from rclip.cli.arguments import parse as parse_arguments
     from rclip.index.columns import Columns
     from rclip.index.vector_cache import VectorCache
 

@@ -79,13 +79,13 @@ class Library:
     def renamed(self) -> Run:
         self._names.reverse()
         self._names[1].rename(self._names[0])
-        return self._index(f"rclip: index updated: {self._files:,} moved\n")
+        return self._index(f"rclip: index updated: found {self._files:,} moved files\n")
 
     def copied(self) -> Run:
         self._names.reverse()
         shutil.copytree(self._names[1], self._names[0])  # modification times are kept
         shutil.rmtree(self._names[1])
-        return self._index(f"rclip: index updated: {self._files:,} moved\n")
+        return self._index(f"rclip: index updated: found {self._files:,} moved files\n")
 
     def _index(self, expected: str) -> Run:
         run = timed_run(self._ours, self._data_dir, self._above, ("--index", "-v"))

@@ -114,7 +114,13 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
     with ours.open(data_dir, library) as opened:
         started = time.perf_counter()
         store = opened._parts[0][0].store
-        plan = plan_update(_walk(library, rows), store.rows(folder), folder, DEFAULT_RULES, set(store.failures(folder)))
+        plan = plan_update(
+            _walk(library, rows),
+            store.rows(folder),
+            folder,
+            DEFAULT_RULES,
+            {failure.path for failure in store.failures(folder)},
+        )
         seconds = time.perf_counter() - started
     peak_bytes = own_peak_bytes()
     if plan != Plan():

@@ -1,15 +1,17 @@
-"""What can go wrong, and the exit status each thing has.
+"""What can go wrong, and the exit status of each error.
 
-An error the user can act on is an `RclipError`: its text is one line that says what happened, to what, and what to do
-next. Only `cli.main` prints it. A photo or folder that cannot be read is no error but a value, `FailedPhoto`.
+An error that the user can act on is an `RclipError`. It carries data, and `str()` says in one line what happened, to
+what. What to do next depends on who asks: `cli.messages` has that for the command. A photo or folder that cannot be
+read is no error but a value, `FailedPhoto`: a bad photo is a value, a bad store is an exception.
 """
 
 import errno
 from enum import IntEnum
+from typing import ClassVar, dataclass_transform
 
 
 class ExitCode(IntEnum):
-    """What the command tells the shell; grep's convention. One that a signal ends gives 128 and its number."""
+    """What the command returns to the shell; grep's convention. One that a signal ends gives 128 and its number."""
 
     FOUND = 0
     NOTHING_FOUND = 1
@@ -17,7 +19,7 @@ class ExitCode(IntEnum):
 
 
 class RclipError(Exception):
-    """Something the user can mend; `str()` is the line to show."""
+    """Something that the user can act on; `str()` is one line."""
 
     exit_code = ExitCode.ERROR
 
@@ -27,23 +29,339 @@ class UsageError(RclipError):
 
 
 class ModelError(RclipError):
-    """The model's weights cannot be had, read or used."""
+    """The model's weights cannot be found, read or used."""
 
 
 class StoreError(RclipError):
     """The index cannot be opened, read or written."""
 
 
-class DamagedIndex(StoreError):
-    """The index holds what was never written to it."""
+@dataclass_transform(kw_only_default=True)
+class _WithData:
+    """Keeps the data it is given by name, and fills them into its sentence.
+
+    Not a dataclass: each of those would cost every start half a millisecond.
+    """
+
+    sentence: ClassVar[str]
+
+    def __init__(self, **data: object):
+        super().__init__()
+        self.__dict__.update(data)
+
+    def __getitem__(self, name: str) -> object:
+        return getattr(self, name)
+
+    def __str__(self) -> str:
+        return self.sentence.format_map(self)
 
 
-class ReadOnlyIndex(StoreError):
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+class EmptyQuery(_WithData, UsageError):
+    """A query, or a term of one, without words."""
+
+    sentence = "the query is empty"
+
+
+class OpenQuery(_WithData, UsageError):
+    """A query that ends with a sign."""
+
+    sentence = "the query ends with {sign}: a term must follow it"
+    sign: str
+
+
+class BadWeight(_WithData, UsageError):
+    """A term's weight that is out of range."""
+
+    sentence = "{term!r} has the weight {weight:g}, which must be above 0 and below a million"
+    term: str
+    weight: float
+
+
+class CancelledQuery(_WithData, UsageError):
+    """A query whose terms add up to nothing."""
+
+    sentence = "nothing is left of {query}: its terms cancel each other"
+    query: str
+
+
+class UnreadablePicture(_WithData, UsageError):
+    """A query's picture that cannot be opened or decoded."""
+
+    sentence = "cannot open {name}: {reason}"
+    name: str
+    reason: str
+
+
+class FetchFailed(_WithData, UsageError):
+    """A query's picture that cannot be downloaded."""
+
+    sentence = "cannot fetch {url}: {reason}"
+    url: str
+    reason: str
+
+
+class NeedsQuery(_WithData, UsageError):
+    """Filters by score without anything that gives scores."""
+
+    sentence = "filters by score and relevance need a query: without one, nothing is scored"
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+class NoFolder(_WithData, UsageError):
+    """A path at which there is nothing."""
+
+    sentence = "{path} does not exist"
+    path: str
+
+
+class NotAFolder(_WithData, UsageError):
+    """A path of something else than a folder."""
+
+    sentence = "{path} is a file, not a folder"
+    path: str
+
+
+class LostFolder(_WithData, UsageError):
+    """A path that leads nowhere, as from a current folder that was deleted."""
+
+    sentence = "cannot tell where {path} is: {reason}"
+    path: str
+    reason: str
+
+
+class NotAFolderName(_WithData, UsageError):
+    """A path where the name of a folder is wanted."""
+
+    sentence = "folders are excluded by name, not by path: {name}"
+    name: str
+
+
+class CannotInit(_WithData, UsageError):
+    """A folder for a portable index that cannot be created."""
+
+    sentence = "cannot create {folder}: {reason}"
+    folder: str
+    reason: str
+
+
+class CannotAdopt(_WithData, UsageError):
+    """A portable index that cannot be noted in the user's own folder."""
+
+    sentence = "cannot remember {folder} in {data_folder}: {reason}"
+    folder: str
+    data_folder: str
+    reason: str
+
+
+class UnlistedFolder(_WithData, StoreError):
+    """A folder that was named cannot be listed; what is known of it is kept. Others can be updated all the same."""
+
+    sentence = "cannot list {folder}: {reason}"
+    folder: str
+    reason: str
+
+
+# --- the index -------------------------------------------------------------------------------------------------------
+
+
+class _IndexError(_WithData, StoreError):
+    """An error of the index at `path`."""
+
+    path: str
+    root: str = ""
+    """The folder that a portable index is for; empty for the user's own index."""
+
+
+class CannotCreate(_IndexError):
+    """There is no index, and none can be made."""
+
+    sentence = "cannot create {path}: {reason}"
+    reason: str
+
+
+class ForeignDatabase(_IndexError):
+    """The file is no index."""
+
+    sentence = "{path} is a database of another program"
+
+
+class NewerIndex(_IndexError):
+    """The index has tables that this version does not know."""
+
+    sentence = "{path} was written by a newer rclip"
+
+
+class OtherModel(_IndexError):
+    """The index holds vectors of another model, or of pictures prepared otherwise."""
+
+    sentence = "{path} was made by another model ({stored})"
+    stored: object
+
+
+class DiskFull(_IndexError):
+    """There is no room for the index."""
+
+    sentence = "cannot write {path}: the disk is full"
+
+
+class IndexLocked(_IndexError):
+    """Another program is writing to the index, and does not end."""
+
+    sentence = "another program is using {path}"
+
+
+class NotWritable(_IndexError):
+    """The index must be written and may not be."""
+
+    sentence = "cannot write {path}: {reason}"
+    reason: str
+
+
+class ReadOnlyIndex(_IndexError):
     """The index lies with the photos and may not be written. It can still be searched."""
 
+    sentence = "{path} is read-only, and photos have changed; it is searched as it is"
 
-class UnlistedFolder(StoreError):
-    """A folder that was named cannot be listed; what is known of it is kept. Others can be updated all the same."""
+
+class NotAdopted(ReadOnlyIndex):
+    """The index comes from elsewhere, and this user has not said that it is to be trusted."""
+
+    sentence = "{path} was not made by you here: it is only searched, as it is"
+
+
+class StrangeFile(_WithData, StoreError):
+    """The index, or a file beside it, is a link, a pipe, or somebody else's; rclip makes none like that."""
+
+    sentence = "not opened: {reason}"
+    reason: str
+
+
+class DamagedIndex(_IndexError):
+    """The index holds what was never written to it."""
+
+    sentence = "{path} is damaged ({reason})"
+    reason: str = "it holds values that rclip never writes"
+
+
+class DatabaseFailed(_IndexError):
+    """Any other error of SQLite, in its words."""
+
+    sentence = "cannot use {path}: {reason}"
+    reason: str
+
+
+class NoIndex(_IndexError):
+    """There is nothing to rebuild."""
+
+    sentence = "there is no index at {path}"
+
+
+class RebuildFailed(_IndexError):
+    """The damaged index is where it was."""
+
+    sentence = "cannot rebuild {path} ({reason}); nothing was changed"
+    reason: str
+
+
+class ImportedInPart(_IndexError):
+    """The user's own index, from which a portable one starts, is damaged."""
+
+    sentence = "{path} cannot be read to its end; what can be read is taken over into {root}"
+
+
+class CacheNotWritten(_WithData, StoreError):
+    """What makes searches quick could not be written; they work all the same."""
+
+    sentence = "cannot write {path}: {reason}"
+    path: str
+    reason: str
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+class UnknownModel(_WithData, ModelError):
+    """Neither a model's name nor the path of a checkpoint."""
+
+    sentence = "there is no model and no checkpoint file {model!r}"
+    model: str
+    names: str
+    """Those that there are."""
+
+
+class SimilarModel(UnknownModel):
+    """The same, where a model has a similar name."""
+
+    nearest: str
+
+
+class UnreadableCheckpoint(_WithData, ModelError):
+    """A checkpoint that the system does not give."""
+
+    sentence = "cannot read the checkpoint {path}: {reason}"
+    path: str
+    reason: str
+
+
+class NoCheckpoint(_WithData, ModelError):
+    """A file that is not the checkpoint of a model that rclip can run."""
+
+    sentence = "{path} is not a CLIP checkpoint: {reason}"
+    path: str
+    reason: str
+
+
+class DownloadFailed(_WithData, ModelError):
+    """A checkpoint could not be fetched to `path`, or came otherwise than expected."""
+
+    sentence = "cannot fetch {url}: {reason}"
+    url: str
+    reason: str
+    path: str
+
+
+class WeightsNotWritten(_WithData, ModelError):
+    """There is no room or no permission for the weights made from a checkpoint."""
+
+    sentence = "cannot write {path}: {reason}"
+    path: str
+    reason: str
+    megabytes: float
+
+
+class WeightsLost(_WithData, ModelError):
+    """The weights have been written, and are not there."""
+
+    sentence = "the weights just written cannot be read back: {reason}"
+    reason: str
+
+
+class BrokenWeights(_WithData, ModelError):
+    """A model that gives NaN or infinity."""
+
+    sentence = "the model {model} gives values that are not numbers: its checkpoint is broken"
+    model: str
+
+
+class UnknownDevice(_WithData, ModelError):
+    """A device that this machine does not have."""
+
+    sentence = "this machine has no device {device!r} for torch; it has {available}"
+    device: str
+    available: str
+
+
+class DeviceFailed(_WithData, ModelError):
+    """A device that cannot do the work."""
+
+    sentence = "{device} does not work here: {reason}"
+    device: str
+    reason: str
 
 
 def is_full(error: OSError) -> bool:

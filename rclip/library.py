@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import argument_checks, datadir
 from rclip.argument_checks import StrPath
-from rclip.errors import RclipError, ReadOnlyIndex, StoreError, UsageError
+from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError
 from rclip.files import SEPARATOR, IgnoreRules
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
 from rclip.models import DEFAULT, Model
+from rclip.photo.failures import FailedPhoto
 from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
 from rclip.search.query import AnyQuery, Picture, PictureData, PictureObject, Query
 from rclip.search.query_encoder import QueryEncoder
@@ -52,8 +53,8 @@ class Stats(NamedTuple):
     """What the index holds of the library's folders, and what it takes on disk."""
 
     photos: int
-    unreadable: dict[str, str]
-    """Paths to reasons."""
+    unreadable: dict[str, FailedPhoto]
+    """By the paths."""
     missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
@@ -97,9 +98,11 @@ class Library:
         device: str | None = None,
         batch_size: int | None = None,
         max_image_megapixels: float | None = None,
-        notify: Callable[[str], None] = warnings.warn,
+        notify: Callable[[str | RclipError], None] | None = None,
     ):
-        """`data_dir` None is `RCLIP_DATADIR` or the platform's; `notify` is told what a user should know, a line each.
+        """`data_dir` None is `RCLIP_DATADIR` or the platform's; `notify` is given a line, or an error, for the user.
+
+        Where it is None, that becomes a warning.
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
@@ -111,7 +114,7 @@ class Library:
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
         self._max_pixels = round(megapixels * 1e6) or None
-        self._notify = argument_checks.function("notify", notify)
+        self._notify = notify = _warn if notify is None else argument_checks.function("notify", notify)
         default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
         if not isinstance(model, str | os.PathLike):
             raise argument_checks.wrong_type("model", "a name or a path", model)
@@ -182,7 +185,7 @@ class Library:
             return
         *others, worst = sorted(distinct, key=lambda error: not isinstance(error, ReadOnlyIndex))
         for error in others:
-            self._notify(str(error))
+            self._notify(error)
         raise worst
 
     def prepare_search(self) -> None:
@@ -280,7 +283,7 @@ class Library:
 
         filters, top = argument_checks.filters(filters) or Filters(), _checked_top(top)
         if filters.min_score is not None or filters.is_relevant:
-            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
+            raise NeedsQuery
         self._warn_unless_adopted()
         parts = [searcher.newest(top, filters) for searcher in self._searchers()]
         return [hit_of(found, self._folders) for found in merged(parts, top, oldest_last)] if parts else []
@@ -350,11 +353,11 @@ class Library:
     def stats(self) -> Stats:
         self._warn_unless_adopted()
         photos = missing = 0
-        unreadable: dict[str, str] = {}
+        unreadable: dict[str, FailedPhoto] = {}
         for index, scope in self._parts:
             counts = index.counts(scope.ranges())
             photos, missing = photos + counts.photos, missing + counts.missing
-            unreadable |= {spelled(path, self._folders): why for path, why in counts.unreadable.items()}
+            unreadable |= {spelled(failure.path, self._folders): failure for failure in counts.unreadable}
         return Stats(
             photos=photos,
             unreadable=unreadable,
@@ -395,11 +398,15 @@ class Library:
         return together(parts)
 
 
+def _warn(said: str | RclipError) -> None:
+    warnings.warn(str(said), stacklevel=3)
+
+
 def _folder_name(name: str) -> bytes:
     """One that may be compared with names in a listing, as typed with the shell's help: `cats/`."""
     plain = os.fsencode(name).rstrip(SEPARATOR)
     if not plain or SEPARATOR in plain:
-        raise UsageError(f"--exclude-dir takes the name of a folder, not a path: {name}")
+        raise NotAFolderName(name=name)
     return plain
 
 

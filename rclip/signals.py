@@ -81,5 +81,5 @@ def _enforce(descriptor: int) -> NoReturn:
     while (number := os.read(descriptor, 1)[0]) not in _SIGNALS:
         pass
     time.sleep(_GRACE_S)
-    os.write(2, b"rclip: stopped in the middle of a long step; what was stored is kept\n")
+    os.write(2, b"rclip: stopped in the middle of a long step; everything stored is kept\n")
     os._exit(128 + number)

@@ -272,7 +272,7 @@ def test_what_cannot_be_written_is_done_without(store: Store, folder: Path) -> N
     vectors.catch_up()
     columns = Columns(store, vectors)
     (folder / "columns.json").mkdir()
-    with pytest.raises(StoreError, match="mend that, or delete it"):
+    with pytest.raises(StoreError, match="cannot write"):
         columns.catch_up()
     assert_right(store, Columns(store, VectorCache(store)))
     assert_right(store, columns)

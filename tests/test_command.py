@@ -32,7 +32,7 @@ def rclip_on_gallery(tmp_path_factory: pytest.TempPathFactory, prepared_data: Pa
     command = Command(root / "home", root / "data", tiny_checkpoint, root / "photos")
     indexed = command("--index", "-v")
     assert (indexed.code, indexed.out) == (0, "")
-    assert one_line(indexed.err) == "rclip: index updated: 12 new"
+    assert one_line(indexed.err) == "rclip: index updated: found 12 new photos"
     return command
 
 
@@ -48,7 +48,7 @@ def test_finds_what_is_in_the_pictures(rclip_on_gallery: Command, color: str, sh
 def test_a_first_run_indexes_and_answers(rclip: Command, gallery: Path) -> None:
     first = rclip("a blue star", "-t", "1")
     assert (first.code, first.lines) == (0, ["stars/blue.jpg"])
-    assert one_line(first.err) == "rclip: index updated: 12 new"
+    assert one_line(first.err) == "rclip: index updated: found 12 new photos"
     second = rclip("a blue star", "-t", "1")
     assert (second.code, second.lines, second.err) == (0, ["stars/blue.jpg"], "")
 
@@ -56,7 +56,7 @@ def test_a_first_run_indexes_and_answers(rclip: Command, gallery: Path) -> None:
 def test_an_update_that_is_asked_for_says_also_that_nothing_has_changed(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     (gallery / "stars/red.jpg").unlink()
-    assert one_line(rclip("--index", "-v").err) == "rclip: index updated: 1 gone"
+    assert one_line(rclip("--index", "-v").err) == "rclip: index updated: found 1 missing"
     assert rclip("--index", "-v") == (0, "", unchanged(11))
     assert rclip("--index", "-v", "circles") == (0, "", unchanged(4))
     assert rclip("--index") == (0, "", "")
@@ -217,7 +217,7 @@ def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "say what to look for"),
+        ([], "the query is missing"),
         ([""], "the query is empty"),
         (["  \t"], "the query is empty"),
         (
@@ -226,25 +226,25 @@ def test_searching_what_was_never_indexed_says_so(rclip: Command, gallery: Path)
         ),
         (["--index", "nowhere"], "there is no folder nowhere"),
         (["a cat", "stars/red.jpg"], "is a file, not a folder"),
-        (["-t", "0", "a cat"], "-t/--top: takes a whole number from 1 on, not '0'"),
-        (["-t", "many", "a cat"], "-t/--top: takes a whole number"),
+        (["-t", "0", "a cat"], "-t/--top: must be a whole number of at least 1, not '0'"),
+        (["-t", "many", "a cat"], "-t/--top: must be a whole number"),
         (["-b", "-3", "a cat"], "-b/--batch-size"),
-        (["--max-image-megapixels", "nan", "a cat"], "--max-image-megapixels: takes a number above 0, not 'nan'"),
-        (["--device", "tpu", "a cat"], "--device: takes auto, cpu, cuda"),
-        (["--nonsense", "a cat"], "there is no --nonsense; rclip --help lists the options"),
-        (["-x", "a cat"], "there is no -x; rclip --help lists the options"),
-        (["--preveiw", "a cat"], "there is no --preveiw; did you mean --preview?"),
-        (["a cat", "--preveiw-height=3"], "there is no --preveiw-height; did you mean --preview-height?"),
-        (["a cat", "--exclude_dir", "old"], "there is no --exclude_dir; did you mean --exclude-dir?"),
-        (["--colour", "always", "a cat"], "there is no --colour; did you mean --color?"),
-        (["--no-index", "a cat"], "there is no --no-index; did you mean --no-indexing?"),
-        (["-json", "a cat"], "there is no -json; did you mean --json?"),
-        (["--json", "-0", "a cat"], "not allowed with argument"),
-        (["--index", "-n"], "--index and -n cannot go together"),
-        (["--exclude-dir", "a/b", "a cat"], "--exclude-dir takes the name of a folder, not a path: a/b"),
+        (["--max-image-megapixels", "nan", "a cat"], "--max-image-megapixels: must be a number above 0, not 'nan'"),
+        (["--device", "tpu", "a cat"], "--device: must be auto, cpu, cuda"),
+        (["--nonsense", "a cat"], "unknown option: --nonsense; rclip --help lists the options"),
+        (["-x", "a cat"], "unknown option: -x; rclip --help lists the options"),
+        (["--preveiw", "a cat"], "unknown option: --preveiw; did you mean --preview?"),
+        (["a cat", "--preveiw-height=3"], "unknown option: --preveiw-height; did you mean --preview-height?"),
+        (["a cat", "--exclude_dir", "old"], "unknown option: --exclude_dir; did you mean --exclude-dir?"),
+        (["--colour", "always", "a cat"], "unknown option: --colour; did you mean --color?"),
+        (["--no-index", "a cat"], "unknown option: --no-index; did you mean --no-indexing?"),
+        (["-json", "a cat"], "unknown option: -json; did you mean --json?"),
+        (["--json", "-0", "a cat"], "--null and --json cannot be used together"),
+        (["--index", "-n"], "--index and -n cannot be used together: leave one of them out"),
+        (["--exclude-dir", "a/b", "a cat"], "--exclude-dir: must be the name of a folder, not 'a/b'"),
         (["a", "red", "circle"], 'there is no folder red; a query of several words needs quotes: rclip "a red circle"'),
-        (["-n", "./no.jpg"], "cannot look at ./no.jpg: No such file or directory"),
-        (["-n", "./text.txt"], "cannot look at ./text.txt: damaged, or not a picture in a format known here"),
+        (["-n", "./no.jpg"], "cannot open ./no.jpg: No such file or directory"),
+        (["-n", "./text.txt"], "cannot open ./text.txt: damaged, or not a picture in a format known here"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(rclip_on_gallery: Command, arguments: list[str], expected: str) -> None:
@@ -270,7 +270,9 @@ def test_a_model_that_is_nearly_one_is_suggested(rclip: Command, gallery: Path, 
     done = rclip("a cat", model=said)
     assert (done.code, done.out) == (2, "")
     suggestion = f"did you mean {meant}? " if meant else ""
-    expected = f"rclip: no model and no checkpoint file '{said}'; {suggestion}--model takes a checkpoint's path, or "
+    expected = (
+        f"rclip: there is no model and no checkpoint file '{said}'; {suggestion}--model takes a checkpoint's path, or "
+    )
     assert one_line(done.err).startswith(expected)
 
 
@@ -311,7 +313,7 @@ def test_a_word_that_is_a_files_name_is_a_word_and_the_user_told(rclip: Command,
     rclip("--index")
     found = rclip("-n", "star.jpg")
     assert found.lines == ["star.jpg"]
-    assert one_line(found.err) == "rclip: searching for these words; for what is like the picture, say ./star.jpg"
+    assert one_line(found.err) == "rclip: searching for these words; to search by that picture, write ./star.jpg"
 
 
 def test_json_paths_lead_to_the_photo_through_links(rclip: Command, draw: Draw, photos: Path, tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ import pytest
 from docs import make_reference
 from docs.make_reference import Row
 from rclip import formats
-from rclip.cli.arguments import option_parser
-from rclip.cli.options import parse
+from rclip.cli.arguments import option_parser, parse
 from rclip.models import NAMES
 from tests.support.command import Command
 from tests.support.gallery import GALLERY, Draw, draw_scene
@@ -330,7 +329,7 @@ def test_every_message_has_a_meaning() -> None:
 
 
 def test_messages_keep_their_meaning_when_they_are_reworded() -> None:
-    table = [Row("cannot look at …", "2", "a"), Row("the disk is full", "2", "b"), Row("nothing is here", "1", "c")]
+    table = [Row("cannot open …", "2", "a"), Row("the disk is full", "2", "b"), Row("nothing is here", "1", "c")]
     document = "\n".join(["# Messages", *map(str, table), ""])
     said = [("cannot open …", "2"), ("the disk is full", "2"), ("quite another thing happened", "–")]
     updated = make_reference.with_messages(document, said)

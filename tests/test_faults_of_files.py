@@ -65,13 +65,13 @@ NO_PICTURES: dict[str, Callable[[], bytes]] = {
 
 
 def test_what_is_no_picture_is_listed_and_poisons_no_vector(rclip: Command, gallery: Path) -> None:
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     alone = vectors(rclip)
     next(rclip.data_dir.glob("*.db")).unlink()
     for number, (name, make) in enumerate(NO_PICTURES.items()):
         folder = gallery / ("circles", "squares", "stars")[number % 3]  # among the good ones, in their batches
         (folder / name).write_bytes(make())
-    assert update(rclip) == f"12 new, {len(NO_PICTURES)} {UNREADABLE}"
+    assert update(rclip) == f"12 new photos, {len(NO_PICTURES)} {UNREADABLE}"
     beside_them = vectors(rclip)
     assert beside_them.keys() == alone.keys()
     for name, vector in alone.items():
@@ -109,7 +109,7 @@ def test_odd_pictures_are_photos_like_others(rclip: Command, photos: Path, draw:
     star = Image.open(draw("a star.png", "green star")).convert("RGB")
     for name, make in ODD_PICTURES.items():
         (photos / name).write_bytes(make(star))
-    assert update(rclip) == f"{1 + len(ODD_PICTURES)} new"
+    assert update(rclip) == f"{1 + len(ODD_PICTURES)} new photos"
     found = vectors(rclip)
     for name in ("jpeg.png", "png.jpg", "cmyk.jpg", "sixteen bits.tif", "lab.tif", "animated.gif", "broken exif.jpg"):
         assert found[name].astype(float) @ found["a star.png"].astype(float) > 0.98, name
@@ -152,7 +152,7 @@ def test_no_bomb_takes_more_memory_than_a_photo_may_have(rclip: Command, photos:
         (photos / name).write_bytes(make())
     draw("good.jpg", "green star")
     peak_mb, lines = peak_and_lines(rclip, "--max-image-megapixels", "4")
-    assert lines == [f"rclip: index updated: 1 new, {len(bombs.HUGE | bombs.GREEDY)} {UNREADABLE}"]
+    assert lines == [f"rclip: index updated: found 1 new photo, {len(bombs.HUGE | bombs.GREEDY)} {UNREADABLE}"]
     assert peak_mb < 500
     told_their_size = [name for name, reason in listed(rclip).items() if "is more than 4 megapixels" in reason]
     assert set(told_their_size) >= bombs.HUGE.keys() - {"huge.avif", "huge.nef"}  # those their decoders refuse
@@ -165,13 +165,13 @@ def test_a_photo_that_takes_too_long_is_given_up_and_the_run_goes_on(rclip: Comm
     draw("a.jpg", "green star")
     draw("d.jpg", "red circle")
     done = rclip("--index", "-v", env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"})
-    assert done.err == f"rclip: index updated: 2 new, 2 {UNREADABLE}\n"
-    too_slow = "it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S)"
+    assert done.err == f"rclip: index updated: found 2 new photos, 2 {UNREADABLE}\n"
+    too_slow = "it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S raises the limit)"
     assert listed(rclip) == {"b.jpg": too_slow, "c.qoi": too_slow}
     assert update(rclip) == ""
     (photos / "b.jpg").unlink()
     done = rclip("--index", "-v", env={"RCLIP_PHOTO_TIMEOUT_S": "100"})
-    assert done.err == "rclip: index updated: 1 changed, 1 gone\n"
+    assert done.err == "rclip: index updated: found 1 changed, 1 missing\n"
 
 
 def test_a_preview_that_is_not_all_in_the_file_is_not_shown(rclip: Command, photos: Path) -> None:
@@ -208,7 +208,7 @@ def slow(photos: Path) -> list[Path]:
 def said(run: subprocess.Popen[bytes]) -> str:
     _, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
-    return err.decode().removeprefix("rclip: index updated: ").strip()
+    return err.decode().removeprefix("rclip: index updated: found ").strip()
 
 
 @pytest.mark.parametrize(
@@ -229,15 +229,18 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
     if outcome == UNREADABLE:
         assert listed(rclip) == {slow[0].name: f"damaged: its decoder crashes ({number.name})"}
     else:
-        assert update(rclip) == "1 new"
+        assert update(rclip) == "1 new photo"
 
 
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip: Command, slow: list[Path]) -> None:
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     with decoder_held(slow[0], run), slow[0].open("ab") as file:
         file.write(b"more")
-    assert said(run) in (f"{len(slow) - 1} new, 1 left for the next run", "1 left for the next run")
-    assert update(rclip) == "1 new"
+    assert said(run) in (
+        f"{len(slow) - 1} new photos, 1 to be tried again by the next run",
+        "1 to be tried again by the next run",
+    )
+    assert update(rclip) == "1 new photo"
 
 
 @pytest.mark.parametrize("becomes", few(["a pipe", "a device", "a folder", "nothing"]))
@@ -268,7 +271,7 @@ def test_pipes_devices_and_links_to_them_are_no_photos(
     for name in ("zero", "null", "random", "tty"):
         (photos / f"{name}.jpg").symlink_to(f"/dev/{name}")
     draw("a.jpg")
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
     assert rclip("-n", "red").lines == ["a.jpg"]
 
 
@@ -276,7 +279,7 @@ def test_a_photo_replaced_within_its_second_by_one_of_the_same_size_is_seen(rcli
     photo = draw("a.bmp", "red circle")
     os.utime(photo, ns=(10**18 + 1, 10**18 + 1))
     draw("b.bmp", "blue star")
-    assert update(rclip) == "2 new"
+    assert update(rclip) == "2 new photos"
     size = photo.stat().st_size
     draw("a.bmp", "green square")
     os.utime(photo, ns=(10**18 + 2, 10**18 + 2))

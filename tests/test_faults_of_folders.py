@@ -25,11 +25,11 @@ def test_an_unreadable_folder_is_said_and_the_others_are_indexed(
     done = rclip("--index", "-v", prefix=drop_root)
     assert done.code == 0
     assert done.err.splitlines() == [
-        f"rclip: cannot list {gallery}/stars/: Permission denied; what is known of its photos is kept",
-        "rclip: index updated: 8 new",
+        f"rclip: cannot list {gallery}/stars/: Permission denied; the index keeps its photos",
+        "rclip: index updated: found 8 new photos",
     ]
     (gallery / "stars").chmod(0o755)
-    assert update(rclip) == "4 new"
+    assert update(rclip) == "4 new photos"
 
 
 def test_a_named_folder_that_cannot_be_listed_keeps_no_other_from_being_indexed(
@@ -47,7 +47,7 @@ def test_a_named_folder_that_cannot_be_listed_keeps_no_other_from_being_indexed(
     assert sorted(done.err.splitlines()) == [
         f"rclip: cannot list {gallery}/broken/: Permission denied",
         f"rclip: cannot list {gallery}/circles/: Permission denied",
-        "rclip: index updated: 8 new",
+        "rclip: index updated: found 8 new photos",
     ]
     assert lines(rclip, "red", "stars", "squares")[0] == "squares/blue.jpg"
 
@@ -122,13 +122,13 @@ def test_links_that_lead_in_circles_or_outside_are_not_followed(
     (photos / "root").symlink_to("/")
     (photos / "out").symlink_to(tmp_path / "outside")
     (photos / "up.jpg").symlink_to("..")  # a folder under a photo's name
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
     assert lines(rclip) == ["a/b/1.jpg"]
 
 
 def test_a_link_to_a_photo_outside_is_a_photo(rclip: Command, draw: Draw, photos: Path, tmp_path: Path) -> None:
     (photos / "link.jpg").symlink_to(draw(tmp_path / "outside/2.jpg"))
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
     assert lines(rclip) == ["link.jpg"]
 
 
@@ -144,7 +144,7 @@ def test_a_root_that_is_a_link_is_the_folder_that_it_leads_to(
         "a link with a slash": f"{tmp_path}/link/",
         "dots": f"{tmp_path}/link/stars/..",
     }[spelled]
-    assert update(rclip, root) == "12 new"
+    assert update(rclip, root) == "12 new photos"
     assert update(rclip) == ""  # nothing is known twice
     assert rclip("-n", "-t", "1", "a red star", root).lines == [os.path.join(root, "stars/red.jpg")]
 
@@ -161,7 +161,7 @@ def test_a_root_that_is_a_link_in_a_circle_or_to_nothing_is_one_line(rclip: Comm
 def test_the_same_folder_reached_twice_is_indexed_once(rclip: Command, gallery: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(gallery)
     twice = (".", str(gallery), f"{tmp_path}/link", "stars", "../photos")
-    assert update(rclip, *twice) == "12 new"
+    assert update(rclip, *twice) == "12 new photos"
     assert len(rclip("-n", "-t", "99", "star", *twice).lines) == 12
 
 
@@ -175,13 +175,13 @@ def test_an_empty_mount_point_hides_its_photos_until_the_drive_is_back(
     stars.mkdir()
     done = rclip("a red star", "stars")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "rclip: index updated: 4 gone\nrclip: no photos here\n"
+    assert done.err == "rclip: index updated: found 4 missing\nrclip: no photos here\n"
     stars.rmdir()
     (tmp_path / "drive").rename(stars)
     for path in stars.iterdir():
         path.chmod(0)  # which shows that none is read again
     done = rclip("-t", "1", "a red star", "stars", prefix=drop_root)
-    assert (done.lines, done.err) == (["stars/red.jpg"], "rclip: index updated: 4 back\n")
+    assert (done.lines, done.err) == (["stars/red.jpg"], "rclip: index updated: found 4 back\n")
 
 
 def test_a_drive_that_is_unmounted_for_good_with_its_mount_point_is_no_folder(rclip: Command, gallery: Path) -> None:
@@ -200,7 +200,7 @@ def test_photos_a_thousand_folders_deep_are_found(rclip: Command, draw: Draw, ph
         folder /= "d"
         folder.mkdir()
     shutil.copy(photo, folder / "deep.jpg")
-    assert update(rclip) == "1 new, 1 copied"
+    assert update(rclip) == "1 new photo, 1 copy"
     assert lines(rclip) == ["d/" * 1000 + "deep.jpg", "top.jpg"]
     assert update(rclip) == ""
     subprocess.run(["rm", "-r", photos / "d"], check=True)  # Python's own way to remove it is recursive
@@ -213,7 +213,7 @@ def test_a_path_that_is_too_long_for_the_system_is_said(rclip: Command, draw: Dr
     done = rclip("--index", "-v")
     assert done.code == 0
     *said, last = done.err.splitlines()
-    assert last == "rclip: index updated: 1 new"
+    assert last == "rclip: index updated: found 1 new photo"
     assert len(said) == 1
     assert "File name too long" in said[0]
     subprocess.run(["rm", "-r", photos / ("d" * 200)], check=True)
@@ -229,7 +229,7 @@ def test_very_many_files_in_one_folder(rclip: Command, draw: Draw, photos: Path,
             shutil.copy(photo, photos / f"{number:06}.jpg")
         else:
             os.link(photos / f"{names * 30_000:06}.jpg", photos / f"{number:06}.jpg")
-    assert update(rclip) == f"1 new, {count - 1:,} copied"
+    assert update(rclip) == f"1 new photo, {count - 1:,} copies"
     assert update(rclip) == ""
     assert len(rclip("-n", "-t", str(count), "red").lines) == count
 
@@ -239,10 +239,10 @@ def test_folders_that_differ_in_case_only_are_two(rclip: Command, draw: Draw, ph
     if (photos / "photos").exists():
         pytest.skip("this file system does not tell them apart")
     draw("photos/a.jpg", "blue star")
-    assert update(rclip) == "2 new"
+    assert update(rclip) == "2 new photos"
     assert lines(rclip, "red", "photos") == ["photos/a.jpg"]
     assert lines(rclip, "red", "Photos") == ["Photos/a.jpg"]
     (photos / "photos/a.jpg").unlink()
     draw("photos/b.jpg", "green star")
-    assert update(rclip) == "1 new, 1 gone"
+    assert update(rclip) == "1 new photo, 1 missing"
     assert lines(rclip) == ["Photos/a.jpg", "photos/b.jpg"]

@@ -44,7 +44,7 @@ def test_ten_thousand_words_are_cut_and_answered(indexed: Command) -> None:
     words = " ".join(chance.choice(["red", "circle", "überlang", "東京", "🐈", "don't"]) for _ in range(10_000))
     done = indexed("-n", words)
     assert (done.code, len(done.lines)) == (0, 2)
-    assert one_line(done.err) == "rclip: the query is longer than the model reads; only its first 77 tokens count"
+    assert one_line(done.err) == "rclip: the query is longer than the model reads: only its first 77 tokens count"
 
 
 def test_one_word_of_a_hundred_thousand_letters_is_cut_and_answered(indexed: Command) -> None:
@@ -81,7 +81,7 @@ def test_a_nul_can_only_come_by_the_api_and_is_answered(indexed: Command) -> Non
     with Library(indexed.cwd, model=str(indexed.model), data_dir=indexed.data_dir) as library:
         assert len(library.search("red\0circle")) == 2
         assert len(library.search("\0")) == 2
-        with pytest.raises(UsageError, match="cannot look at"):
+        with pytest.raises(UsageError, match="cannot open"):
             library.search("./a\0b.jpg")
 
 
@@ -89,7 +89,7 @@ def test_a_nul_can_only_come_by_the_api_and_is_answered(indexed: Command) -> Non
 def test_pictures_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
-    assert one_line(done.err).startswith("rclip: cannot look at ")
+    assert one_line(done.err).startswith("rclip: cannot open ")
     assert "\x1b" not in done.err
 
 
@@ -97,7 +97,7 @@ def test_pictures_that_cannot_be_looked_at_are_one_line(indexed: Command, query:
 def test_folders_that_cannot_be_looked_at_are_one_line(indexed: Command, query: str) -> None:
     done = indexed("-n", query)
     assert (done.code, done.out) == (2, "")
-    assert " is a folder; say what to look for in it: " in one_line(done.err)
+    assert " is a folder; add a query: " in one_line(done.err)
 
 
 def test_a_bomb_as_a_query_is_one_line(indexed: Command, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_bomb_as_a_query_is_one_line(indexed: Command, tmp_path: Path) -> None
         (tmp_path / name).write_bytes(bombs.HUGE[name]())
         done = indexed("-n", "--max-image-megapixels", "20", str(tmp_path / name))
         assert done.code == 2
-        assert one_line(done.err).endswith("is more than 20 megapixels (--max-image-megapixels)")
+        assert one_line(done.err).endswith("is more than 20 megapixels (--max-image-megapixels raises the limit)")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who reads a file")
@@ -120,7 +120,7 @@ def test_a_picture_that_crashes_its_decoder_is_one_line(
         os.kill(decoder, number)
     out, err = run.communicate(timeout=60)
     assert (run.returncode, out) == (2, b"")
-    assert one_line(err.decode()) == f"rclip: cannot look at {path}: damaged: its decoder crashes ({number.name})"
+    assert one_line(err.decode()) == f"rclip: cannot open {path}: damaged: its decoder crashes ({number.name})"
 
 
 def test_a_picture_that_ends_its_decoder_leaves_one_for_the_next_query(indexed: Command, tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_a_picture_that_ends_its_decoder_leaves_one_for_the_next_query(indexed: 
         f"{tmp_path}/good.{end}" for end in ("tif", "heic", "dng")
     ]
     slow, greedy = done.err.splitlines()
-    assert slow.endswith("slow.qoi: it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S)")
-    assert greedy.startswith(f"rclip: cannot look at {tmp_path}/tile.tif: ")
+    assert slow.endswith("slow.qoi: it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S raises the limit)")
+    assert greedy.startswith(f"rclip: cannot open {tmp_path}/tile.tif: ")
 
 
 def test_json_lines_do_not_steer_a_terminal_and_say_the_same(rclip: Command, draw: Draw) -> None:

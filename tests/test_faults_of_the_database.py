@@ -183,8 +183,10 @@ def test_a_rebuilt_index_keeps_what_can_be_read(rclip: Command, many_photos: Non
     done = rclip("--rebuild")
     assert done.code == 0
     first, second = done.err.splitlines()
-    assert first.startswith(f"rclip: index made anew, with {60 - lost} files known; what it was is kept as {path}.dam")
-    assert second == f"rclip: index updated: {lost} new"
+    assert first.startswith(
+        f"rclip: index rebuilt, with {60 - lost} files known; the damaged one is kept as {path}.dam"
+    )
+    assert second == f"rclip: index updated: found {lost} new photos"
     after = dict(table("SELECT path, vector FROM images"))
     assert after.keys() == before.keys()
     assert sum(after[path] == before[path] for path in before) >= 60 - lost
@@ -203,7 +205,7 @@ def test_facts_that_are_lost_are_looked_for_in_the_photos_again(rclip: Command, 
     put(path, content)
     done = rclip("--rebuild")
     assert done.code == 0
-    assert done.err.splitlines()[1] == "rclip: index updated: 12 looked through for dates and places"
+    assert done.err.splitlines()[1] == "rclip: index updated: found dates and places of 12 older photos"
     assert table("SELECT * FROM metadata ORDER BY id") == before
 
 
@@ -227,7 +229,7 @@ def test_a_sound_index_is_rebuilt_into_the_same(rclip: Command, gallery: Path) -
     table = Table(rclip)
     before = table("SELECT * FROM images ORDER BY id")
     done = rclip("--rebuild")
-    assert one_line(done.err).startswith("rclip: index made anew, with 13 files known; what it was is kept as")
+    assert one_line(done.err).startswith("rclip: index rebuilt, with 13 files known; the damaged one is kept as")
     assert table("SELECT * FROM images ORDER BY id") == before
 
 
@@ -258,7 +260,7 @@ def test_an_index_at_work_is_not_rebuilt(rclip: Command, gallery: Path) -> None:
     done = rclip("--rebuild")
     at_work.close()
     assert (done.code, done.out) == (2, "")
-    assert one_line(done.err) == f"rclip: another run is at work with {path}: wait for it, or end it"
+    assert one_line(done.err) == f"rclip: another program is using {path}; wait for that program, or end it"
     assert rclip("--rebuild").code == 0
 
 
@@ -386,5 +388,5 @@ def test_a_newer_index_is_neither_read_nor_touched(rclip: Command, gallery: Path
     for arguments in (("-n", "star"), ("--index",), ("--stats",)):
         done = rclip(*arguments)
         assert done.code == 2
-        assert "was written by a newer rclip: update rclip" in one_line(done.err)
+        assert "was written by a newer rclip; update rclip" in one_line(done.err)
     assert path.read_bytes() == before

@@ -53,14 +53,14 @@ def test_a_disk_that_fills_up_while_indexing(rclip: Command, draw: Draw, mount: 
     before = Table(rclip).count()
     ballast = fill_up(rclip.data_dir, 300_000)
     done = rclip("--index", "-v", "-b", "1")
-    assert_told(done, "make room on that disk and run again; what was stored is kept")
+    assert_told(done, "make room on that disk and run again; everything stored is kept")
     assert rclip("-n", "-t", "1", "a green star").lines == ["0.jpg"]
     assert Table(rclip).count() >= before
     assert integrity(index_of(rclip)) == "ok"
     assert not leftovers(rclip.data_dir)
     ballast.unlink()
     kept = Table(rclip).count()
-    assert update(rclip) == f"{124 - kept} new"
+    assert update(rclip) == f"{124 - kept} new photos"
 
 
 def test_files_that_may_not_grow_while_indexing(rclip: Command, draw: Draw) -> None:
@@ -75,7 +75,7 @@ def test_files_that_may_not_grow_while_indexing(rclip: Command, draw: Draw) -> N
     assert rclip("-n", "-t", "1", "a green star").lines == ["0.jpg"]
     kept = Table(rclip).count()
     assert 1 <= kept < 71
-    assert update(rclip) == f"{71 - kept} new"
+    assert update(rclip) == f"{71 - kept} new photos"
 
 
 def re_run_hint(line: str) -> bool:
@@ -95,7 +95,7 @@ def test_no_room_to_make_the_index(rclip: Command, gallery: Path, mount: Mount) 
         for path in rclip.data_dir.glob("*.db*"):
             assert integrity(path) == "ok"
             path.unlink()
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
 
 
 def test_no_file_may_be_made_for_the_index(rclip: Command, gallery: Path) -> None:
@@ -104,7 +104,7 @@ def test_no_file_may_be_made_for_the_index(rclip: Command, gallery: Path) -> Non
     assert one_line(done.err).startswith("rclip: ")
     assert not leftovers(rclip.data_dir)
     assert not list(rclip.data_dir.glob("*.db*"))
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
 
 
 def test_no_room_for_the_matrix(rclip: Command, draw: Draw, mount: Mount) -> None:
@@ -151,7 +151,7 @@ def test_no_room_for_the_weights(rclip: Command, gallery: Path, mount: Mount) ->
         mount(data_dir, 8 << 20)
         fill_up(data_dir, room)
         done = rclip("a cat", env={"RCLIP_DATADIR": str(data_dir)})
-        assert_told(done, "make room, or set RCLIP_DATADIR")
+        assert_told(done, "make room or fix that, or set RCLIP_DATADIR")
         assert not leftovers(data_dir)
 
 
@@ -162,7 +162,7 @@ def test_weights_that_may_not_be_written_are_not_a_matter_of_room(
     forbidden = rclip.home / "forbidden"
     forbidden.mkdir(mode=0o500)
     done = rclip("a cat", env={"RCLIP_DATADIR": str(forbidden)}, prefix=drop_root)
-    assert_told(done, "(Permission denied): mend that, or set RCLIP_DATADIR")
+    assert_told(done, "Permission denied; fix that, or set RCLIP_DATADIR")
 
 
 # --- read-only --------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_a_data_folder_on_a_read_only_disk(rclip: Command, gallery: Path, draw: 
     assert rclip("--stats").code == 0
     draw("new.jpg")
     done = rclip("a red star")
-    assert_told(done, "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search")
+    assert_told(done, "fix its permissions, or set RCLIP_DATADIR, or search")
 
 
 def test_a_killed_runs_log_on_a_read_only_disk_is_read(rclip: Command, gallery: Path, mount: Mount) -> None:
@@ -206,7 +206,7 @@ def test_a_forbidden_folder_or_file(
         assert rclip("-n", "-t", "1", "a red star", prefix=drop_root) == Result(0, "stars/red.jpg\n", "")
         assert rclip("-t", "1", "a red star", prefix=drop_root) == Result(0, "stars/red.jpg\n", "")
         draw("new.jpg")
-        assert_told(rclip("--index", "-v", prefix=drop_root), "rclip may not write there; mend its permissions")
+        assert_told(rclip("--index", "-v", prefix=drop_root), "fix its permissions")
     finally:
         path.chmod(0o700)
 
@@ -324,7 +324,7 @@ def test_photos_of_any_time_are_found_and_not_read_again(
         os.utime(photo, ns=(mtime_ns, mtime_ns))
     except OSError:
         pytest.skip("the file system has no such time")
-    assert update(rclip) == "2 new"
+    assert update(rclip) == "2 new photos"
     photo.chmod(0)
     assert rclip("--index", "-v", prefix=drop_root) == (0, "", unchanged(2))
     photo.chmod(0o644)
@@ -332,9 +332,9 @@ def test_photos_of_any_time_are_found_and_not_read_again(
     assert hit["path"] == str(photo)
     assert hit["modified"].startswith(year_of(photo.stat().st_mtime_ns))
     aside = photo.rename(photo.with_name("c.jpg"))
-    assert update(rclip) == "1 moved"
+    assert update(rclip) == "1 moved file"
     aside.unlink()
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
 
 
 def year_of(mtime_ns: int) -> str:
@@ -363,9 +363,9 @@ def test_a_linked_photo_of_the_epoch_is_hidden_when_its_target_goes(
     target = draw(tmp_path / "elsewhere.jpg")
     os.utime(target, (0, 0))
     (photos / "link.jpg").symlink_to(target)
-    assert update(rclip) == "2 new"
+    assert update(rclip) == "2 new photos"
     target.rename(tmp_path / "aside.jpg")
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     assert rclip("-n", "red").lines == ["stays.jpg"]
 
 
@@ -376,7 +376,7 @@ def test_what_has_been_gone_since_the_future_comes_back(
     update(rclip)
     photo = gallery / "stars/red.jpg"
     shutil.move(photo, tmp_path / "aside.jpg")
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     for missing_ns in ((1 << 63) - 1, 5):
         connection = sqlite3.connect(index_of(rclip))
         connection.execute("UPDATE images SET missing_ns = ? WHERE missing_ns IS NOT NULL", (missing_ns,))
@@ -385,8 +385,8 @@ def test_what_has_been_gone_since_the_future_comes_back(
         assert update(rclip) == ""
         shutil.move(tmp_path / "aside.jpg", photo)
         photo.chmod(0)
-        assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: 1 back\n"
+        assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: found 1 back\n"
         photo.chmod(0o644)
         assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
         shutil.move(photo, tmp_path / "aside.jpg")
-        assert update(rclip) == "1 gone"
+        assert update(rclip) == "1 missing"

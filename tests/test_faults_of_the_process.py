@@ -170,8 +170,8 @@ def test_a_run_stopped_while_it_prepares_the_model(
     _, err = run.communicate(timeout=60)
     assert run.returncode == status
     assert one_line(err.decode()) in (
-        "rclip: stopped before any file was read; what is indexed is kept",
-        "rclip: stopped in the middle of a long step; what was stored is kept",
+        "rclip: stopped before any file was read; everything indexed is kept",
+        "rclip: stopped in the middle of a long step; everything stored is kept",
     )
     assert not leftovers(rclip.data_dir)
     assert rclip("-t", "1", "a red star").lines == ["stars/red.jpg"]
@@ -191,7 +191,7 @@ def test_a_run_stopped_in_a_call_that_takes_a_minute(rclip: Command, gallery: Pa
     holder.close()
     assert run.returncode == 143
     assert one_line(err.decode()).startswith("rclip: stopped")
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
 
 
 def test_nohup_is_heeded(rclip: Command, draw: Draw) -> None:

@@ -308,11 +308,11 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--before", "2023-40"], "--before: takes a time like 2023"),
         (["--near", "somewhere"], "--near: takes LAT,LON or LAT,LON,KM"),
         (["--near", "-95,0"], "--near: takes LAT,LON or LAT,LON,KM"),
-        (["--camera", " "], "--camera: takes words of a camera's name"),
-        (["--path", "/"], "--path: takes a pattern like '2019/**'"),
-        (["--path", "!"], "--path: takes a pattern like '2019/**'"),
+        (["--camera", " "], "--camera: must be words of a camera's name"),
+        (["--path", "/"], "--path: must be a pattern like '2019/**'"),
+        (["--path", "!"], "--path: must be a pattern like '2019/**'"),
         (["--type", "mp3"], "--type: takes endings of photos"),
-        (["--min-score", "27%"], "--min-score: takes a number from -1 to 1"),
+        (["--min-score", "27%"], "--min-score: must be a number from -1 to 1"),
         (["--min-score", "0.2"], "--min-score and --relevant need a query"),
         (["--index", "--after", "2020"], "queries and filters go with a search: leave them out"),
         (["--near"], "--near: expected one argument"),
@@ -343,9 +343,9 @@ def test_copies_and_moved_photos_keep_their_facts(rclip: Command, draw: Draw, ph
     draw("b.jpg", "blue star")
     rclip("--index", "-v")
     shutil.copyfile(first, photos / "copy.jpg")
-    assert "1 copied" in rclip("--index", "-v").err
+    assert "1 copy" in rclip("--index", "-v").err
     first.rename(photos / "moved.png")
-    assert "1 moved" in rclip("--index", "-v").err
+    assert "1 moved file" in rclip("--index", "-v").err
     assert rclip("-n", "--before", "2020-01-02").lines == ["copy.jpg", "moved.png"]
     assert rclip("-n", "--before", "2020-01-02", "--type", "png").lines == ["moved.png"]
 
@@ -453,7 +453,7 @@ NO_WEIGHTS = {"RCLIP_WEIGHTS_URL": "http://127.0.0.1:9/"}
 def test_an_older_index_is_looked_through_without_the_model(rclip: Command, older: Path) -> None:
     before = vectors(older)
     done = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS)
-    assert (done.code, done.err) == (0, "rclip: index updated: 2 looked through for dates and places\n")
+    assert (done.code, done.err) == (0, "rclip: index updated: found dates and places of 2 older photos\n")
     assert vectors(older) == before
     found = rclip("--before", "2021", "--json", model="ViT-B/32", env=NO_WEIGHTS)
     told = json.loads(found.out)
@@ -465,11 +465,11 @@ def test_an_older_index_is_looked_through_without_the_model(rclip: Command, olde
 def test_what_was_looked_through_is_not_opened_again(rclip: Command, older: Path, drop_root: tuple[str, ...]) -> None:
     (rclip.cwd / "sub/b.png").chmod(0)
     first = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
-    assert first.err == "rclip: index updated: 1 looked through for dates and places\n"
+    assert first.err == "rclip: index updated: found dates and places of 1 older photo\n"
     (rclip.cwd / "a.jpg").chmod(0)
     (rclip.cwd / "sub/b.png").chmod(0o644)
     second = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
-    assert second.err == "rclip: index updated: 1 looked through for dates and places\n"
+    assert second.err == "rclip: index updated: found dates and places of 1 older photo\n"
     assert rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS).err == unchanged(2)
 
 
@@ -483,7 +483,7 @@ def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, d
     connection.commit()
     connection.close()
     shutil.copyfile(first, photos / "copy.jpg")
-    assert rclip("--index", "-v").err == "rclip: index updated: 1 copied, 2 looked through for dates and places\n"
+    assert rclip("--index", "-v").err == "rclip: index updated: found 1 copy, dates and places of 2 older photos\n"
     assert len(rclip("-n", "--before", "2021").lines) == 2
 
 

@@ -15,6 +15,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from rclip import formats
 from rclip.photo import image
+from rclip.photo.failures import DecodeError
 from tests.support import pictures
 
 RESOLUTION = 112
@@ -64,7 +65,7 @@ def assert_shows(data: bytes, upright: Image.Image, within: float, suffix: str =
 
 def unreadable(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> str:
     """The reason for which this is refused; it must be one line."""
-    with pytest.raises(image.Unreadable) as refusal:
+    with pytest.raises(DecodeError) as refusal:
         image.decode_array(io.BytesIO(data), suffix, resolution, max_pixels)
     reason = str(refusal.value)
     assert reason
@@ -516,7 +517,7 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int
         data[chance.randrange(min(len(data), chance.choice([40, 400, len(data)])))] = chance.choice([0, 127, 128, 255])
     try:
         decode(bytes(data), suffix, resolution=32, max_pixels=10**6)
-    except image.Unreadable as error:
+    except DecodeError as error:
         reason = str(error)
     else:
         reason = "none"
@@ -621,7 +622,7 @@ def test_a_thumbnail_of_a_large_jpeg_is_decoded_small() -> None:
     data = pictures.saved(pictures.drawn(4000, 3000), "JPEG", quality=95)
     got = thumbnail(data, (200, 150), max_pixels=500 * 375)
     assert difference(got, resized(pictures.drawn(4000, 3000), 200, 150)) <= 1
-    with pytest.raises(image.Unreadable, match="500×375 is more than"):
+    with pytest.raises(DecodeError, match="500×375 is more than"):
         thumbnail(data, (200, 150), max_pixels=500 * 375 - 1)
 
 
@@ -631,5 +632,5 @@ def test_a_thumbnail_shows_what_shines_through_as_white() -> None:
 
 
 def test_what_is_no_picture_has_no_thumbnail() -> None:
-    with pytest.raises(image.Unreadable, match="not a picture in a format known here"):
+    with pytest.raises(DecodeError, match="not a picture in a format known here"):
         thumbnail(b"no picture", (20, 20))

@@ -1,5 +1,6 @@
 """The Python interface."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import rclip
 from rclip import Filters, Hit, Library, ModelError, Progress, Query, RclipError, UsageError
 from rclip.files import FileStat
 from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
+from rclip.photo.failures import FailedPhoto
 from rclip.search import query
 from rclip.search.query import AnyQuery
 from tests.support import pictures
@@ -64,7 +66,11 @@ def test_stats(library: Library, gallery: Path) -> None:
     library.update()
     stats = library.stats()
     assert stats.photos == len(GALLERY)
-    assert stats.unreadable == {str(gallery / "broken.jpg"): "damaged, or not a picture in a format known here"}
+    assert stats.unreadable == {
+        str(gallery / "broken.jpg"): FailedPhoto(
+            os.fsencode(gallery / "broken.jpg"), "damaged, or not a picture in a format known here"
+        )
+    }
     assert stats.index_bytes > 0
     assert stats.weights_bytes > 10_000_000
 

@@ -14,6 +14,7 @@ from rclip.files import FileStat
 from rclip.index import vector_cache
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache
+from rclip.photo.failures import FailedPhoto
 from rclip.search import ranking
 from rclip.vectors import MAX_ERROR, dot, exact_dot
 from tests.support.tiers import few
@@ -187,7 +188,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "failures.db"), "model", 1)
     with store.transaction():
         for number in range(vector_cache.APPEND_FROM_ROWS + 10):
-            store.add_failure(b"/%d" % number, FileStat(1, 1, 1, 1), "broken")
+            store.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
     VectorCache(store).catch_up()
     assert not Path(store.cache_folder).exists()
     ids, scores = VectorCache(store).scores(QUERY)
@@ -198,7 +199,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
 def test_unreadable_files_behind_the_photos_do_not_have_it_written_again(store: Store, folder: Path) -> None:
     with store.transaction():
         for number in range(vector_cache.APPEND_FROM_ROWS + 10):
-            store.add_failure(b"/%d" % number, FileStat(1, 1, 1, 1), "broken")
+            store.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
     VectorCache(store).catch_up()
     before = (folder / "seal.json").stat()
     VectorCache(store).catch_up()

@@ -1,50 +1,28 @@
-"""The reference's tables of messages against the program: they list every line that rclip can print, and no other.
+"""The sentences that the command prints: where they are, that they can be filled in, and that the reference has all.
 
-What the program can say is read out of its source: the text of each error that is raised, of each notice, and of each
-reason for which a file cannot be read, with `…` where something is put in. A row of the table stands for the texts that
-match it, `…` there standing for anything.
+The command's own are in `rclip.cli.messages`, and those of errors in `rclip.errors`. The reasons for which a file
+cannot be read, and the notices of the library, are read out of the source: the text of each call that takes one, with
+`…` where something is put in.
 """
 
 import ast
-import itertools
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from string import Formatter
+from typing import NamedTuple, get_type_hints
 
 import pytest
 
-from rclip.errors import ExitCode
+from rclip import errors, filters
+from rclip.cli import messages
+from rclip.cli.messages import Notice, Usage, Value
+from rclip.errors import ExitCode, RclipError
+from rclip.photo.failures import FailureKind
 from tests.support.source import modules
 
 REFERENCE = (Path(__file__).parent.parent / "docs/reference.md").read_text(encoding="utf-8")
-
-KINDS = {
-    "2": {
-        "RclipError",
-        "UsageError",
-        "ModelError",
-        "StoreError",
-        "DamagedIndex",
-        "ReadOnlyIndex",
-        "UnlistedFolder",
-        "argparse.ArgumentTypeError",
-    },
-    "–": {"_tell", "notify", "self._notify"},
-    "file": {"Unreadable", "NotNow", "FailedPhoto", "FailedRead"},
-}
-"""Calls that are given a text, by the status of what they say."""
-
-LAST = {"FailedPhoto", "FailedRead"}
-"""Calls of which the text is the last argument."""
-
-_HELP = "{}; rclip --help lists the options"
-FRAMES = {"argparse.ArgumentTypeError": "argument …: " + _HELP}
-"""What is put around a text before it is shown."""
-
-PASSED_ON = {"str(error)", "str(found)", "error.reason", "item.reason", "outcome.reason"}
-"""Arguments that only hand on what another place says."""
 
 
 class Message(NamedTuple):
@@ -60,94 +38,147 @@ class Message(NamedTuple):
 # --- what the program can say ----------------------------------------------------------------------------------------
 
 
-def constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """What a module's names stand for."""
-    return {
+def sentences(names: type) -> dict[str, str]:
+    return {name: text for name, text in vars(names).items() if not name.startswith("_") and isinstance(text, str)}
+
+
+def kinds_of_errors() -> list[type[RclipError]]:
+    """Those that are raised: they have a sentence and nothing below them that replaces it."""
+    found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RclipError)]
+    return [kind for kind in found if hasattr(kind, "sentence") and not kind.__name__.startswith("_")]
+
+
+def advice_of(kind: type[RclipError]) -> str:
+    return next((f"; {messages.ADVICE[base]}" for base in kind.__mro__ if base in messages.ADVICE), "")
+
+
+def normal(text: str) -> str:
+    """With `…` for each field; what is put in twice in a row is put in once."""
+    parts = "".join(literal + "…" * (field is not None) for literal, field, _, _ in Formatter().parse(text))
+    return re.sub(r"…(\s*…)*", "…", " ".join(parts.split()))
+
+
+OPTION = "argument …: {}; rclip --help lists the options"
+
+
+def of_the_command() -> Iterator[Message]:
+    for name, text in sentences(Usage).items():
+        yield Message(normal(text), "2", f"Usage.{name}")
+    for name, text in sentences(Value).items():
+        yield Message(OPTION.format(normal(text)), "2", f"Value.{name}")
+    for name, text in sentences(Notice).items():
+        yield Message(normal(text), "–", f"Notice.{name}")
+    for kind in kinds_of_errors():
+        yield Message(normal(getattr(kind, "sentence", "") + advice_of(kind)), "2", kind.__name__)
+
+
+FROM_SOURCE = {"UsageError": "2", "notify": "–", "self._notify": "–", "DecodeError": "file", "FailedPhoto": "file"}
+"""Calls outside `cli` that are given a text, and the status of what they say."""
+
+
+def said_in(module: str, tree: ast.Module) -> Iterator[Message]:
+    """The texts that are written where they are said, or in constants of the module."""
+    constants = {
         target.id: node.value
         for node in tree.body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
+        name = ast.unparse(call.func)
+        if name in FROM_SOURCE:
+            argument = call.args[1 if name == "FailedPhoto" else 0]
+            for text in texts_of(argument, constants):
+                yield Message(normal(text), FROM_SOURCE[name], f"{module}.py:{call.lineno}")
 
 
-CONSTANTS = {name: value for tree in modules().values() for name, value in constants(tree).items()}
-"""For names that a module has imported from another one."""
+def texts_of(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
+    """All alternatives; nothing for what only a run can tell."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from texts_of(node.body, constants)
+        yield from texts_of(node.orelse, constants)
+    elif isinstance(node, ast.Name) and node.id in constants:
+        yield from texts_of(constants[node.id], constants)
 
 
-class Texts:
-    """The texts that expressions of one module can come to."""
-
-    def __init__(self, tree: ast.Module):
-        self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        self._constants = CONSTANTS | constants(tree)
-
-    def of(self, node: ast.expr, scope: ast.AST) -> list[str]:
-        """All alternatives; `…` for what only a run can tell."""
-        if isinstance(node, ast.Constant):
-            return [node.value] if isinstance(node.value, str) else ["…"]
-        if isinstance(node, ast.IfExp):
-            return self.of(node.body, scope) + self.of(node.orelse, scope)
-        if isinstance(node, ast.JoinedStr):
-            return self._joined(node.values, scope)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self._joined([node.left, node.right], scope)
-        if isinstance(node, ast.FormattedValue):
-            return self.of(node.value, scope)
-        if isinstance(node, ast.Name):
-            return self._named(node.id, scope)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._functions:
-            return self._returned(self._functions[node.func.id])
-        return ["…"]
-
-    def _joined(self, parts: list[ast.expr], scope: ast.AST) -> list[str]:
-        return ["".join(choice) for choice in itertools.product(*(self.of(part, scope) for part in parts))]
-
-    def _named(self, name: str, scope: ast.AST) -> list[str]:
-        """What is assigned to the name in this function, or in the module."""
-        values = [
-            node.value
-            for node in ast.walk(scope)
-            if isinstance(node, ast.Assign)
-            and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
-        ] or ([self._constants[name]] if name in self._constants else [])
-        is_text = all(isinstance(value, ast.Constant | ast.IfExp | ast.JoinedStr) for value in values)
-        return [text for value in values for text in self.of(value, scope)] if values and is_text else ["…"]
-
-    def _returned(self, function: ast.FunctionDef) -> list[str]:
-        returns = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
-        return [text for value in returns for text in self.of(value, function)]
+OUTSIDE = {module: tree for module, tree in modules().items() if not module.startswith("cli/")}
+FROM_FILTERS = [
+    Message(OPTION.format(f"{text}, not …"), "2", "filters.py")
+    for name, text in vars(filters).items()
+    if re.match("_?TAKES_", name)
+]
+MESSAGES = sorted(
+    {
+        *of_the_command(),
+        *FROM_FILTERS,
+        *(message for module, tree in OUTSIDE.items() for message in said_in(module, tree)),
+    }
+)
 
 
-def said_in(module: str, tree: ast.Module) -> Iterator[Message]:
-    texts = Texts(tree)
-    for scope in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
-        for call in [node for node in ast.walk(scope) if isinstance(node, ast.Call) and node.args]:
-            name, status = kind_of(call.func)
-            argument = call.args[-1 if name in LAST else 0]
-            if status is None or ast.unparse(argument) in PASSED_ON:
-                continue
-            for text in texts.of(argument, scope):
-                is_systems_own = status == "file" and text == "…"
-                if not is_systems_own:
-                    yield Message(normal(FRAMES.get(name, "{}").format(text)), status, f"{module}.py:{call.lineno}")
+# --- where sentences are ----------------------------------------------------------------------------------------------
+
+CLI = {module: tree for module, tree in modules().items() if module.startswith("cli/") and module != "cli/messages"}
+SAYING = {"tell", "report.tell", "_tell", "RclipError", "UsageError", "ValueError"}
 
 
-def kind_of(function: ast.expr) -> tuple[str, str | None]:
-    """The name of what is called, and the status of what it is given; None for what tells the user nothing."""
-    name = ast.unparse(function.body if isinstance(function, ast.IfExp) else function)
-    for status, names in KINDS.items():
-        if name in names:
-            return name, status
-    return name, None
+@pytest.mark.parametrize("module", CLI)
+def test_the_commands_sentences_are_in_one_module(module: str) -> None:
+    for call in (node for node in ast.walk(CLI[module]) if isinstance(node, ast.Call) and node.args):
+        if ast.unparse(call.func) in SAYING:
+            assert not isinstance(call.args[0], ast.Constant | ast.JoinedStr), ast.unparse(call)
 
 
-def normal(text: str) -> str:
-    """What is put in twice in a row is put in once."""
-    return re.sub(r"…(\s*…)*", "…", " ".join(text.split()))
+@pytest.mark.parametrize("module", [module for module in OUTSIDE if module != "index/store/schema"])
+def test_only_the_command_knows_its_options(module: str) -> None:
+    """The schema knows what earlier versions have stored; a filter's option belongs to it."""
+    texts = [node.value for node in ast.walk(OUTSIDE[module]) if isinstance(node, ast.Constant)]
+    found = [text for text in texts if isinstance(text, str) and re.search(r"(?<![\w-])--[a-z]", text)]
+    assert [text for text in found if module != "filters" or not re.fullmatch("--[a-z-]+", text)] == []
 
 
-MESSAGES = sorted({message for module, tree in modules().items() for message in said_in(module, tree)})
+def test_sentences_are_given_all_that_they_name() -> None:
+    checked = 0
+    for module, tree in CLI.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            found = re.fullmatch(r"(Usage|Value|Notice)\.(\w+)\.format", ast.unparse(call.func))
+            if found:
+                text = getattr(getattr(messages, found[1]), found[2])
+                fields = {field for _, field, _, _ in Formatter().parse(text) if field}
+                assert fields == {keyword.arg for keyword in call.keywords}, f"{module}.py:{call.lineno}"
+                checked += 1
+    assert checked > 40
+
+
+@pytest.mark.parametrize("kind", kinds_of_errors(), ids=lambda kind: kind.__name__)
+def test_errors_say_what_happened_and_the_command_what_to_do(kind: type[RclipError]) -> None:
+    fields = [name for name in get_type_hints(kind) if name not in ("sentence", "exit_code")]
+    error = kind(**{name: 12.0 if name in ("weight", "megabytes") else f"the {name}" for name in fields})
+    assert "{" not in str(error)
+    assert "--" not in str(error)
+    line = messages.of_error(error)
+    assert line.startswith(str(error))
+    assert "{" not in line
+    assert (line != str(error)) == bool(advice_of(kind))
+    assert isinstance(error, RclipError)
+
+
+def test_advice_is_for_errors_that_there_are() -> None:
+    assert set(messages.ADVICE) <= set(kinds_of_errors())
+    assert set(messages.FAILURE_ADVICE) <= set(FailureKind)
+
+
+def test_advice_names_the_portable_index() -> None:
+    own, portable = errors.DamagedIndex(path="a.db"), errors.DamagedIndex(path="a.db", root="/mnt/my photos")
+    assert "rclip --rebuild, with" in messages.of_error(own)
+    assert "rclip --rebuild '/mnt/my photos', with" in messages.of_error(portable)
+    assert "RCLIP_DATADIR" in messages.of_error(errors.ForeignDatabase(path="a.db"))
+    assert "RCLIP_DATADIR" not in messages.of_error(errors.ForeignDatabase(path="a.db", root="/mnt"))
 
 
 # --- what the reference lists -----------------------------------------------------------------------------------------
@@ -172,7 +203,7 @@ def test_the_reference_has_each_message(message: Message) -> None:
     assert told is not None, (
         f"{message.where} says what the reference's table of messages lacks; add this row to it:\n{row}"
     )
-    expected = {"2": {"2"}, "file": {"file"}}.get(message.status, {"–", "1", "2", "130"})
+    expected = {"2": {"2", "–"}, "file": {"file"}}.get(message.status, {"–", "1", "2", "130"})
     assert told in expected, f"the reference's table gives another status to {message.text!r} than {message.where}"
 
 
@@ -182,21 +213,6 @@ def test_the_reference_has_no_message_that_is_never_said() -> None:
 
 def test_no_message_is_in_the_table_twice() -> None:
     assert SECTION.count("\n| `") == len(rows())
-
-
-def test_enough_is_looked_at() -> None:
-    """Else the source is written otherwise than this test reads it."""
-    assert len(MESSAGES) > 60
-    places = {message.where.split(":")[0] for message in MESSAGES}
-    assert {
-        "cli/options.py",
-        "cli/main.py",
-        "photo/image/opening.py",
-        "library.py",
-        "index/vector_cache.py",
-        "index/store/database.py",
-        "indexing/walk.py",
-    } <= places
 
 
 def test_every_exit_status_is_in_the_table() -> None:
@@ -209,20 +225,13 @@ def test_every_exit_status_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("def f(x): raise StoreError(f'{x} is gone')", [("… is gone", "2")]),
-        ("def f(x): raise StoreError(f'{x}{x} is', 1)", [("… is", "2")]),
+        ("def f(x): raise UsageError(f'{x} is gone')", [("… is gone", "2")]),
+        ("def f(x): raise UsageError(f'{x}{x} is', 1)", [("… is", "2")]),
         ("def f(x): notify('a' if x else f'b {x}')", [("a", "–"), ("b …", "–")]),
-        ("A = 'all '\ndef f(x): raise Unreadable(A + str(x))", [("all …", "file")]),
-        ("def f(x):\n why = 'so' if x else ''\n raise UsageError(f'no{why}')", [("noso", "2"), ("no", "2")]),
-        ("def g(x):\n if x: return 'a'\n return 'b'\ndef f(x): _tell(f'c {g(x)}')", [("c a", "–"), ("c b", "–")]),
-        ("def f(x): raise (NotNow if x else Unreadable)(x.why)", []),
-        ("def f(x): raise StoreError(x)", [("…", "2")]),
-        ("def f(error): _tell(str(error))", []),
+        ("A = 'all'\ndef f(x): raise DecodeError(A)", [("all", "file")]),
+        ("def f(x): return FailedPhoto(x, 'broken' if x else str(x))", [("broken", "file")]),
+        ("def f(x): raise UsageError(x)", []),
         ("def f(x): raise ValueError('not ours')", []),
-        (
-            "def f(x): raise argparse.ArgumentTypeError('takes a cat')",
-            [("argument …: takes a cat; rclip --help lists the options", "2")],
-        ),
     ],
 )
 def test_texts_are_read_out_of_source(source: str, expected: list[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rclip.cli import output, terminal
-from rclip.cli.options import parse
+from rclip.cli.arguments import parse
 from rclip.cli.template import FIELDS, Template
 from rclip.cli.terminal import Style
 from rclip.errors import UsageError
@@ -238,15 +238,15 @@ def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:
         ("{0}", "has no field {0}"),
         ("{path.__class__}", "has no field {path.__class__}"),
         ("{path[0]}", "has no field {path[0]}"),
-        ("path", "takes a template with fields such as {path}, not 'path'"),
-        ("", "takes a template with fields"),
-        ("{score:{size}}", "takes nothing but a format behind {score:"),
-        ("{path!r}", "takes nothing but a format behind {path:"),
+        ("path", "must be a template with fields like {path}, not 'path'"),
+        ("", "must be a template with fields"),
+        ("{score:{size}}", "can only have a format after {score:"),
+        ("{path!r}", "can only have a format after {path:"),
         ("{score:d}", "cannot have {score:d}: unknown format code 'd'"),
         ("{score:99999999999999999999}", "cannot have {score:99999999999999999999}: "),
         ("{path", "expected '}' before end of string; {{ and }} stand for braces"),
-        (r"{path}\q", r"knows no \q; there are \t, \n, \0 and \\"),
-        ("{path}\\", r"knows no \; there are"),
+        (r"{path}\q", r"does not know \q; there are \t, \n, \0 and \\"),
+        ("{path}\\", r"does not know \; there are"),
     ],
 )
 def test_a_bad_template_is_told(template: str, expected: str) -> None:
@@ -320,7 +320,7 @@ def test_a_viewer_that_fails_is_one_line(rclip: Command, gallery: Path, tmp_path
     nothing.mkdir()
     done = rclip("-n", "--open", "a yellow circle", env={"PATH": str(nothing)})
     assert done.code == 2
-    assert re.fullmatch(r"rclip: --open needs (xdg-)?open, which is not installed here .*\n", done.err)
+    assert re.fullmatch(r"rclip: --open needs (xdg-)?open, which is not installed .*\n", done.err)
 
 
 def test_what_cannot_be_opened_keeps_no_other_query_from_being_answered(
@@ -363,25 +363,25 @@ def test_nothing_found_opens_nothing(rclip: Command, tmp_path: Path) -> None:
 def test_preview_does_not_take_the_query_for_its_kind(words: list[str], kind: str | None) -> None:
     options = parse(words)
     assert options.query is not None
-    assert (options.preview, options.query.written, options.directories) == (kind, "a cat", ())
+    assert (options.values["preview"], options.query.written, options.directories) == (kind, "a cat", ())
 
 
 def test_behind_two_dashes_nothing_is_an_option() -> None:
     options = parse(["--", "--preview=x"])
     assert options.query is not None
-    assert (options.query.written, options.preview) == ("--preview=x", None)
+    assert (options.query.written, options.values["preview"]) == ("--preview=x", None)
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--preview=png"], "argument --preview: takes auto, kitty, iterm, sixel or blocks, not 'png'"),
-        (["--preview="], "argument --preview: takes auto, kitty, iterm, sixel or blocks, not ''"),
-        (["--preview-height", "0", "-p"], "argument --preview-height: takes a whole number from 1 on, not '0'"),
-        (["--color", "red"], "argument --color: takes auto, always or never, not 'red'"),
-        (["-p", "--json"], "not allowed with argument"),
-        (["-p", "-f"], "not allowed with argument"),
-        (["--format", "{path}", "-0"], "not allowed with argument"),
+        (["--preview=png"], "argument --preview: must be auto, kitty, iterm, sixel or blocks, not 'png'"),
+        (["--preview="], "argument --preview: must be auto, kitty, iterm, sixel or blocks, not ''"),
+        (["--preview-height", "0", "-p"], "argument --preview-height: must be a whole number of at least 1, not '0'"),
+        (["--color", "red"], "argument --color: must be auto, always or never, not 'red'"),
+        (["-p", "--json"], "--json and --preview cannot be used together"),
+        (["-p", "-f"], "--filepath-only and --preview cannot be used together"),
+        (["--format", "{path}", "-0"], "--null and --format cannot be used together"),
     ],
     ids=str,
 )

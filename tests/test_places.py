@@ -60,7 +60,7 @@ def kept(rclip: Command, gallery: Path) -> Path:
     done = rclip("--init")
     assert (done.code, done.out) == (0, "")
     assert one_line(done.err).startswith(f"rclip: {gallery}/.rclip made: ")
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     return gallery
 
 
@@ -78,7 +78,7 @@ def test_searches_in_and_below_use_it_and_those_above_do_not(rclip: Command, kep
 
 def test_the_nearest_one_above_counts(rclip: Command, kept: Path) -> None:
     assert rclip("--init", "stars").code == 0
-    assert update(rclip, "stars") == "4 new"
+    assert update(rclip, "stars") == "4 new photos"
     assert paths_in(kept / "stars") == [b"/blue.jpg", b"/green.jpg", b"/red.jpg", b"/yellow.jpg"]
     told = rclip("--stats", "stars").out
     assert str(index_in(kept / "stars")) in told
@@ -94,7 +94,7 @@ def test_a_link_leads_to_the_index_of_what_it_leads_to(rclip: Command, kept: Pat
 def test_it_is_never_indexed_itself(rclip: Command, kept: Path) -> None:
     shutil.copytree(kept / "stars", kept / ".rclip" / "pictures")
     shutil.copytree(kept / "stars", kept / ".hidden")
-    assert update(rclip, "--include-hidden") == "4 copied"
+    assert update(rclip, "--include-hidden") == "4 copies"
     assert not [path for path in paths_in(kept) if b".rclip" in path]
 
 
@@ -103,7 +103,7 @@ def test_each_directory_is_answered_by_its_own_index(rclip: Command, kept: Path,
     draw(other / "red.png", "red star")
     draw(other / "blue.png", "blue square")
     found = rclip("-t", "14", "--json", "a red star", ".", str(other))
-    assert found.err == "rclip: index updated: 2 new\n"
+    assert found.err == "rclip: index updated: found 2 new photos\n"
     hits = [json.loads(line) for line in found.lines]
     assert {hit["path"] for hit in hits[:2]} == {str(kept / "stars/red.jpg"), str(other / "red.png")}
     assert len(hits) == 14
@@ -119,7 +119,7 @@ def test_each_directory_is_answered_by_its_own_index(rclip: Command, kept: Path,
 
 def test_a_photo_in_two_indexes_is_found_once(rclip: Command, kept: Path) -> None:
     above = str(kept.parent)
-    assert update(rclip, above) == "12 new"
+    assert update(rclip, above) == "12 new photos"
     found = rclip("-n", "-t", "99", "a red star", above, str(kept)).lines
     assert len(found) == len(set(found)) == 12
     assert found[0] == f"{kept}/stars/red.jpg"
@@ -197,7 +197,7 @@ def test_where_it_cannot_be_made(rclip: Command, gallery: Path, drop_root: tuple
         for folder, reason in (("stars", "Permission denied"), ("circles", "File exists")):
             done = rclip("--init", folder, prefix=drop_root)
             assert (done.code, done.out) == (2, "")
-            assert one_line(done.err) == f"rclip: cannot make {gallery}/{folder}/.rclip: {reason}"
+            assert one_line(done.err) == f"rclip: cannot create {gallery}/{folder}/.rclip: {reason}"
     finally:
         (gallery / "stars").chmod(0o700)
 
@@ -258,7 +258,7 @@ def test_what_the_users_own_index_knows_is_taken_over(
     rclip: Command, gallery: Path, draw: Draw, drop_root: tuple[str, ...]
 ) -> None:
     draw("../elsewhere.jpg")
-    assert update(rclip, "..") == "13 new"
+    assert update(rclip, "..") == "13 new photos"
     assert rclip("--init").code == 0
     for photo in gallery.rglob("*.jpg"):
         photo.chmod(0)
@@ -269,7 +269,7 @@ def test_what_the_users_own_index_knows_is_taken_over(
     assert rows_in(gallery, sql) == Table(rclip)(sql)
     assert len(paths_in(gallery)) == 12
     (gallery / "stars/red.jpg").unlink()
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     assert update(rclip) == ""  # once is enough
 
 
@@ -277,7 +277,7 @@ def test_of_a_damaged_index_of_the_users_own_is_taken_over_what_can_be_read(
     rclip: Command, gallery: Path, drop_root: tuple[str, ...]
 ) -> None:
     """One page of its table is gone; indexing goes on, and the one that is damaged is named."""
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     (own,) = own_indexes(rclip)
     run_in(own, f"UPDATE images SET vector = zeroblob(length(vector)) WHERE {path_is('circles/red')}")
     content = bytearray(own.read_bytes())
@@ -293,8 +293,8 @@ def test_of_a_damaged_index_of_the_users_own_is_taken_over_what_can_be_read(
     done = rclip("--index")
     assert (done.code, done.out) == (0, "")
     assert one_line(done.err) == (
-        f"rclip: {own} cannot be read to the end; what can be is taken over, and rclip --rebuild in a folder that is "
-        f"not below {gallery} mends it"
+        f"rclip: {own} cannot be read to its end; what can be read is taken over into {gallery}; "
+        f"rclip --rebuild, run outside {gallery}, repairs it"
     )
     assert len(paths_in(gallery)) == 12
     assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
@@ -305,7 +305,7 @@ def test_of_a_damaged_index_of_the_users_own_is_taken_over_what_can_be_read(
 
 def test_what_was_never_stored_so_is_not_taken_over(rclip: Command, gallery: Path, drop_root: tuple[str, ...]) -> None:
     """All else is: photos that may not be opened are known."""
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     (own,) = own_indexes(rclip)
     run_in(own, f"UPDATE images SET vector = zeroblob(length(vector)) WHERE {path_is('circles/red')}")
     run_in(own, f"UPDATE images SET mtime_ns = 'text' WHERE {path_is('circles/blue')}")
@@ -317,7 +317,7 @@ def test_what_was_never_stored_so_is_not_taken_over(rclip: Command, gallery: Pat
         photo.chmod(0)
     (gallery / "stars/green.jpg").chmod(0o644)  # is looked through for dates
     done = rclip("--index", "-v", prefix=drop_root)
-    assert done.err == "rclip: index updated: 2 new, 3 looked through for dates and places\n"
+    assert done.err == "rclip: index updated: found 2 new photos, dates and places of 3 older photos\n"
     assert len(paths_in(gallery)) == 12
     assert rclip("--check").code == 0
 
@@ -325,7 +325,7 @@ def test_what_was_never_stored_so_is_not_taken_over(rclip: Command, gallery: Pat
 def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
     rclip: Command, gallery: Path, drop_root: tuple[str, ...]
 ) -> None:
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     (own,) = own_indexes(rclip)
     for statement in (
         *(
@@ -346,7 +346,7 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
     for photo in (gallery / "stars").glob("*.jpg"):
         photo.chmod(0)
     done = rclip("--index", "-v", prefix=drop_root)
-    assert (done.code, done.err) == (0, "rclip: index updated: 8 looked through for dates and places\n")
+    assert (done.code, done.err) == (0, "rclip: index updated: found dates and places of 8 older photos\n")
     assert len(paths_in(gallery)) == 12
 
 
@@ -440,7 +440,7 @@ def test_numbers_of_devices_and_files_prove_nothing_on_another_machine(rclip: Co
     connection.commit()
     connection.close()
     assert status.st_mtime_ns % 1_000_000_000
-    assert update(rclip) == "1 new, 1 gone"
+    assert update(rclip) == "1 new photo, 1 missing"
 
 
 # --- drives that can do little ----------------------------------------------------------------------------------------
@@ -457,10 +457,10 @@ def spare() -> tuple[str, ...]:
 
 def test_without_locks_links_and_modes(rclip: Command, gallery: Path, draw: Draw, spare: tuple[str, ...]) -> None:
     assert rclip("--init", prefix=spare).code == 0
-    assert rclip("--index", "-v", prefix=spare).err == "rclip: index updated: 12 new\n"
+    assert rclip("--index", "-v", prefix=spare).err == "rclip: index updated: found 12 new photos\n"
     draw("new.jpg", "green star")
     found = rclip("-t", "1", "a red star", prefix=spare)
-    assert (found.lines, found.err) == (["stars/red.jpg"], "rclip: index updated: 1 new\n")
+    assert (found.lines, found.err) == (["stars/red.jpg"], "rclip: index updated: found 1 new photo\n")
     assert names_in(gallery / ".rclip") == {index_in(gallery).name, "mark"}
     assert integrity(index_in(gallery)) == "ok"
 
@@ -521,12 +521,12 @@ def test_a_full_drive_keeps_what_it_has(rclip: Command, draw: Draw, photos: Path
     draw("0.jpg", "green star")
     mount(photos, 32 << 20)
     assert rclip("--init").code == 0
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
     many_photos(draw, 60)
     ballast = fill_up(photos, 60_000)
     done = rclip("--index", "-b", "1")
     assert (done.code, done.out) == (2, "")
-    assert "make room on that disk and run again; what was stored is kept" in one_line(done.err)
+    assert "make room on that disk and run again; everything stored is kept" in one_line(done.err)
     assert rclip("-n", "-t", "1", "a green star").code == 0
     ballast.unlink()
     assert rclip("--index") == (0, "", "")
@@ -535,7 +535,7 @@ def test_a_full_drive_keeps_what_it_has(rclip: Command, draw: Draw, photos: Path
 
 def test_upkeep_knows_where_its_photos_are(rclip: Command, kept: Path, tmp_path: Path) -> None:
     (kept / "stars/red.jpg").unlink()
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     moved = kept.rename(tmp_path / "moved")
     assert rclip("--init", cwd=moved).code == 0
     assert "1 forgotten" in one_line(rclip("--prune", "0", cwd=moved).err)
@@ -562,7 +562,9 @@ def test_who_has_a_damaged_one_is_told_to_rebuild_just_that(rclip: Command, gall
     checked = rclip("--check", str(drive))
     assert checked.code == 2
     assert f"1 of 4 damaged; {command}" in checked.out
-    assert f"it is damaged; {command}" in one_line(rclip("-n", "a red star", str(drive)).err)
+    assert f"is damaged (it holds values that rclip never writes); {command}" in one_line(
+        rclip("-n", "a red star", str(drive)).err
+    )
     index.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     told = one_line(rclip("--index", str(drive)).err)
     assert command in told
@@ -578,7 +580,7 @@ def test_who_has_one_that_is_another_programs_is_told_of_no_other_folder(rclip: 
     connection = sqlite3.connect(index)
     connection.execute("CREATE TABLE t (x)")
     connection.close()
-    assert one_line(rclip("--index").err) == f"rclip: {index} is a database of another program: move it away"
+    assert one_line(rclip("--index").err) == f"rclip: {index} is a database of another program; move it away"
 
 
 def test_one_that_may_not_be_written_is_not_rebuilt_and_no_other_folder_is_spoken_of(
@@ -587,7 +589,7 @@ def test_one_that_may_not_be_written_is_not_rebuilt_and_no_other_folder_is_spoke
     locked_by_mode(kept, mount)
     done = rclip("--rebuild", prefix=drop_root)
     assert (done.code, done.out) == (2, "")
-    expected = f"cannot rebuild {index_in(kept)} (Permission denied): mend that, and run it again; nothing was changed"
+    expected = f"cannot rebuild {index_in(kept)} (Permission denied); nothing was changed; fix that, and run it again"
     assert one_line(done.err) == f"rclip: {expected}"
 
 
@@ -631,7 +633,7 @@ def test_photos_that_changed_on_a_read_only_drive_are_a_line(
 ) -> None:  # fmt: skip
     draw("new.jpg", "green star")
     lock(kept, mount)
-    line = f"rclip: {index_in(kept)} may not be written, and photos have changed; it is searched as it is\n"
+    line = f"rclip: {index_in(kept)} is read-only, and photos have changed; it is searched as it is\n"
     assert rclip("-t", "1", "a red star", prefix=drop_root) == (0, "stars/red.jpg\n", line)
     assert rclip("--index", prefix=drop_root) == (2, "", line)
 
@@ -694,4 +696,4 @@ def test_index_says_each_problem_in_a_line_and_once(rclip: Command, gallery: Pat
         (gallery / f"broken{number}.jpg").write_bytes(b"no picture either %d" % number)
     told = rclip("--index").err.splitlines()
     assert len(told) == 6
-    assert told[5] == "rclip: … and 2 files more; rclip --stats lists what cannot be read"
+    assert told[5] == "rclip: … and 2 more files; rclip --stats lists the unreadable ones"

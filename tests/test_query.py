@@ -100,7 +100,7 @@ def test_nothing_but_blanks_is_no_query(asked: str) -> None:
 
 @pytest.mark.parametrize("asked", ["0:a cat", "1000000:a cat", "9" * 400 + ":a cat"])
 def test_a_weight_that_makes_no_sense(asked: str) -> None:
-    with pytest.raises(UsageError, match="it takes one above 0 and below a million"):
+    with pytest.raises(UsageError, match="which must be above 0 and below a million"):
         query.parse(asked)
 
 
@@ -164,8 +164,8 @@ def test_a_picture_is_not_an_answer_to_itself(rclip: Command, gallery: Path) -> 
 def test_words_that_name_a_file_are_words(rclip: Command, gallery: Path) -> None:
     done = rclip("circles/red.jpg", "-", "stars/blue.jpg")
     assert done.code == 0
-    assert "searching for these words; for what is like the picture, say ./circles/red.jpg" in done.err
-    assert "say ./stars/blue.jpg" in done.err
+    assert "searching for these words; to search by that picture, write ./circles/red.jpg" in done.err
+    assert "write ./stars/blue.jpg" in done.err
     assert len(done.lines) == 10
 
 
@@ -182,13 +182,13 @@ def test_what_is_no_picture_is_said(rclip: Command, gallery: Path, name: str, re
     (gallery / "note.txt").write_text("no picture")
     done = rclip("a star", "+", name)
     assert (done.code, done.out) == (2, "")
-    assert done.err.splitlines()[-1] == f"rclip: cannot look at {name}: {reason}"
+    assert done.err.splitlines()[-1] == f"rclip: cannot open {name}: {reason}"
 
 
 def test_a_folder_that_stands_where_the_query_should_is_said(rclip: Command, gallery: Path) -> None:
     done = rclip("./stars")
     assert (done.code, done.out) == (2, "")
-    assert done.err == 'rclip: ./stars is a folder; say what to look for in it: rclip "a red kite" ./stars\n'
+    assert done.err == 'rclip: ./stars is a folder; add a query: rclip "a red kite" ./stars\n'
 
 
 IMPORTS = (
@@ -289,7 +289,7 @@ def test_a_picture_at_an_address(rclip: Command, gallery: Path, server: str, pat
         [
             ("/gone", "cannot fetch {url}: Not Found"),
             ("/elsewhere", "cannot fetch {url}: it leads to another kind of address (ftp://127.0.0.1/red.jpg)"),
-            ("/page", "cannot look at {url}: damaged, or not a picture in a format known here"),
+            ("/page", "cannot open {url}: damaged, or not a picture in a format known here"),
         ],
         fast=2,
     ),
@@ -370,7 +370,7 @@ def test_a_query_that_cannot_be_answered_does_not_keep_the_others(
     done = rclip("--queries", tmp_path / "asked", "-t", "1")
     assert done.code == 2
     assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
-    assert "rclip: cannot look at ./gone.jpg: No such file or directory" in done.err.splitlines()
+    assert "rclip: cannot open ./gone.jpg: No such file or directory" in done.err.splitlines()
 
 
 def test_a_file_of_queries_that_is_no_text_is_said(rclip: Command, gallery: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_query(rclip: Command, gallery
 def test_queries_from_a_closed_standard_input(rclip: Command, gallery: Path) -> None:
     done = rclip("-n", "--queries", "-", prefix=("sh", "-c", 'exec "$@" <&-', "sh"))
     assert (done.code, done.lines) == (2, [])
-    assert "cannot read the queries in -: it is closed; --queries takes a text file" in done.err
+    assert "cannot read the queries in -: it is closed; --queries needs a text file" in done.err
 
 
 def test_added_terms_may_have_a_folder_behind_them(rclip: Command, gallery: Path) -> None:
@@ -404,7 +404,7 @@ def test_what_is_wrong_with_queries_is_said(rclip: Command, gallery: Path, tmp_p
     assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
     done = rclip("--queries", tmp_path / "gone")
     assert done.code == 2
-    assert f"rclip: cannot read the queries in {tmp_path}/gone: No such file or directory; --queries takes" in done.err
+    assert f"rclip: cannot read the queries in {tmp_path}/gone: No such file or directory; --queries needs" in done.err
     done = rclip("--queries", tmp_path / "asked", "--add", "a star")
     assert done.code == 2
     assert "leave out --add and --subtract" in done.err

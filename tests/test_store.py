@@ -15,6 +15,7 @@ from rclip.files import FileStat, file_stat
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store, importing
 from rclip.index.store.schema import APPLICATION_ID
+from rclip.photo.failures import FailedPhoto
 from rclip.photo.metadata import PhotoMetadata
 from tests.support.command import Command, one_line
 from tests.support.index import index_of
@@ -58,7 +59,7 @@ def test_an_id_is_never_used_again(store: Store) -> None:
         store.add(b"/a", STAMP, b"digest", VECTOR)
         store.add(b"/a", STAMP, b"other", VECTOR)
         store.delete_orphaned()
-        store.add_failure(b"/a", STAMP, "broken")
+        store.add_failure(FailedPhoto(b"/a", "broken"), STAMP)
         store.add(b"/a", STAMP, b"third", VECTOR)
     assert [row.id for row in store.rows(b"/")] == [4]
 
@@ -145,14 +146,14 @@ def test_a_database_of_another_program_is_left_alone(rclip: Command, gallery: Pa
     connection.execute("CREATE TABLE images (a)")
     connection.close()
     before = path.read_bytes()
-    assert "is a database of another program: move it away, or set RCLIP_DATADIR" in refused(rclip)
+    assert "is a database of another program; move it away, or set RCLIP_DATADIR" in refused(rclip)
     assert path.read_bytes() == before
 
 
 def test_a_file_that_is_no_database(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     index_of(rclip).write_bytes(b"something else entirely" * 100)
-    assert "it is damaged; rclip --rebuild" in refused(rclip)
+    assert "is damaged (file is not a database); rclip --rebuild" in refused(rclip)
 
 
 def test_an_index_of_a_newer_rclip(rclip: Command, gallery: Path) -> None:
@@ -160,7 +161,7 @@ def test_an_index_of_a_newer_rclip(rclip: Command, gallery: Path) -> None:
     connection = sqlite3.connect(index_of(rclip))
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    assert "was written by a newer rclip: update rclip" in refused(rclip)
+    assert "was written by a newer rclip; update rclip" in refused(rclip)
 
 
 def test_an_index_under_another_models_name(rclip: Command, gallery: Path) -> None:
@@ -193,10 +194,7 @@ def test_a_read_only_index_is_searched(rclip: Command, gallery: Path, drop_root:
         (gallery / "stars/red.jpg").unlink()
         done = rclip("a red star", prefix=drop_root)
         assert (done.code, done.out) == (2, "")
-        assert (
-            "rclip may not write there; mend its permissions, set RCLIP_DATADIR, or search what is indexed with -n"
-            in one_line(done.err)
-        )
+        assert "fix its permissions, or set RCLIP_DATADIR, or search what is indexed with -n" in one_line(done.err)
     finally:
         rclip.data_dir.chmod(0o700)
 

@@ -38,7 +38,7 @@ LAYERS = (
 """From the top down. A module imports lower layers only, and its own package; the last layer also its own modules."""
 
 OWNED = {
-    "argparse": {"cli/arguments", "cli/choices", "cli/completion"},  # the last for its types
+    "argparse": {"cli/arguments", "cli/completion"},  # the last for its types
     "shtab": {"cli/completion"},
     "argparse_manpage": {"cli/completion"},
     "sqlite3": {
@@ -73,7 +73,7 @@ OWNED = {
     "zipfile": {"models/torch_archive"},
     "pickletools": {"models/torch_archive"},  # it lists a pickle's instructions and follows none
     "pyarrow": {"search/export"},
-    "tqdm": {"cli/main", "models/download"},
+    "tqdm": {"cli/report", "models/download"},
 }
 
 

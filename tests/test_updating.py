@@ -33,7 +33,7 @@ from tests.tiny_clip import scenes
 
 
 def test_an_unchanged_folder_is_neither_written_nor_spoken_of(rclip: Command, gallery: Path) -> None:
-    assert update(rclip) == "12 new"
+    assert update(rclip) == "12 new photos"
     (index,) = rclip.data_dir.glob("*.db")
     before = index.stat(), index.read_bytes()
     assert update(rclip) == ""
@@ -53,7 +53,7 @@ def test_an_unchanged_photo_is_not_opened(rclip: Command, gallery: Path, drop_ro
 def test_a_new_photo_is_added(rclip: Command, gallery: Path, draw: Draw) -> None:
     update(rclip)
     draw("new.png", "green star")
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
     assert rclip("-n", "-t", "2", "a green star").lines[:2] in (
         ["new.png", "stars/green.jpg"],
         ["stars/green.jpg", "new.png"],
@@ -86,7 +86,7 @@ def test_a_touched_photo_keeps_its_vector(rclip: Command, draw: Draw, table: Tab
 def test_a_deleted_photo_is_not_found(rclip: Command, gallery: Path) -> None:
     update(rclip)
     (gallery / "stars/red.jpg").unlink()
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     assert "stars/red.jpg" not in rclip("-n", "-t", "99", "a red star").lines
     assert update(rclip) == ""
 
@@ -98,11 +98,11 @@ def test_a_photo_that_comes_back_is_not_read(
     photo = gallery / "stars/red.jpg"
     before = table.vector(photo)
     shutil.move(photo, tmp_path / "aside.jpg")
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     shutil.move(tmp_path / "aside.jpg", photo)
     photo.chmod(0)
     done = rclip("--index", "-v", prefix=drop_root)
-    assert done.err == "rclip: index updated: 1 back\n"
+    assert done.err == "rclip: index updated: found 1 back\n"
     assert table.vector(photo) == before
 
 
@@ -123,7 +123,7 @@ def test_a_renamed_photo_is_neither_decoded_nor_read(
     new = old.rename(gallery / "stars/rouge.jpg")
     new.chmod(0)
     done = rclip("--index", "-v", prefix=drop_root)
-    assert done.err == "rclip: index updated: 1 moved\n"
+    assert done.err == "rclip: index updated: found 1 moved file\n"
     assert table.vector(new) == before
 
 
@@ -136,7 +136,7 @@ def test_a_renamed_folder_moves_its_photos(
     for path in gallery.rglob("*.jpg"):
         path.chmod(0)
     done = rclip("--index", "-v", prefix=drop_root)
-    assert done.err == "rclip: index updated: 4 moved\n"
+    assert done.err == "rclip: index updated: found 4 moved files\n"
     assert table.vector(gallery / "étoiles/red.jpg") == before
     assert rclip("-n", "-t", "1", "a red star").lines == ["étoiles/red.jpg"]
 
@@ -146,7 +146,7 @@ def test_photos_moved_out_of_a_folder_that_is_empty_now_are_not_gone(rclip: Comm
     draw("b/2.png")
     update(rclip)
     (photos / "a/1.png").rename(photos / "b/1.png")
-    assert update(rclip) == "1 moved"
+    assert update(rclip) == "1 moved file"
 
 
 def test_a_photo_moved_to_another_disk_keeps_its_vector(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_photo_moved_to_another_disk_keeps_its_vector(rclip: Command, draw: Dr
     new.parent.mkdir()
     shutil.copyfile(old, new)  # another inode and another time, as on another disk
     old.unlink()
-    assert update(rclip) == "1 moved"
+    assert update(rclip) == "1 moved file"
     assert table.vector(new) == before
 
 
@@ -177,7 +177,7 @@ def test_an_inode_used_again_within_a_second_is_not_taken_for_the_old_photo(
     old.rename(new)
     (photos / "c.bmp").unlink()
     os.utime(new, ns=(10**18, 10**18))
-    assert update(rclip) == "1 new, 1 gone"
+    assert update(rclip) == "1 new photo, 1 missing"
     assert table.vector(new)[1] != before[1]
 
 
@@ -186,7 +186,7 @@ def test_a_copied_photo_is_found_twice_and_seen_once(rclip: Command, draw: Draw,
     draw("b.jpg", "blue star")
     update(rclip)
     shutil.copyfile(first, photos / "z.jpg")
-    assert update(rclip) == "1 copied"
+    assert update(rclip) == "1 copy"
     assert table.vector(photos / "z.jpg")[1] == table.vector(first)[1]
     assert sorted(rclip("-n", "-t", "2", "a red circle").lines) == ["a.jpg", "z.jpg"]
 
@@ -195,7 +195,7 @@ def test_copies_that_are_all_new_are_seen_once(rclip: Command, draw: Draw, photo
     first = draw("0.jpg")
     for number in range(1, 40):
         shutil.copyfile(first, photos / f"{number}.jpg")
-    assert update(rclip) == "1 new, 39 copied"
+    assert update(rclip) == "1 new photo, 39 copies"
     assert len(rclip("-n", "-t", "99", "red").lines) == 40
 
 
@@ -203,7 +203,7 @@ def test_a_hard_link_is_a_copy(rclip: Command, draw: Draw, photos: Path) -> None
     first = draw("a.jpg")
     update(rclip)
     os.link(first, photos / "b.jpg")
-    assert update(rclip) == "1 copied"
+    assert update(rclip) == "1 copy"
 
 
 def test_two_photos_that_swap_names_keep_their_vectors(rclip: Command, draw: Draw, table: Table, photos: Path) -> None:
@@ -242,7 +242,7 @@ def test_an_unplugged_drive_forgets_nothing(
     (tmp_path / "drive").rename(gallery / "stars")
     for path in gallery.rglob("*.jpg"):
         path.chmod(0)
-    assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: 4 back\n"
+    assert rclip("--index", "-v", prefix=drop_root).err == "rclip: index updated: found 4 back\n"
     assert table.vector(gallery / "stars/red.jpg") == before
 
 
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_photos(
     found = rclip("-t", "1", "a red star", prefix=drop_root)
     (gallery / "stars").chmod(0o755)
     assert (found.code, found.lines) == (0, ["stars/red.jpg"])
-    expected = f"rclip: cannot list {gallery}/stars/: Permission denied; what is known of its photos is kept\n"
+    expected = f"rclip: cannot list {gallery}/stars/: Permission denied; the index keeps its photos\n"
     assert found.err == expected
 
 
@@ -281,7 +281,7 @@ def test_an_index_of_a_folder_leaves_the_rest_alone(rclip: Command, gallery: Pat
     update(rclip)
     shutil.rmtree(gallery / "circles")
     assert update(rclip, "stars") == ""
-    assert update(rclip) == "4 gone"
+    assert update(rclip) == "4 missing"
 
 
 # --- what cannot be read ---------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_an_index_of_a_folder_leaves_the_rest_alone(rclip: Command, gallery: Pat
 
 def test_an_unreadable_file_is_reported_once_and_ends_nothing(rclip: Command, gallery: Path, table: Table) -> None:
     (gallery / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    assert update(rclip) == "12 new, 1 unreadable (rclip --stats lists them)"
+    assert update(rclip) == "12 new photos, 1 unreadable (rclip --stats lists them)"
     assert update(rclip) == ""
     assert "broken.jpg" not in table.paths()
 
@@ -320,8 +320,8 @@ def test_a_forbidden_file_is_tried_again(rclip: Command, draw: Draw, drop_root: 
     photo = draw("a.jpg")
     photo.chmod(0)
     done = rclip("--index", "-v", prefix=drop_root)
-    assert done.err == "rclip: index updated: 1 unreadable (rclip --stats lists them)\n"
-    assert "a.jpg: cannot open it: Permission denied" in rclip("--stats").out
+    assert done.err == "rclip: index updated: found 1 unreadable (rclip --stats lists them)\n"
+    assert "a.jpg: Permission denied" in rclip("--stats").out
     assert rclip("--index", "-v", prefix=drop_root).err == unchanged(0)
     photo.chmod(0o644)
     assert update(rclip) == "1 changed"
@@ -330,7 +330,9 @@ def test_a_forbidden_file_is_tried_again(rclip: Command, draw: Draw, drop_root: 
 def test_a_picture_above_the_limit_is_refused_and_tried_again_under_another(rclip: Command, draw: Draw) -> None:
     draw("a.png", "green star")
     assert update(rclip, "--max-image-megapixels", "0.01") == "1 unreadable (rclip --stats lists them)"
-    assert "a.png: 160×120 is more than 0.01 megapixels (--max-image-megapixels)" in rclip("--stats").out
+    assert (
+        "a.png: 160×120 is more than 0.01 megapixels (--max-image-megapixels raises the limit)" in rclip("--stats").out
+    )
     assert update(rclip) == ""
     assert update(rclip, "--max-image-megapixels", "1") == "1 changed"
 
@@ -344,7 +346,7 @@ def test_without_a_limit_given_the_machines_memory_sets_one(rclip: Command, phot
     assert update(rclip) == "1 unreadable (rclip --stats lists them)"
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = f"{memory_bytes / 8 / 8 / 1e6:.3g}"  # an eighth of it, at 8 bytes a pixel
-    expected = f"bomb.png: 200000×200000 is more than {limit} megapixels (--max-image-megapixels)"
+    expected = f"bomb.png: 200000×200000 is more than {limit} megapixels (--max-image-megapixels raises the limit)"
     assert expected in rclip("--stats").out
 
 
@@ -357,7 +359,7 @@ def test_broken_links_pipes_and_folders_named_like_photos(rclip: Command, draw: 
     draw("folder.jpg/inside.jpg", "blue star")
     os.mkfifo(photos / "pipe.jpg")
     (photos / "up").symlink_to(photos)
-    assert update(rclip) == "2 new, 1 copied, 2 unreadable (rclip --stats lists them)"
+    assert update(rclip) == "2 new photos, 1 copy, 2 unreadable (rclip --stats lists them)"
     assert update(rclip) == ""
     assert "broken.jpg: broken link" in rclip("--stats").out
 
@@ -366,9 +368,9 @@ def test_a_link_whose_photo_is_gone_is_not_found(rclip: Command, draw: Draw, pho
     draw("stays.jpg", "blue star")
     target = draw(tmp_path / "elsewhere.jpg")
     (photos / "link.jpg").symlink_to(target)
-    assert update(rclip) == "2 new"
+    assert update(rclip) == "2 new photos"
     target.rename(tmp_path / "aside.jpg")
-    assert update(rclip) == "1 gone"
+    assert update(rclip) == "1 missing"
     assert rclip("-n", "red").lines == ["stays.jpg"]
     assert update(rclip) == ""
     (tmp_path / "aside.jpg").rename(target)
@@ -381,8 +383,11 @@ def test_a_broken_decoder_is_not_the_photos_fault(rclip: Command, draw: Draw, ph
     broken = {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{Path(__file__).parent.parent}"}
     (photos / "a.heic").write_bytes(pictures.encode(Image.new("RGB", (90, 90), "red"), "heic"))
     for _ in range(2):
-        assert rclip("--index", "-v", env=broken).err == "rclip: index updated: 1 left for the next run\n"
-    assert update(rclip) == "1 new"
+        assert (
+            rclip("--index", "-v", env=broken).err
+            == "rclip: index updated: found 1 to be tried again by the next run\n"
+        )
+    assert update(rclip) == "1 new photo"
 
 
 def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command, photos: Path, tmp_path: Path) -> None:
@@ -394,9 +399,11 @@ def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command,
     content = pictures.encode(Image.new("RGB", (90, 90), "red"), "heic")
     for number in range(12):
         (photos / f"{number}.heic").write_bytes(content)
-    assert rclip("--index", "-v", env=broken).err == "rclip: index updated: 12 left for the next run\n"
+    assert (
+        rclip("--index", "-v", env=broken).err == "rclip: index updated: found 12 to be tried again by the next run\n"
+    )
     assert len(asked.read_text()) == 1
-    assert update(rclip) == "1 new, 11 copied"
+    assert update(rclip) == "1 new photo, 11 copies"
 
 
 # --- which files -----------------------------------------------------------------------------------------------------
@@ -406,8 +413,8 @@ def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command,
 def test_hidden_and_housekeeping_folders_are_passed_over(rclip: Command, draw: Draw, folder: str) -> None:
     draw("seen.jpg")
     draw(f"{folder}/deep/unseen.jpg", "blue star")
-    assert update(rclip) == "1 new"
-    assert update(rclip, "--include-hidden") == "1 new"
+    assert update(rclip) == "1 new photo"
+    assert update(rclip, "--include-hidden") == "1 new photo"
     assert len(rclip("-n", "--include-hidden", "star").lines) == 2
     assert rclip("-n", "star").lines == ["seen.jpg"]
     assert update(rclip) == ""
@@ -417,7 +424,7 @@ def test_hidden_files_are_passed_over(rclip: Command, draw: Draw) -> None:
     draw(".hidden.jpg")
     draw("._resource.jpg", "blue star")
     assert update(rclip) == ""
-    assert update(rclip, "--include-hidden") == "2 new"
+    assert update(rclip, "--include-hidden") == "2 new photos"
 
 
 def test_a_hidden_directory_that_is_named_is_searched(rclip: Command, draw: Draw) -> None:
@@ -430,7 +437,7 @@ def test_exclude_dir_may_be_repeated_and_goes_with_include_hidden(rclip: Command
     draw("b/c/2.jpg", "blue star")
     draw(".d/3.jpg", "green star")
     assert update(rclip, "--exclude-dir", "a", "--exclude-dir", "c") == ""
-    assert update(rclip, "--exclude-dir", "a", "--include-hidden") == "2 new"
+    assert update(rclip, "--exclude-dir", "a", "--include-hidden") == "2 new photos"
 
 
 def test_a_hidden_folder_that_is_named_beside_the_one_around_it(rclip: Command, draw: Draw) -> None:
@@ -448,7 +455,7 @@ def test_other_files_are_no_photos(rclip: Command, draw: Draw, photos: Path) -> 
     draw("a.jpg")
     for name in ("notes.txt", "jpg", "movie.mp4", "a.jpg.bak", "page.pdf", "drawing.eps"):
         (photos / name).write_bytes((photos / "a.jpg").read_bytes())
-    assert update(rclip) == "1 new"
+    assert update(rclip) == "1 new photo"
 
 
 def test_a_run_sees_several_directories(rclip: Command, draw: Draw, tmp_path: Path) -> None:
@@ -457,7 +464,7 @@ def test_a_run_sees_several_directories(rclip: Command, draw: Draw, tmp_path: Pa
     draw(other / "b.jpg", "blue star")
     found = rclip("-t", "2", "star", ".", str(other))
     assert found.lines == [f"{other}/b.jpg", "./a.jpg"]
-    assert found.err == "rclip: index updated: 2 new\n"
+    assert found.err == "rclip: index updated: found 2 new photos\n"
 
 
 # --- formats that need a package --------------------------------------------------------------------------------------
@@ -483,11 +490,13 @@ def test_files_that_need_a_package_are_counted_and_the_command_named(
         (photos / name).write_bytes(pictures.encode(Image.open(photos / "a.jpg").copy(), name.split(".")[1].lower()))
     done = rclip("--index", "-v", env=without_extras)
     lines = done.err.splitlines()
-    assert lines[0] == "rclip: index updated: 1 new"
+    assert lines[0] == "rclip: index updated: found 1 new photo"
     assert lines[1].startswith("rclip: 2 HEIC, 1 JPEG XL and 1 RAW files cannot be opened yet; this installs what is")
     assert lines[1].endswith(f"{sys.executable} -P -m pip install pillow-heif pillow-jxl-plugin rawpy")
     assert len(lines) == 2
-    assert rclip("--index", "-v").err == "rclip: index updated: 3 new, 1 copied\n"  # two files have one content
+    assert (
+        rclip("--index", "-v").err == "rclip: index updated: found 3 new photos, 1 copy\n"
+    )  # two files have one content
     assert rclip("--index", "-v", env=without_extras).err == unchanged(5)  # known ones need nothing
 
 
@@ -506,7 +515,7 @@ def test_a_heic_called_jpg_waits_for_its_package_too(
     (photos / "a.jpg").write_bytes(pictures.encode(Image.open(photos / "a.aside"), "heic"))
     shutil.copy(photos / "a.jpg", photos / "b.jpg")
     assert rclip("--index", "-v", env=without_extras).err.startswith("rclip: 2 HEIC files cannot be opened yet")
-    assert rclip("--index", "-v").err == "rclip: index updated: 1 new, 1 copied\n"
+    assert rclip("--index", "-v").err == "rclip: index updated: found 1 new photo, 1 copy\n"
 
 
 @pytest.mark.parametrize("name", few(sorted(formats.SUFFIXES), fast=4))
@@ -544,10 +553,10 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(
     done = table.count()
     assert 16 <= done < 900
     assert err in (
-        f"rclip: stopped after {done} of 900 files; what was done is kept\n",
-        "rclip: stopped in the middle of a long step; what was stored is kept\n",  # a slow disk, and torch on its way
+        f"rclip: stopped after {done} of 900 files; the finished ones are kept\n",
+        "rclip: stopped in the middle of a long step; everything stored is kept\n",  # a slow disk, and torch on its way
     )
-    assert update(rclip) == f"{900 - done} new"
+    assert update(rclip) == f"{900 - done} new photos"
 
 
 @pytest.mark.skipif(not has_bf16(), reason="torch is not started without")
@@ -570,7 +579,7 @@ def test_a_signal_while_torch_is_imported_ends_the_run_in_order(rclip: Command, 
 
 @pytest.mark.parametrize("arguments", few([["-b", "1"], ["-b", "3", "--device", "cpu"], ["--device", "auto"]]))
 def test_batches_and_devices_change_no_answer(rclip: Command, gallery: Path, arguments: list[str]) -> None:
-    assert update(rclip, *arguments) == "12 new"
+    assert update(rclip, *arguments) == "12 new photos"
     assert rclip("-n", "-t", "1", "a green circle").lines == ["circles/green.jpg"]
 
 
@@ -607,4 +616,4 @@ def test_a_terminal_shows_count_rate_and_time_left(rclip: Command, draw: Draw) -
             pass
     assert run.returncode == 0
     assert re.search(rb"indexing:\s+\d+%.*\| \d+/40 \[\d\d:\d\d<.*photo/s\]", shown), shown
-    assert shown.rstrip().endswith(b"rclip: index updated: 40 new")
+    assert shown.rstrip().endswith(b"rclip: index updated: found 40 new photos")

@@ -26,9 +26,12 @@ from tests.support.many_runs import ManyRuns
 from tests.support.processes import wait_until_it_sleeps
 from tests.support.tiers import few
 
-MEND_INDEX = "rclip --rebuild, with the same --model, mends the index"
-ANEW = "the next run makes it anew"
-ANEW_FROM_REST = "rclip --rebuild, with the same --model, sets it aside and makes it anew from what can still be read"
+MEND_INDEX = "rclip --rebuild, with the same --model, repairs the index"
+ANEW = "the next run rebuilds it"
+IS_DAMAGED = (
+    "is damaged (it holds values that rclip never writes); "
+    "rclip --rebuild, with the same --model, sets it aside and rebuilds it from what can be read"
+)
 _MAKER, _MODEL, _EXIF, _TAKEN = 0x010F, 0x0110, 0x8769, 0x9003
 
 
@@ -36,7 +39,7 @@ def report(rclip: Command, *options: str, code: int = 0, prefix: tuple[str, ...]
     """What `--check` says of each part, faults included, a line each."""
     done = rclip("--check", *options, prefix=prefix)
     assert done.code == code, done
-    told = "" if code == 0 else "rclip: something is damaged; what and how to mend it is said on standard output\n"
+    told = "" if code == 0 else "rclip: something is damaged; the lines above say what, and how to repair it\n"
     assert done.err == told
     parts: dict[str, str] = {}
     part = ""
@@ -106,7 +109,7 @@ def test_a_sound_index_is_called_so(filled: Command, gallery: Path) -> None:
     before = value(filled, content)
     assert report(filled) == {
         "weights": "sound",
-        "index": f"sound: {APPEND_FROM_ROWS + 10:,} photos, 0 unreadable, 2 gone",
+        "index": f"sound: {APPEND_FROM_ROWS + 10:,} photos, 0 unreadable, 2 missing",
         "matrix": f"sound: {APPEND_FROM_ROWS + 12:,} vectors",
         "vectors": f"sound: {APPEND_FROM_ROWS + 12:,} of length 1",
         "metadata": "sound: of 12 photos",
@@ -124,8 +127,8 @@ def test_a_small_index_needs_no_matrix(rclip: Command, gallery: Path) -> None:
     (gallery / "broken.jpg").write_bytes(b"no picture")
     rclip("--index")
     parts = report(rclip)
-    assert parts["index"] == "sound: 12 photos, 1 unreadable, 0 gone"
-    assert parts["matrix"] == "none, nor needed yet"
+    assert parts["index"] == "sound: 12 photos, 1 unreadable, 0 missing"
+    assert parts["matrix"] == "none, and none needed yet"
 
 
 def test_a_matrix_with_gaps_and_newer_photos_behind_it_is_sound(filled: Command, gallery: Path, draw: Draw) -> None:
@@ -152,7 +155,7 @@ def test_a_read_only_index_is_checked(filled: Command, drop_root: tuple[str, ...
     finally:
         for folder in folders:
             folder.chmod(0o700)
-    assert parts["matrix"].startswith(f"damaged; delete {matrix} (Permission denied), and {ANEW}\n")
+    assert parts["matrix"].startswith(f"damaged; delete {matrix}, and {ANEW}\n")
     assert "stars/red.jpg: its vector has the length 0, not 1" in parts["vectors"]
 
 
@@ -274,7 +277,7 @@ def test_a_database_that_cannot_even_be_opened_is_one_line(
     damage(index_of(filled))
     done = filled("--check")
     assert (done.code, done.lines) == (2, ["weights     sound"])
-    assert f"{reason}: it is damaged" in one_line(done.err)
+    assert f"is damaged ({reason})" in one_line(done.err)
 
 
 @pytest.mark.parametrize(
@@ -308,13 +311,13 @@ def test_facts_that_were_never_stored_so_are_a_line_and_rebuilt(
         for asked in (["a red star"], ["--json", "a red star"], ["--after", "2019"], ["--camera", "canon"]):
             done = run("-n", *asked)
             assert (done.code, done.out) == (2, "")
-            assert one_line(done.err) == f"rclip: {index_of(rclip)}: it is damaged; {ANEW_FROM_REST}"
+            assert one_line(done.err) == f"rclip: {index_of(rclip)} {IS_DAMAGED}"
     metadata = report(rclip, code=2)["metadata"]
     assert metadata.splitlines() == [
         f"1 of 2 damaged; {MEND_INDEX}",
         f"{photos}/a.jpg: what is noted of it was never stored so",
     ]
-    assert "1 looked through for dates and places" in rclip("--rebuild").err
+    assert "dates and places of 1 older photo" in rclip("--rebuild").err
     assert report(rclip)["metadata"] == "sound: of 2 photos"
     (told,) = map(json.loads, rclip("-n", "--after", "2019", "--before", "2021", "--json").lines)
     assert (told["captured"], told["camera"], told["width"]) == ("2020-01-01T10:00:00", "Canon EOS R5", 160)
@@ -332,7 +335,7 @@ def test_a_damaged_vector_of_a_picture_asked_with_is_the_indexs_fault(
     for query in (["./stars/red.jpg", "+", "red"], ["./stars/red.jpg"], ["../same bytes.jpg"]):
         done = rclip("-n", *query)
         assert (done.code, done.out) == (2, "")
-        assert one_line(done.err) == f"rclip: {index_of(rclip)}: it is damaged; {ANEW_FROM_REST}"
+        assert one_line(done.err) == f"rclip: {index_of(rclip)} {IS_DAMAGED}"
 
 
 # --- check: what is derived ------------------------------------------------------------------------------------------
@@ -401,7 +404,7 @@ def test_columns_of_an_earlier_matrix_are_no_damage(filled: Command) -> None:
     folder = index_of(filled).with_suffix(".matrix")
     (folder / "seal.json").unlink()
     assert filled("-n", "star").code == 0
-    assert report(filled)["columns"] == "none, nor needed yet"
+    assert report(filled)["columns"] == "none, and none needed yet"
 
 
 @pytest.mark.parametrize("tower", few(["text", "image"]))
@@ -455,7 +458,7 @@ def prune(rclip: Command, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
     assert (done.code, done.out) == (0, ""), done
     first, *others = done.err.splitlines()
     assert first.startswith("rclip: index pruned: ")
-    assert first.endswith(" given back")
+    assert first.endswith(" freed")
     return "; ".join([first.split(": ")[2].split(", ")[0], *others]).replace("rclip: ", "")
 
 
@@ -489,7 +492,7 @@ def test_what_has_been_gone_for_long_is_forgotten(rclip: Command, gallery: Path)
     assert prune(rclip, "1y") == "0 forgotten"
     assert prune(rclip, "0") == "1 forgotten"
     assert len(known(rclip)) == 10
-    assert rclip("--stats").lines[2].split() == ["gone", "0"]
+    assert rclip("--stats").lines[2].split() == ["missing", "0"]
     assert len(rclip("-n", "-t", "99", "a star").lines) == 10
     report(rclip)
 
@@ -510,7 +513,7 @@ def test_a_photo_that_is_there_is_never_forgotten(
         assert prune(rclip, "0", "--away", prefix=drop_root) == "0 forgotten"  # nobody can say that they are gone
     finally:
         (gallery / "stars").chmod(0o700)
-    assert rclip("--index", "-v").err == "rclip: index updated: 3 back\n"
+    assert rclip("--index", "-v").err == "rclip: index updated: found 3 back\n"
 
 
 def test_an_unplugged_drive_is_forgotten_only_on_request(rclip: Command, gallery: Path, tmp_path: Path) -> None:
@@ -518,7 +521,8 @@ def test_an_unplugged_drive_is_forgotten_only_on_request(rclip: Command, gallery
     (gallery / "stars").rename(tmp_path / "drive")
     (gallery / "stars").mkdir()
     rclip("--index")
-    kept = "4 kept: their folder is empty, as an unplugged drive's is; --away forgets them, too"
+    why = "their folder is empty, like that of an unplugged drive"
+    kept = f"4 kept: {why}; with --away they are forgotten, too"
     assert prune(rclip, "0") == f"0 forgotten; {kept}"
     assert prune(rclip, "30d", "--away") == "0 forgotten"
     age(rclip, 31)
@@ -609,14 +613,14 @@ def test_nothing_indexed_is_nothing_to_forget(rclip: Command) -> None:
 def test_an_age_that_is_none_is_one_line(rclip: Command, text: str) -> None:
     done = rclip(f"--prune={text}")
     assert (done.code, done.out) == (2, "")
-    assert f"--prune: takes a time such as 30d, 12w or 1y, or 0, not {text!r}" in one_line(done.err)
+    assert f"--prune: must be a time like 30d, 12w or 1y, or 0, not {text!r}" in one_line(done.err)
 
 
 def test_away_alone_means_nothing(rclip: Command) -> None:
     done = rclip("--away", "star")
     assert (done.code, one_line(done.err)) == (
         2,
-        "rclip: --away goes with --prune only; rclip --help lists the options",
+        "rclip: --away works only with --prune: add that, or leave --away out",
     )
 
 
@@ -694,7 +698,7 @@ def test_a_run_that_reads_meanwhile_puts_off_what_is_given_back(filled: Command)
     assert (done.code, done.out) == (2, "")
     first, second = done.err.splitlines()
     assert first.startswith(f"rclip: index pruned: {APPEND_FROM_ROWS:,} forgotten, ")
-    expected = "the rest of the space is not given back yet (another rclip is reading); run the same again later"
+    expected = "the rest of the space is not freed yet (another rclip is reading); run the same again later"
     assert second == f"rclip: {expected}"
     reader.close()
     assert filled("--prune", "0").code == 0
@@ -709,7 +713,7 @@ def test_a_full_disk_forgets_and_says_that_the_space_is_not_given_back(filled: C
     assert (done.code, done.out) == (2, "")
     first, second = done.err.splitlines()
     assert first.startswith("rclip: index pruned: 100 forgotten, ")
-    assert second.startswith("rclip: the rest of the space is not given back yet (")
+    assert second.startswith("rclip: the rest of the space is not freed yet (")
     assert len(filled("-n", "-t", "99", "a red star").lines) == 99
     report(filled)
     before = index_of(filled).stat().st_size
@@ -728,7 +732,7 @@ def test_a_read_only_index_cannot_be_pruned(rclip: Command, gallery: Path, drop_
     finally:
         rclip.data_dir.chmod(0o700)
     assert (done.code, done.out) == (2, "")
-    assert "rclip may not write there" in one_line(done.err)
+    assert "fix its permissions" in one_line(done.err)
 
 
 @pytest.mark.slow

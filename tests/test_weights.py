@@ -165,7 +165,7 @@ def test_a_file_that_is_no_checkpoint_is_one_line(
         path.write_bytes(content)  # type: ignore[arg-type]
     done = rclip("a cat", model=path)
     assert (done.code, done.out) == (2, "")
-    assert done.err.splitlines()[-1].startswith(f"rclip: {path} is no CLIP checkpoint")
+    assert done.err.splitlines()[-1].startswith(f"rclip: {path} is not a CLIP checkpoint")
     assert len(done.err.splitlines()) <= 2
     assert not (tmp_path / "was run").exists()
     assert len(list((rclip.data_dir / "models").iterdir())) == 1
@@ -178,7 +178,7 @@ def test_no_room_for_the_weights_is_one_line_and_leaves_nothing(rclip: Command, 
     done = rclip("a cat", env={"RCLIP_DATADIR": str(data_dir)}, prefix=limit)
     assert (done.code, done.out) == (2, "")
     last = done.err.splitlines()[-1]
-    assert "text.safetensors (File too large): it takes 13 MB; make room, or set RCLIP_DATADIR" in last
+    assert "text.safetensors File too large; they take 13 MB: make room or fix that, or set RCLIP_DATADIR" in last
     assert not [path for path in data_dir.rglob("*") if path.name.startswith(".") or "text" in path.name]
 
 
@@ -297,7 +297,7 @@ def test_a_wrong_file_in_the_cache_stays_until_the_right_one_is_there(
     server.trouble = "missing"
     done = rclip("a cat", model="ViT-B/32", env={"RCLIP_WEIGHTS_URL": server.url})
     assert done.code == 2
-    assert f"{path} is not OpenAI's file of that name (wrong SHA-256)" in done.err.splitlines()[-1]
+    assert f"{path} has the wrong SHA-256" in done.err.splitlines()[-1]
     assert path.read_bytes() == b"half a download"
 
 

@@ -1,30 +1,110 @@
-"""The command line's options: their names, what they take, and what the help says of them.
+"""The command line read: a parser made from the tables of options, and what it has read as `Options`.
 
-Help, completion and the man page are all made from this one table.
+Help, completion and the man page are all made from that parser.
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
-from rclip.cli import choices, terminal
-from rclip.errors import UsageError
+from rclip.cli import actions, choices, messages, output, terminal  # noqa: F401 - actions register themselves
+from rclip.cli.messages import Usage, Value
+from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
+from rclip.cli.search_action import Search
+from rclip.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from rclip.filters import Filters
+    from rclip.search.query import Query
 
+_TOP = 10
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Raises `UsageError`."""
+    values = option_parser().values(arguments)
+    words = values.pop("words")
+    values["filters"] = _filters(values)
+    _refuse_stray(values)
+    action, form = _chosen(ACTIONS, values) or Search(), _chosen(FORMATS, values) or output.default_format()
+    query, directories = action.split(words, values)
+    options = Options(
+        action=action,
+        format=form,
+        query=query,
+        queries=values["queries"],
+        directories=tuple(directories),
+        top=values["top"] or _default_top(query, values),
+        filters=values["filters"],
+        values=values,
+    )
+    _refuse_missing(options, words)
+    action.check(options)
+    return options
+
+
+def _filters(values: dict[str, Any]) -> "Filters | None":
+    """Takes them out of the parsed values."""
+    given = {name: value for name in _FILTERS if (value := values.pop(name)) not in (None, [], False)}
+    if not given:
+        return None
+    from rclip.filters import Filters
+
+    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
+
+
+Choice = TypeVar("Choice", Action, OutputFormat)
+
+
+def _chosen(offered: Iterable[Choice], values: Mapping[str, Any]) -> Choice | None:
+    """The one whose option is given. Raises `UsageError` where several are."""
+    given = [choice for choice in offered if choice.options[0].is_given(values)]
+    if len(given) > 1:
+        one, other = (choice.options[0].name for choice in given[:2])
+        raise UsageError(Usage.NOT_TOGETHER.format(one=one, other=other))
+    return given[0] if given else None
+
+
+def _refuse_stray(values: Mapping[str, Any]) -> None:
+    """Raises `UsageError` for an option without the one that it goes with."""
+    offered: list[Action | OutputFormat] = [*ACTIONS, *FORMATS]
+    options = {option.name: option for choice in offered for option in choice.options}
+    for option in options.values():
+        if option.only_with and option.is_given(values) and not options[option.only_with].is_given(values):
+            raise UsageError(Usage.ONLY_WITH.format(option=option.name, other=option.only_with))
+
+
+def _default_top(query: "Query | None", values: Mapping[str, Any]) -> int | None:
+    """Filters say themselves where to end, unless something is to be ranked."""
+    filters = values["filters"]
+    is_bounded = bool(filters) and (filters.is_relevant or not (query or values["queries"]))
+    return None if is_bounded else _TOP
+
+
+def _refuse_missing(options: Options, words: Sequence[str]) -> None:
+    """Raises `UsageError` for a folder that is not there."""
+    for folder in options.directories:
+        if not os.path.exists(os.path.expanduser(folder)):
+            if options.query and os.sep not in folder:
+                raise UsageError(Usage.NO_FOLDER_BUT_WORDS.format(folder=folder, words=" ".join(words)))
+            raise UsageError(Usage.NO_FOLDER.format(folder=folder))
+
+
+# --- the parser ------------------------------------------------------------------------------------------------------
 
 _EXAMPLES = """\
 examples:
-  rclip "a red kite"                       the ten best in this folder and below
-  rclip -t 50 "snow" ~/Pictures /mnt/nas   the fifty best in two folders
-  rclip -n "a cat"                         without a look for new photos
+  rclip "a red kite"                       the best ten in this folder and below
+  rclip -t 50 "snow" ~/Pictures /mnt/nas   the best fifty in two folders
+  rclip -n "a cat"                         without looking for new photos
   rclip ./cat.jpg                          photos like this one
-  rclip horse + 0.5:stripes - people       a bit of this, and none of that
-  rclip --after 2023-06 "a lake"           taken since June 2023
-  rclip -0 "a cat" | xargs -0r feh         look at them
+  rclip horse + 0.5:stripes - people       more of this, less of that
+  rclip --after 2023-06 "a lake"           taken in June 2023 or later
+  rclip -0 "a cat" | xargs -0r feh         show them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 
@@ -39,28 +119,31 @@ class OptionParser(argparse.ArgumentParser):
     def values(self, arguments: "Sequence[str]") -> dict[str, Any]:
         """What each option was given, by its name, and the `words` that are none's. Raises `UsageError`."""
         end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
-        preview, left = _preview(_with_negative_values(arguments[:end]))
+        left = _with_negative_values(arguments[:end])
+        kinds = {}
+        for option in (option for form in FORMATS for option in form.options if option.kinds):
+            kinds[option.value_key], left = _kind(option, left)
         parsed, unknown = self.parse_known_intermixed_args(left)
         if unknown:
             self._refuse(unknown)
         values = vars(parsed)
-        values["preview"] = preview if values["preview"] else None
+        values |= {key: kind if values[key] else None for key, kind in kinds.items()}
         values["words"] += arguments[end + 1 :]
         return values
 
     def _refuse(self, unknown: "Sequence[str]") -> NoReturn:
-        """Names the first that looks like an option; what is behind it may be its value."""
+        """Names the first that looks like an option; what comes after it may be its value."""
         from difflib import get_close_matches
 
         said = next((argument for argument in unknown if argument.startswith("-")), unknown[0]).partition("=")[0]
         names = [name[2:] for action in self._actions for name in action.option_strings if name.startswith("--")]
         nearest = get_close_matches(said.lstrip("-"), names, n=1, cutoff=0.7)
         if nearest:
-            raise UsageError(f"there is no {said}; did you mean --{nearest[0]}?")
-        raise UsageError(f"there is no {said}; rclip --help lists the options")
+            raise UsageError(Usage.DID_YOU_MEAN.format(option=said, nearest=f"--{nearest[0]}"))
+        raise UsageError(Usage.UNKNOWN_OPTION.format(option=said))
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; rclip --help lists the options")
+        raise UsageError(Usage.BAD_OPTION.format(problem=message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """argparse's own takes no notice of a full disk."""
@@ -68,18 +151,19 @@ class OptionParser(argparse.ArgumentParser):
         sys.stdout.flush()
 
 
-def _preview(arguments: "Sequence[str]") -> tuple[str, list[str]]:
+def _kind(option: Option, arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The kind that `--preview=KIND` asks for, and the arguments with its name only.
 
     argparse knows options that may have a value, but they take the next word, which is the query.
     """
-    prefix = "--preview="
+    prefix = f"{option.name}="
     kinds = [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
-    unknown = next((kind for kind in kinds if kind not in choices.PREVIEWS), None)
+    unknown = next((kind for kind in kinds if kind not in option.kinds), None)
     if unknown is not None:
-        raise UsageError(f"argument --preview: takes {choices.alternatives(choices.PREVIEWS)}, not {unknown!r}")
-    left = [prefix[:-1] if argument.startswith(prefix) else argument for argument in arguments]
-    return kinds[-1] if kinds else "auto", left
+        problem = Value.ONE_OF.format(alternatives=messages.alternatives(option.kinds), text=unknown)
+        raise UsageError(Usage.BAD_OPTION.format(problem=f"argument {option.name}: {problem}"))
+    left = [option.name if argument.startswith(prefix) else argument for argument in arguments]
+    return kinds[-1] if kinds else option.kinds[0], left
 
 
 def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
@@ -115,190 +199,126 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return ", ".join(action.option_strings) + value
 
 
-class _Generate(argparse.Action):
-    """Prints what a shell is given, and ends, as `--help` and `--version` do."""
-
-    def __call__(self, parser: argparse.ArgumentParser, _: object, kind: object, name: str | None = None) -> NoReturn:
-        from rclip.cli import completion
-
-        shell_name = str(kind).removeprefix("complete-")
-        fresh = option_parser()  # the one at work is half way through
-        text = completion.man_page(fresh) if kind == "man" else completion.completion(fresh, shell_name)
-        parser._print_message(text, sys.stdout)
-        parser.exit()
-
-
 # --- the table -------------------------------------------------------------------------------------------------------
+
+_FILTER_OPTIONS = (
+    Option(("--after",), "taken then or later: 2023, 2023-07, 2023-07-14T18:30", "TIME", choices.time),
+    Option(("--before",), "taken earlier than that", "TIME", choices.time),
+    Option(("--near",), "taken within 10 km, or KM, of a place in degrees", "LAT,LON[,KM]", choices.near),
+    Option(("--camera",), "words in the names of the camera's maker and model", "TEXT", choices.words),
+    Option(
+        ("--path",),
+        "like '2019/**' or, to leave out, '!IMG_*'; repeatable",
+        "GLOB",
+        choices.glob,
+        is_repeatable=True,
+        key="paths",
+    ),
+    Option(("--type",), "endings, or raw, separated by commas: jpg,raw", "TYPES", choices.types, key="types"),
+    Option(("--min-score",), "minimum score, from -1 to 1", "S", choices.score),
+    Option(("--relevant",), "all that stand out for this query, or none", key="is_relevant"),
+)
+_FILTERS = [option.value_key for option in _FILTER_OPTIONS]
+
+_OUTPUT_OPTIONS = (
+    Option(("--color",), "auto, always or never", "WHEN", choices.one_of(*choices.COLORS), default="auto"),
+    Option(("--open",), "also open the results in the desktop's viewer"),
+)
+_INDEX_OPTIONS = (
+    Option(
+        ("--exclude-dir",), "skip folders of this name; repeatable", "NAME", choices.folder_name, is_repeatable=True
+    ),
+    Option(("--include-hidden",), "look also into .*, @eaDir and such folders"),
+    Option(("--max-image-megapixels",), "refuse larger pictures (default: by memory)", "MP", choices.positive),
+)
+_MODEL_OPTIONS = (
+    Option(("--model",), "a CLIP's name or a checkpoint's path (ViT-B/32)", "MODEL", default="ViT-B/32"),
+    Option(("--device",), "auto, cpu, cuda, cuda:1 or mps, for indexing (auto)", "DEVICE", choices.device),
+    Option(("-b", "--batch-size"), "photos encoded at once (by device)", "N", choices.count),
+)
 
 
 def option_parser() -> OptionParser:
     parser = OptionParser(
         prog="rclip",
         usage="rclip [options] QUERY [+ QUERY ... - QUERY ...] [DIR ...]",
-        description="Find photos by what is in them. Looks for new photos in each DIR (default:\n"
-        "here), then prints those that match QUERY best: words, the path of a picture\n"
-        "(./, ../, ~/ or / first) or its http(s) address; several with + and - between\n"
-        "them; 2:words counts twice.",
+        description="Find photos by their content.\n\n"
+        "QUERY is words, the path of a picture (starting with ./, ../, ~/ or /) or its\n"
+        "http(s) address; + and - combine several, and 2:words counts twice. New photos\n"
+        "in each DIR (default: the current folder) are indexed first.",
         epilog=_EXAMPLES,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    for add_group in (_add_search, _add_filters, _add_output, _add_index, _add_model, _add_about):
-        add_group(parser)
+    for title, options in _groups():
+        group = parser.add_argument_group(title)
+        for option in options:
+            _add(group, option)
+    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+    group.add_argument("--version", action="version", version=f"rclip {__version__}", help="show the version and exit")
     return parser
 
 
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    search = parser.add_argument_group("search")
-    search.add_argument(
-        "-a", "--add", action="append", type=choices.term, default=[], metavar="TERM", help="more of this; repeatable"
-    )
-    search.add_argument(
-        "-s",
-        "--subtract",
-        action="append",
-        type=choices.term,
-        default=[],
-        metavar="TERM",
-        help="less of this; repeatable",
-    )
-    search.add_argument(
-        "--queries", type=choices.file, metavar="FILE", help="a query a line, - for standard input; no QUERY"
-    )
-    search.add_argument("-t", "--top", type=choices.count, metavar="N", help="how many photos to print (10)")
-    search.add_argument("-n", "--no-indexing", action="store_true", help="do not look for new photos first")
+def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
+    """The help's parts in order, each with its options."""
+    forms = [option for form in FORMATS for option in form.options]
+    yield "search", [*Search.options, *_of_group("search")]
+    yield "filters, also without a QUERY: then the newest first", _FILTER_OPTIONS
+    yield "output", [*forms, *_OUTPUT_OPTIONS]
+    yield "index, where the options up to --away take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
+    yield "model", _MODEL_OPTIONS
+    yield "about", _of_group("about")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    filters = parser.add_argument_group("filters, with a QUERY or without: then the newest first")
-    filters.add_argument(
-        "--after", type=choices.time, metavar="TIME", help="taken then or later: 2023, 2023-07, 2023-07-14T18:30"
-    )
-    filters.add_argument("--before", type=choices.time, metavar="TIME", help="taken earlier than that")
-    filters.add_argument(
-        "--near", type=choices.near, metavar="LAT,LON[,KM]", help="taken so near (10 km) to a place, in degrees"
-    )
-    filters.add_argument(
-        "--camera", type=choices.words, metavar="TEXT", help="words that the camera's maker and model contain"
-    )
-    filters.add_argument(
-        "--path",
-        action="append",
-        dest="paths",
-        type=choices.glob,
-        metavar="GLOB",
-        help="like '2019/**' or, to leave out, '!IMG_*'; repeatable",
-    )
-    filters.add_argument("--type", dest="types", type=choices.types, metavar="TYPES", help="endings, or raw: jpg,raw")
-    filters.add_argument("--min-score", type=choices.score, metavar="S", help="score at least so high, from -1 to 1")
-    filters.add_argument(
-        "--relevant",
-        dest="is_relevant",
-        action="store_const",
-        const=True,
-        help="all that stand out for this query, or none",
-    )
+def _of_group(name: str) -> list[Option]:
+    return [option for action in ACTIONS if action.group == name for option in action.options]
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    shown = parser.add_argument_group("output")
-    form = shown.add_mutually_exclusive_group()
-    form.add_argument("-f", "--filepath-only", action="store_true", help="paths without scores, as always when piped")
-    form.add_argument("-0", "--null", action="store_true", help="paths ended by NUL, for xargs -0")
-    form.add_argument(
-        "--json", action="store_true", help="one JSON object a line: path, score, size, times, camera ..."
-    )
-    form.add_argument(
-        "--format",
-        type=choices.template,
-        metavar="TEMPLATE",
-        help="'{score:.3f}\\t{path}'; also query and all that --json tells",
-    )
-    form.add_argument(
-        "-p", "--preview", action="store_true", help="thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind"
-    )
-    shown.add_argument(
-        "--preview-height",
-        type=choices.count,
-        default=10,
-        metavar="ROWS",
-        help="rows of the terminal for a thumbnail (10)",
-    )
-    shown.add_argument(
-        "--color", type=choices.one_of(*choices.COLORS), default="auto", metavar="WHEN", help="auto, always or never"
-    )
-    shown.add_argument("--open", action="store_true", help="also open what was found in the desktop's viewer")
+def _parsed(option: Option) -> Callable[[str], Any]:
+    """argparse shows the text of errors of its own only."""
+
+    def parse(text: str) -> Any:
+        try:
+            return option.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
-def _add_index(parser: argparse.ArgumentParser) -> None:
-    indexing = parser.add_argument_group("index")
-    action = indexing.add_mutually_exclusive_group()
-    action.add_argument(
-        "--init", action="store_true", help="give DIR an index of its own, which goes where it goes; takes no QUERY"
-    )
-    action.add_argument("--index", action="store_true", help="only bring the index up to date; takes no QUERY")
-    action.add_argument("--stats", action="store_true", help="only say what is indexed; takes no QUERY")
-    action.add_argument(
-        "--check", action="store_true", help="only look for damage in the indexes of each DIR; takes no QUERY"
-    )
-    action.add_argument(
-        "--rebuild", action="store_true", help="set a damaged index aside, save what can be read of it, then --index"
-    )
-    action.add_argument(
-        "--prune",
-        type=choices.age,
-        metavar="AGE",
-        help="only forget what has been gone for 30d, 12w, 1y ... or 0; no QUERY",
-    )
-    action.add_argument(
-        "--export",
-        type=choices.file,
-        metavar="FILE",
-        help="write paths, vectors, metadata: .npz, .parquet, .jsonl; no QUERY",
-    )
-    indexing.add_argument(
-        "--away",
-        dest="offline",
-        action="store_true",
-        help="with --prune: also what empty folders held, as those of unplugged drives",
-    )
-    indexing.add_argument(
-        "-v", "--verbose", action="store_true", help="say what --index has changed also where it is no terminal"
-    )
-    indexing.add_argument(
-        "--exclude-dir", action="append", default=[], metavar="NAME", help="pass over folders of this name; repeatable"
-    )
-    indexing.add_argument("--include-hidden", action="store_true", help="look also into .*, @eaDir and such folders")
-    indexing.add_argument(
-        "--max-image-megapixels",
-        type=choices.positive,
-        metavar="MP",
-        help="refuse larger pictures (default: by memory)",
-    )
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    settings: dict[str, Any] = {"dest": option.value_key, "help": option.help}
+    if not option.metavar:
+        settings |= {"action": "store_true"}
+    elif option.is_repeatable:
+        settings |= {"action": "append", "default": [], "metavar": option.metavar, "type": _parsed(option)}
+    else:
+        settings |= {"default": option.default, "metavar": option.metavar, "type": _parsed(option)}
+    group.add_argument(*option.names, **settings)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="ViT-B/32", metavar="MODEL", help="a CLIP's name or a checkpoint's path (ViT-B/32)"
-    )
-    model.add_argument(
-        "--device", type=choices.device, metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, for indexing (auto)"
-    )
-    model.add_argument("-b", "--batch-size", type=choices.count, metavar="N", help="photos encoded at once (by device)")
+@register
+class Generate(Action):
+    """Prints the man page, or what a shell needs to complete the command line."""
 
-
-def _add_about(parser: argparse.ArgumentParser) -> None:
-    about = parser.add_argument_group("about")
-    about.add_argument(
-        "--generate",
-        action=_Generate,
-        default=argparse.SUPPRESS,
-        choices=("man", "complete-bash", "complete-zsh", "complete-fish"),
-        metavar="KIND",
-        help="man, complete-bash, complete-zsh or complete-fish",
+    group = "about"
+    options = (
+        Option(
+            ("--generate",),
+            "man, complete-bash, complete-zsh or complete-fish",
+            "KIND",
+            choices.one_of(*choices.GENERATED),
+        ),
     )
-    about.add_argument("-h", "--help", action="help", help="print this and end")
-    about.add_argument("--version", action="version", version=f"rclip {__version__}", help="print the version and end")
+
+    def run(self, options: Options) -> int:
+        from rclip.cli import completion
+
+        kind = options.values["generate"]
+        parser = option_parser()
+        is_page = kind == "man"
+        text = completion.man_page(parser) if is_page else completion.completion(parser, kind.partition("-")[2])
+        sys.stdout.write(text)
+        return ExitCode.FOUND

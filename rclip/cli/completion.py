@@ -8,7 +8,8 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from rclip._version import __version__
-from rclip.cli.choices import COLORS, PREVIEWS
+from rclip.cli.choices import COLORS, GENERATED
+from rclip.cli.options import FORMATS
 from rclip.models import NAMES
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ end
 }
 # By what the help calls a value; the values of an option with choices are known, and all others are the user's to say.
 _COMPLETED = {"TERM": _TERM, "MODEL": _MODEL, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
-_LISTED = {"DEVICE": ("auto", "cpu", "cuda", "mps"), "WHEN": COLORS}
+_LISTED = {"DEVICE": ("auto", "cpu", "cuda", "mps"), "WHEN": COLORS, "KIND": GENERATED}
+_KINDS = {option.name: option.kinds for form in FORMATS for option in form.options}
 
 
 def completion(parser: "ArgumentParser", shell: str) -> str:
@@ -83,8 +85,11 @@ def completion(parser: "ArgumentParser", shell: str) -> str:
             action.complete = _COMPLETED[action.metavar]  # type: ignore[attr-defined]
         elif action.metavar in _LISTED:
             action.choices = _LISTED[action.metavar]
-        elif "--preview" in action.option_strings:  # its kinds need the =, or they would be words of the query
-            action.option_strings = [*action.option_strings, *(f"--preview={kind}" for kind in PREVIEWS)]
+        elif kinds := _KINDS.get(
+            (action.option_strings or [""])[-1]
+        ):  # they need the =, or would be words of the query
+            name = action.option_strings[-1]
+            action.option_strings = [*action.option_strings, *(f"{name}={kind}" for kind in kinds)]
     script = shtab.complete(parser, shell).rstrip("\n") + "\n"
     if shell == "zsh":  # shtab 1.13 has it take one positional argument, where there may be any number
         script = script.replace('"(*)::', '"*:').replace("_defaults_added=0", "_defaults_added=1")

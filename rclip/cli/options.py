@@ -1,155 +1,170 @@
-"""The command line's words and options, checked, as one plain value."""
+"""What the command line asks for, as one plain value, and what it chooses among: an action, and a form of output.
+
+A new action is one subclass of `Action`, a new form of output one of `OutputFormat`, with `@register` above it.
+"""
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from rclip.cli.arguments import option_parser
+from rclip.cli.messages import Usage
 from rclip.errors import UsageError
-from rclip.search import query as queries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rclip.cli.template import Template
     from rclip.filters import Filters
+    from rclip.library import Hit, Library
     from rclip.search.query import Query
 
 
-@dataclass(frozen=True)
-class Options:
+class Option(NamedTuple):
+    """An option of the command line."""
+
+    names: tuple[str, ...]
+    """With their dashes, the long one last."""
+    help: str
+    metavar: str = ""
+    """What the help calls its value; empty for an option without one, which is True where it is given."""
+    parse: Callable[[str], Any] = str
+    """Raises ValueError that says what the value must be."""
+    default: Any = None
+    is_repeatable: bool = False
+    """Whether its value is a list with an entry for each time it is given."""
+    key: str = ""
+    """Its name among the values, where that is not the long one."""
+    only_with: str = ""
+    """The option without which it is refused."""
+    kinds: tuple[str, ...] = ()
+    """Values that it may have behind a `=`; the first is meant where it has none."""
+
+    @property
+    def name(self) -> str:
+        return self.names[-1]
+
+    @property
+    def value_key(self) -> str:
+        """Its name among the values."""
+        return self.key or self.name.lstrip("-").replace("-", "_")
+
+    def is_given(self, values: Mapping[str, Any]) -> bool:
+        value = values[self.value_key]
+        return value is not None and value is not False
+
+
+class Action:
+    """Something that the command does: its options with their help, its rules and its run."""
+
+    group: ClassVar[str] = "index"
+    """The part of the help that lists its options."""
+    options: ClassVar[tuple[Option, ...]]
+    """The first one chooses it; the others go with it."""
+
+    def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
+        """The query, if it takes one, and the folders. Raises `UsageError`."""
+        if values["filters"] or values["queries"] or values["add"] or values["subtract"]:
+            raise UsageError(Usage.TAKES_NO_QUERY.format(option=self.options[0].name))
+        return None, words
+
+    def check(self, options: "Options") -> None:
+        """Raises `UsageError` for options that do not go with it."""
+
+    def run(self, options: "Options") -> int:
+        """Does it, and returns the exit status. Raises `RclipError`."""
+        raise NotImplementedError
+
+
+class OutputFormat:
+    """How results are written: its options with their help, its rules, and its writing to standard output."""
+
+    options: ClassVar[tuple[Option, ...]] = ()
+    """The first one chooses it; the others go with it. None for one that is chosen by default."""
+
+    def check(self, options: "Options") -> None:
+        """Raises `UsageError` for options that do not go with it."""
+
+    def write(self, hits: "Sequence[Hit]", options: "Options", query: str | None) -> None:
+        """`query` is written with the hits where there are several queries; it is None where there is one."""
+        raise NotImplementedError
+
+
+ACTIONS: list[Action] = []
+"""All actions but the search, in the order of `--help`."""
+
+FORMATS: list[OutputFormat] = []
+"""All forms of output, in the order of `--help`."""
+
+Kind = TypeVar("Kind", bound=type[Action] | type[OutputFormat])
+
+
+def register(kind: Kind) -> Kind:
+    """Adds an action or a form of output to those that the command line offers."""
+    made = kind()
+    if isinstance(made, Action):
+        ACTIONS.append(made)
+    else:
+        FORMATS.append(made)
+    return kind
+
+
+class Options(NamedTuple):
     """What the command line asks for."""
 
+    action: Action
+    format: OutputFormat
     query: "Query | None"
-    """None for the actions (`--init`, `--index`, `--export` and others), `queries`, and filters alone."""
+    """None for what takes no query, for `queries`, and for filters alone."""
     queries: str | None
-    """The file to read queries from, a line each; `-` for the standard input."""
+    """The file to read queries from, one per line; `-` for the standard input."""
     directories: tuple[str, ...]
     top: int | None
     """None for all."""
     filters: "Filters | None"
-    """None when none is given."""
-    no_indexing: bool
-    filepath_only: bool
-    null: bool
-    json: bool
-    format: "Template | None"
-    preview: str | None
-    """A kind of `arguments.PREVIEWS`; None for no thumbnails."""
-    preview_height: int
-    """Rows of the terminal."""
-    color: str
-    """`auto`, `always` or `never`."""
-    open: bool
-    index: bool
-    init: bool
-    verbose: bool
-    stats: bool
-    check: bool
-    prune: int | None
-    """For how many seconds files must have been gone to be forgotten."""
-    offline: bool
-    rebuild: bool
-    export: str | None
-    """The file to write all photos and vectors to."""
-    model: str
-    device: str | None
-    batch_size: int | None
-    exclude_dir: tuple[str, ...]
-    include_hidden: bool
-    max_image_megapixels: float | None
+    """None where none is given."""
+    values: Mapping[str, Any]
+    """The values of all options by their names, also of those that actions and forms of output bring along."""
+
+    @property
+    def no_indexing(self) -> bool:
+        return bool(self.values["no_indexing"])
+
+    @property
+    def max_image_megapixels(self) -> float | None:
+        megapixels: float | None = self.values["max_image_megapixels"]
+        return megapixels
+
+    def open_library(self) -> "Library":
+        """The photos of the directories."""
+        from rclip.cli.report import tell
+
+        _quiet_decoders()
+        values = self.values
+        return _import_library()(
+            *self.directories,
+            model=values["model"],
+            exclude_dirs=values["exclude_dir"],
+            include_hidden=values["include_hidden"],
+            device=None if values["device"] == "auto" else values["device"],
+            batch_size=values["batch_size"],
+            max_image_megapixels=self.max_image_megapixels,
+            notify=tell,
+        )
 
 
-_ACTIONS = ("init", "index", "stats", "check", "rebuild", "export")
-"""What takes no query, as `--prune` does not."""
+def _quiet_decoders() -> None:
+    """Pillow warns of damaged metadata in photos that it reads all the same."""
+    import warnings
 
-_FILTERS = {"after", "before", "near", "camera", "paths", "types", "min_score", "is_relevant"}
-_TOP = 10
-
-
-def parse(arguments: "Sequence[str]") -> Options:
-    """Raises `UsageError`."""
-    values = option_parser().values(arguments)
-    words = values.pop("words")
-    values["filters"] = _filters(values)
-    query, directories = _query_and_directories(words, values.pop("add"), values.pop("subtract"), values)
-    if values["top"] is None and not _asks_for_all(query, values):
-        values["top"] = _TOP
-    _refuse_folders(query)
-    _refuse_missing(directories, query, words)
-    _refuse_what_cannot_go_together(values)
-    if values["device"] == "auto":
-        values["device"] = None
-    values["exclude_dir"] = tuple(values["exclude_dir"])
-    return Options(query=query, directories=tuple(directories), **values)
+    warnings.filterwarnings("ignore", module="PIL")
 
 
-def _query_and_directories(
-    words: list[str], added: list[str], subtracted: list[str], values: dict[str, Any]
-) -> "tuple[Query | None, Sequence[str]]":
-    """What is looked for, if that is said by words, and the words that are folders."""
-    has_terms = bool(added or subtracted)
-    if any(values[action] for action in _ACTIONS) or values["prune"] is not None:
-        if values["filters"] or values["queries"] or has_terms:
-            raise UsageError("queries and filters go with a search: leave them out with an option that takes no query")
-        return None, words
-    if values["queries"]:
-        if has_terms:
-            raise UsageError("--queries takes its terms from the file: leave out --add and --subtract")
-        return None, words
-    if values["filters"] and not has_terms and all(map(_is_plainly_a_folder, words)):
-        if values["filters"].min_score is not None or values["filters"].is_relevant:
-            raise UsageError("--min-score and --relevant need a query: without one nothing is scored")
-        return None, words
-    if not words and not has_terms:
-        raise UsageError('say what to look for: rclip "a red kite"; rclip --help lists the options')
-    if has_terms and all(map(_is_plainly_a_folder, words)):
-        return queries.parse_words([], added, subtracted), words
-    asked, directories = queries.split(words)
-    return queries.parse_words(asked, added, subtracted), directories
+def _import_library() -> "type[Library]":
+    """numpy's BLAS would start a thread for each core and have them spin while they wait for one another.
 
+    A query's products are too small to gain from it, and with another program at work they become ten times as slow.
+    What encodes pictures asks for its threads itself (`models.image_encoder`).
+    """
+    is_ours = os.environ.setdefault("OPENBLAS_NUM_THREADS", "1") == "1"
+    from rclip.library import Library
 
-def _filters(values: dict[str, Any]) -> "Filters | None":
-    """Takes them out of the parsed values."""
-    given = {name: value for name in _FILTERS if (value := values.pop(name)) is not None}
-    if not given:
-        return None
-    from rclip.filters import Filters
-
-    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
-
-
-def _asks_for_all(query: "Query | None", values: dict[str, Any]) -> bool:
-    """Filters say themselves where to end, unless something is to be ranked."""
-    filters = values["filters"]
-    return bool(filters) and (filters.is_relevant or not (query or values["queries"]))
-
-
-def _refuse_folders(query: "Query | None") -> None:
-    for term in query.terms if query else ():
-        if isinstance(term.what, queries.Picture) and os.path.isdir(term.what.path):
-            where = term.what.path
-            raise UsageError(f'{where} is a folder; say what to look for in it: rclip "a red kite" {where}')
-
-
-def _refuse_missing(directories: "Sequence[str]", query: "Query | None", words: "Sequence[str]") -> None:
-    missing = next((directory for directory in directories if not os.path.exists(os.path.expanduser(directory))), None)
-    if missing is not None:
-        needs_quotes = query and os.sep not in missing
-        hint = f'; a query of several words needs quotes: rclip "{" ".join(words)}"' if needs_quotes else ""
-        raise UsageError(f"there is no folder {missing}{hint}")
-
-
-def _refuse_what_cannot_go_together(values: dict[str, Any]) -> None:
-    if values["index"] and values["no_indexing"]:
-        raise UsageError("--index and -n cannot go together; rclip --help lists the options")
-    if values["rebuild"] and values["no_indexing"]:
-        raise UsageError("--rebuild and -n cannot go together; rclip --help lists the options")
-    if values["offline"] and values["prune"] is None:
-        raise UsageError("--away goes with --prune only; rclip --help lists the options")
-
-
-def _is_plainly_a_folder(word: str) -> bool:
-    """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
-    is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
-    return is_path and os.path.isdir(os.path.expanduser(word))
+    if is_ours:
+        del os.environ["OPENBLAS_NUM_THREADS"]  # torch's own BLAS would obey it, too
+    return Library

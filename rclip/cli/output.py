@@ -9,7 +9,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rclip.cli import choices, messages, terminal
+from rclip.cli.messages import Usage
+from rclip.cli.options import Option, Options, OutputFormat, register
 from rclip.cli.terminal import PLAIN, Style
+from rclip.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from rclip.cli.template import Template
     from rclip.library import Hit, Stats
     from rclip.maintenance.check import Finding
+    from rclip.photo.failures import FailedPhoto
 
 _SCORE_COLUMNS = 6
 _DATE_COLUMNS = len("2019-02-03")
@@ -165,12 +170,105 @@ def absolute(path: str) -> str:
     return os.path.abspath(path)
 
 
+# --- the forms of output ---------------------------------------------------------------------------------------------
+
+
+class Table(OutputFormat):
+    """Score, path and date: the default on a terminal."""
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        write_heading(query)
+        write_table(hits, _style(options), terminal.size().columns)
+
+
+@register
+class Paths(OutputFormat):
+    """One path per line: the default in a pipe."""
+
+    options = (Option(("-f", "--filepath-only"), "paths without scores; the default in a pipe"),)
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        write_paths(hits, _style(options), query)
+
+
+@register
+class NullEnded(OutputFormat):
+    """Paths that end in NUL."""
+
+    options = (Option(("-0", "--null"), "paths that end in NUL, for xargs -0"),)
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        write_null_ended(hits, query)
+
+
+@register
+class JsonLines(OutputFormat):
+    """One JSON object per line."""
+
+    options = (Option(("--json",), "one JSON object per line: path, score, size, times, camera ..."),)
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        write_json_lines(hits, query)
+
+
+@register
+class Formatted(OutputFormat):
+    """A template filled in for each hit."""
+
+    options = (
+        Option(
+            ("--format",), "'{score:.3f}\\t{path}'; also query, and all that --json has", "TEMPLATE", choices.template
+        ),
+    )
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        written = query or (options.query.written if options.query else "")
+        write_formatted(hits, options.values["format"], written)
+
+
+@register
+class Preview(OutputFormat):
+    """Thumbnails in the terminal."""
+
+    options = (
+        Option(
+            ("-p", "--preview"),
+            "thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind",
+            kinds=choices.PREVIEWS,
+        ),
+        Option(("--preview-height",), "terminal rows per thumbnail (10)", "ROWS", choices.count, default=10),
+    )
+
+    def check(self, options: Options) -> None:
+        if not sys.stdout.isatty():
+            raise UsageError(Usage.PREVIEW_NEEDS_TERMINAL)
+
+    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+        from rclip.cli import preview
+
+        write_heading(query)
+        kind, height = options.values["preview"], options.values["preview_height"]
+        preview.write(hits, kind, height, _style(options), options.max_image_megapixels)
+
+
+def default_format() -> OutputFormat:
+    """Where no option names one."""
+    return Table() if sys.stdout.isatty() else Paths()
+
+
+def _style(options: Options) -> Style:
+    return terminal.style(options.values["color"], sys.stdout.isatty())
+
+
+# --- what is indexed -------------------------------------------------------------------------------------------------
+
+
 def write_stats(stats: "Stats") -> None:
     lines = [
         ("photos", f"{stats.photos:,}"),
         ("unreadable", f"{len(stats.unreadable):,}"),
-        *(("", printable(f"{path}: {reason}")) for path, reason in stats.unreadable.items()),
-        ("gone", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
+        *(("", printable(f"{path}: {_reason(failure)}")) for path, failure in stats.unreadable.items()),
+        ("missing", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
         ("model", printable(stats.model)),
         *(("index", f"{size(size_bytes)}  {printable(path)}") for path, size_bytes in stats.indexes.items()),
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
@@ -178,9 +276,13 @@ def write_stats(stats: "Stats") -> None:
     _write(f"{label:12}{value}\n".encode() for label, value in lines)
 
 
+def _reason(failure: "FailedPhoto") -> str:
+    return messages.of_failure(failure.reason, failure.kind)
+
+
 def write_finding(finding: "Finding") -> None:
-    """The part and what is said of it, then its faults, a line each."""
-    lines = [(finding.part, finding.summary), *(("", fault) for fault in finding.faults)]
+    """The part, its state and what repairs it; then its faults, a line each."""
+    lines = [(finding.part, messages.of_finding(finding)), *(("", fault) for fault in finding.faults)]
     _write(f"{label:12}{printable(text)}\n".encode() for label, text in lines)
 
 

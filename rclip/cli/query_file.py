@@ -1,9 +1,11 @@
-"""Queries from a file or the standard input, a line each."""
+"""Queries from a file or the standard input, one per line."""
 
 import os
 import sys
 from collections.abc import Iterator
 
+from rclip.cli import messages
+from rclip.cli.messages import Usage
 from rclip.errors import RclipError, UsageError, plain_reason
 from rclip.search.query import Query, parse_line
 
@@ -33,10 +35,10 @@ def queries_in(path: str) -> Iterator[list[Query | RclipError]]:
 def _parse(line: str, number: int) -> Query | RclipError:
     try:
         if "\0" in line:
-            raise UsageError("it is no text")
+            raise UsageError(Usage.NOT_TEXT)
         return parse_line(line)
     except UsageError as error:
-        return UsageError(f"line {number:,} of the queries: {error}")
+        return UsageError(Usage.BAD_LINE.format(number=number, problem=messages.of_error(error)))
 
 
 def _lines(path: str) -> Iterator[list[str]]:
@@ -52,12 +54,11 @@ def _lines(path: str) -> Iterator[list[str]]:
             if path != "-":
                 os.close(descriptor)
     except (OSError, ValueError) as error:  # no file; a NUL in its name; the standard input closed
-        hint = "--queries takes a text file, or - for the standard input"
-        raise UsageError(f"cannot read the queries in {path}: {plain_reason(error)}; {hint}") from error
+        raise UsageError(Usage.UNREADABLE_QUERIES.format(path=path, reason=plain_reason(error))) from error
     yield [os.fsdecode(rest)]
 
 
 def _standard_input() -> int:
     if sys.stdin is None:
-        raise ValueError("it is closed")
+        raise ValueError(Usage.INPUT_CLOSED)
     return sys.stdin.fileno()

@@ -6,6 +6,8 @@ from datetime import datetime
 from string import Formatter
 from typing import NamedTuple
 
+from rclip.cli.messages import Value
+
 FIELDS: dict[str, object] = {
     "path": "cats/IMG_1.jpg",
     "score": 0.314159,
@@ -31,7 +33,7 @@ _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
 
 
 class _Part(NamedTuple):
-    """Some text, and the field behind it, if any."""
+    """Some text, and the field after it, if any."""
 
     literal: str
     field: str | None
@@ -47,19 +49,16 @@ class Template:
         try:
             parsed = list(Formatter().parse(unescaped))
         except ValueError as error:
-            raise ValueError(f"{str(error).lower()}; {{{{ and }}}} stand for braces") from None
+            raise ValueError(Value.TEMPLATE_SYNTAX.format(problem=str(error).lower())) from None
         self._parts = [_part(*parts) for parts in parsed]
         if not any(part.field for part in self._parts):
-            raise ValueError(f"takes a template with fields such as {{path}}, not {text!r}; {_KNOWN}")
+            raise ValueError(Value.TEMPLATE.format(text=text, fields=", ".join(FIELDS)))
         self(FIELDS)
 
     def __call__(self, values: Mapping[str, object]) -> str:
         """The text for one result, of which `values` has every field, None for what is not known."""
         text = "".join(part.literal + _formatted(part, values) for part in self._parts)
         return text if text.endswith(("\n", "\0")) and not self._parts[-1].field else text + "\n"
-
-
-_KNOWN = "there are " + ", ".join(FIELDS)
 
 
 def _unescaped(text: str) -> str:
@@ -69,15 +68,15 @@ def _unescaped(text: str) -> str:
 
 def _meant(escape: re.Match[str]) -> str:
     if escape[1] not in _ESCAPES:
-        raise ValueError(f"knows no {escape[0]}; there are \\t, \\n, \\0 and \\\\")
+        raise ValueError(Value.TEMPLATE_ESCAPE.format(escape=escape[0]))
     return _ESCAPES[escape[1]]
 
 
 def _part(literal: str, field: str | None, spec: str | None, conversion: str | None) -> _Part:
     if field is not None and field not in FIELDS:
-        raise ValueError(f"has no field {{{field}}}; {_KNOWN}")
+        raise ValueError(Value.TEMPLATE_FIELD.format(field=field, fields=", ".join(FIELDS)))
     if conversion or "{" in (spec or ""):
-        raise ValueError(f"takes nothing but a format behind {{{field}:, such as {{score:.3f}}")
+        raise ValueError(Value.TEMPLATE_CONVERSION.format(field=field))
     return _Part(literal, field, spec or "")
 
 
@@ -91,4 +90,5 @@ def _formatted(part: _Part, values: Mapping[str, object]) -> str:
     try:
         return format(value, part.spec)
     except (ValueError, OverflowError, MemoryError) as error:
-        raise ValueError(f"cannot have {{{part.field}:{part.spec}}}: {str(error).lower() or 'too long'}") from None
+        problem = str(error).lower() or "too long"
+        raise ValueError(Value.TEMPLATE_FORMAT.format(field=part.field, spec=part.spec, problem=problem)) from None

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable
 
 from rclip import isolation
+from rclip.cli.messages import Usage
 from rclip.errors import RclipError
 
 
@@ -33,9 +34,9 @@ def _run(program: str, *paths: str) -> None:
                 check=False,
             )
         except FileNotFoundError:
-            raise RclipError(f"--open needs {program}, which is not installed here (package xdg-utils)") from None
+            raise RclipError(Usage.NO_VIEWER.format(program=program)) from None
         complaints.seek(0)
         told = complaints.read().decode(errors="replace").split("\n")
     if done.returncode:
         reason = next((line.strip() for line in told if line.strip()), f"exit status {done.returncode}")
-        raise RclipError(f"{program} cannot open {paths[0]}: {reason}")
+        raise RclipError(Usage.VIEWER_FAILED.format(program=program, path=paths[0], reason=reason))

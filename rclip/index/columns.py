@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip import datadir, isolation, manifest
-from rclip.errors import StoreError, is_full, plain_reason
+from rclip.errors import CacheNotWritten, plain_reason
 from rclip.filters import Filters
 from rclip.index import sieve
 from rclip.index.sieve import Column
@@ -208,10 +208,7 @@ class Columns:
             try:
                 self._write()
             except OSError as error:
-                advice = "make room" if is_full(error) else "mend that"
-                raise StoreError(
-                    f"cannot write {self._folder} ({plain_reason(error)}): {advice}, or delete it"
-                ) from error
+                raise CacheNotWritten(path=self._folder, reason=plain_reason(error)) from error
 
     def _write(self) -> None:
         columns = self._current()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from rclip import datadir, isolation
-from rclip.errors import UsageError, plain_reason
+from rclip.errors import CannotAdopt, CannotInit, LostFolder, NoFolder, NotAFolder, plain_reason
 from rclip.files import INDEX_FOLDER
 
 
@@ -28,10 +28,9 @@ def resolve(spelled: bytes) -> Folder:
     try:
         real = os.path.realpath(spelled)
     except (OSError, ValueError) as error:  # the current folder was deleted; a NUL
-        raise UsageError(f"cannot tell where {os.fsdecode(spelled) or '.'} is: {plain_reason(error)}") from error
+        raise LostFolder(path=os.fsdecode(spelled) or ".", reason=plain_reason(error)) from error
     if not os.path.isdir(real):
-        what = "is a file, not a folder" if os.path.exists(real) else "does not exist"
-        raise UsageError(f"{os.fsdecode(spelled)} {what}")
+        raise (NotAFolder if os.path.exists(real) else NoFolder)(path=os.fsdecode(spelled))
     return Folder(_with_slash(real), _with_slash(spelled) if spelled else b"")
 
 
@@ -49,16 +48,12 @@ class IndexLocation(NamedTuple):
     caches: str
     """Where what is derived from its indexes lies: in the user's own folder, as that alone is trusted."""
     is_adopted: bool = True
-    """Whether this user has made it, or named it to `--init`; another may only be read, and with care."""
+    """Whether this user has made or adopted it; another may only be read, and with care."""
 
     @property
-    def argument(self) -> str:
-        """What a command line needs behind its options to mean this place; nothing for the user's own."""
-        if self.is_default:
-            return ""
-        from shlex import quote
-
-        return f" {quote(os.fsdecode(self.root or b'/'))}"
+    def folder_served(self) -> str:
+        """The folder that a portable index is for; empty for the user's own, which is for all others."""
+        return "" if self.is_default else os.fsdecode(self.root or b"/")
 
     def contains(self, path: bytes) -> bool:
         """False for a link out of an index folder that was not adopted, to be shown or opened as if it were a photo."""
@@ -140,12 +135,12 @@ def create(directory: bytes, default_dir: str) -> tuple[str, bool]:
             os.chmod(folder, mode)
     except OSError as error:
         if not _is_folder(folder):
-            raise UsageError(f"cannot make {os.fsdecode(folder)}: {plain_reason(error)}") from error
+            raise CannotInit(folder=os.fsdecode(folder), reason=plain_reason(error)) from error
         is_new = False
     try:
         _adopt(root, default_dir)
     except OSError as error:
-        raise UsageError(f"cannot remember {os.fsdecode(folder)} in {default_dir}: {plain_reason(error)}") from error
+        raise CannotAdopt(folder=os.fsdecode(folder), data_folder=default_dir, reason=plain_reason(error)) from error
     return os.fsdecode(folder), is_new
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclip import datadir
-from rclip.errors import DamagedIndex, ReadOnlyIndex, StoreError
+from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, RclipError, StoreError
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store
 from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
 from rclip.models import Model
+from rclip.photo.failures import FailedPhoto
 
 if TYPE_CHECKING:
     from rclip.index.columns import Columns
@@ -25,14 +26,15 @@ class IndexCounts(NamedTuple):
 
     photos: int
     missing: int
-    unreadable: dict[bytes, str]
-    """Paths to reasons."""
+    unreadable: list[FailedPhoto]
 
 
 class PhotoIndex:
     """The index of one model at one location, for any number of threads at once."""
 
-    def __init__(self, location: IndexLocation, default_dir: str, model: Model, notify: Callable[[str], None]):
+    def __init__(
+        self, location: IndexLocation, default_dir: str, model: Model, notify: Callable[[str | RclipError], None]
+    ):
         """`default_dir` is the folder of the user's own indexes. Nothing is opened yet."""
         self.location = location
         self.model = model
@@ -67,16 +69,19 @@ class PhotoIndex:
         return self.location.cache_folder(self.path)
 
     def require_adopted(self) -> None:
-        """Raises `ReadOnlyIndex` for an index folder that this user has neither made nor adopted."""
+        """Raises `NotAdopted` for an index folder that this user has neither made nor adopted."""
         if not self.location.is_adopted:
             self._has_warned = True
-            raise ReadOnlyIndex(_warning(self.location))
+            raise self._not_adopted()
 
     def warn_unless_adopted(self) -> None:
         """Reports the same, once, where the index is only read."""
         if not self.location.is_adopted and not self._has_warned:
             self._has_warned = True
-            self._notify(_warning(self.location))
+            self._notify(self._not_adopted())
+
+    def _not_adopted(self) -> NotAdopted:
+        return NotAdopted(path=self.location.folder, root=self.location.folder_served)
 
     def exists(self) -> bool:
         return os.path.exists(self.path)
@@ -97,13 +102,13 @@ class PhotoIndex:
     def counts(self, folders: Sequence[bytes]) -> IndexCounts:
         """Raises `StoreError`."""
         known = missing = 0
-        unreadable: dict[bytes, str] = {}
+        unreadable: list[FailedPhoto] = []
         if self.exists():
             self.check_counts(folders)
             for folder in folders:
                 present, absent = self.store.count(folder)
                 known, missing = known + present, missing + absent
-                unreadable |= self.store.failures(folder)
+                unreadable += self.store.failures(folder)
         return IndexCounts(known - len(unreadable), missing, unreadable)
 
     def check_counts(self, folders: Sequence[bytes]) -> None:
@@ -172,7 +177,7 @@ class PhotoIndex:
             except DamagedIndex:
                 raise
             except StoreError as error:
-                self._notify(str(error))
+                self._notify(error)
 
     # --- importing ---------------------------------------------------------------------------------------------------
 
@@ -207,20 +212,10 @@ class PhotoIndex:
         try:
             yield from importing.exported_rows(source, self.location.root + b"/")
         except StoreError:
-            self._notify(
-                f"{source.path} cannot be read to the end; what can be is taken over, and "
-                f"rclip --rebuild in a folder that is not below {os.fsdecode(self.location.root)} mends it"
-            )
+            self._notify(ImportedInPart(path=source.path, root=os.fsdecode(self.location.root)))
 
 
 _MOST_KEPT = 16
-
-
-def _warning(location: IndexLocation) -> str:
-    return (
-        f"{location.folder} was not made by you here: it is only searched, as it is; "
-        f"rclip --init{location.argument} adopts it, if you trust it"
-    )
 
 
 def _size_bytes(path: str) -> int:

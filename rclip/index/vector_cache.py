@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import datadir, isolation, manifest
-from rclip.errors import StoreError, is_full, plain_reason
+from rclip.errors import CacheNotWritten, plain_reason
 from rclip.index.store import Store
 from rclip.vectors import dot
 
@@ -302,10 +302,7 @@ class VectorCache:
             try:
                 self._append()
             except OSError as error:
-                advice = "make room" if is_full(error) else "mend that"
-                raise StoreError(
-                    f"cannot write {self.folder} ({plain_reason(error)}): {advice}, or delete it"
-                ) from error
+                raise CacheNotWritten(path=self.folder, reason=plain_reason(error)) from error
 
     def _append(self) -> None:
         contents = self._manifest

@@ -78,7 +78,7 @@ def plan_update(
             if isinstance(item, Unlisted) and item.reason:
                 _note_unlisted(plan, path, item)
         elif isinstance(item, FailedPhoto):
-            plan.failures.append(FailedPhoto(path, item.reason))
+            plan.failures.append(item._replace(path=path))
         else:
             _plan_to_read(plan, PendingFile(item, None))
     while row:
@@ -90,7 +90,7 @@ def plan_update(
 def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
     assert item.reason
     if not item.path:
-        raise UnlistedFolder(f"cannot list {os.fsdecode(path)}: {item.reason}")
+        raise UnlistedFolder(folder=os.fsdecode(path), reason=item.reason)
     plan.unlisted.append(FailedPhoto(path, item.reason))
 
 

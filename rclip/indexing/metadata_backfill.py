@@ -10,7 +10,8 @@ from rclip.files import stat_fields, suffix
 from rclip.index.store import PhotoWithoutMetadata, Store
 from rclip.indexing.reader import WORKERS, open_without_waiting
 from rclip.indexing.summary import Summary
-from rclip.photo.decode_pool import DecodedPhoto, DecodePool, default_max_pixels
+from rclip.photo.decode_pool import DecodePool, default_max_pixels
+from rclip.photo.failures import DecodeError
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
 _STORED_TOGETHER = 500
@@ -66,10 +67,8 @@ def _metadata(photo: PhotoWithoutMetadata, decoders: DecodePool) -> PhotoMetadat
         with open(photo.path, "rb", opener=open_without_waiting) as file:
             if stat_fields(os.fstat(file.fileno()))[:2] != (photo.size_bytes, photo.mtime_ns):
                 return None
-            answer = decoders.decode(file, ending)
+            return decoders.decode(file, ending).metadata
     except OSError:
         return None
-    if isinstance(answer, DecodedPhoto):
-        return answer.metadata
-    is_hopeless = answer.is_lasting and not answer.extra  # it was readable once; the next change of it is looked at
-    return NO_METADATA if is_hopeless else None
+    except DecodeError as error:  # it was readable once; the next change of it is looked at
+        return NO_METADATA if error.kind.is_stored else None

@@ -15,13 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import formats
 from rclip.errors import plain_reason
 from rclip.files import FileStat, digest_of, file_stat, suffix
 from rclip.index.store import Store
 from rclip.indexing.diff import PendingFile
-from rclip.photo.decode_pool import DecodePool, FailedDecode
-from rclip.photo.failures import CANNOT_OPEN
+from rclip.photo.decode_pool import DecodePool
+from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind
 from rclip.photo.metadata import PhotoMetadata
 
 WORKERS = os.cpu_count() or 1
@@ -53,28 +52,17 @@ class KnownFile(NamedTuple):
     stat: FileStat
 
 
-class FailedRead(NamedTuple):
-    """A file that cannot be read. It `is_lasting` when that will be so until the file changes."""
+class NoPhoto(NamedTuple):
+    """A file that cannot be read."""
 
     pending: PendingFile
     stat: FileStat
     digest: bytes | None
-    reason: str
-    is_lasting: bool = True
-    is_torn: bool = False
-    """Whether the bytes that were read may never have been the file's, nor those of the digest."""
+    """Of bytes that cannot be decoded; None where they were not read, or may never have been the file's."""
+    failure: FailedPhoto
 
 
-class MissingDecoder(NamedTuple):
-    """A file that could be read with a package that is not installed."""
-
-    pending: PendingFile
-    stat: FileStat
-    digest: bytes
-    extra: formats.Extra
-
-
-Outcome = NewPhoto | KnownContent | KnownFile | FailedRead | MissingDecoder
+Outcome = NewPhoto | KnownContent | KnownFile | NoPhoto
 
 
 class Reader:
@@ -120,9 +108,9 @@ class Reader:
             with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
                 return self._read_open(pending, file)
         except FileNotFoundError:
-            return FailedRead(pending, stat, None, "it vanished before it could be read", is_lasting=False)
+            return self._failed(pending, stat, None, DecodeError(_VANISHED, FailureKind.PASSING))
         except OSError as error:
-            return FailedRead(pending, stat, None, CANNOT_OPEN + plain_reason(error))
+            return self._failed(pending, stat, None, DecodeError(plain_reason(error), FailureKind.CANNOT_OPEN))
 
     def _is_known_file(self, stat: FileStat) -> bool:
         """Whether this is a photo we know, renamed or linked to.
@@ -138,13 +126,15 @@ class Reader:
         status = os.fstat(file.fileno())
         stat = file_stat(status)
         if not S_ISREG(status.st_mode):
-            return FailedRead(pending, stat, None, "it is no regular file any more", is_lasting=False)
+            return self._failed(pending, stat, None, DecodeError(_NOT_REGULAR, FailureKind.PASSING))
         digest = digest_of(_UntilStopped(file, lambda: self._is_stopped))
         if not self._claim(digest):
             return KnownContent(pending, stat, digest)
         outcome = self._decode(pending, stat, digest, file)
         if file_stat(os.fstat(file.fileno())) != stat:
-            return FailedRead(pending, stat, digest, "it changed while it was read", is_lasting=False, is_torn=True)
+            with self.lock:
+                self.release([digest])  # copies that wait for these bytes are read again
+            return self._failed(pending, stat, None, DecodeError(_CHANGED, FailureKind.PASSING))
         return outcome
 
     def _claim(self, digest: bytes) -> bool:
@@ -156,12 +146,19 @@ class Reader:
             return True
 
     def _decode(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Outcome:
-        answer = self._decoders.decode(file, suffix(pending.file.path))
-        if not isinstance(answer, FailedDecode):
-            return NewPhoto(pending, stat, digest, *answer)
-        if answer.extra:
-            return MissingDecoder(pending, stat, digest, answer.extra)
-        return FailedRead(pending, stat, digest, answer.reason, answer.is_lasting)
+        try:
+            return NewPhoto(pending, stat, digest, *self._decoders.decode(file, suffix(pending.file.path)))
+        except DecodeError as error:
+            return self._failed(pending, stat, digest, error)
+
+    def _failed(self, pending: PendingFile, stat: FileStat, digest: bytes | None, error: DecodeError) -> NoPhoto:
+        failure = FailedPhoto(self._folder + pending.file.path, str(error), error.kind, error.extra)
+        return NoPhoto(pending, stat, digest, failure)
+
+
+_VANISHED = "it vanished before it could be read"
+_NOT_REGULAR = "it is not a regular file any more"
+_CHANGED = "it changed while it was read"
 
 
 class _UntilStopped(io.RawIOBase):

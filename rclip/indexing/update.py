@@ -5,6 +5,7 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 """
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rclip import formats
@@ -18,7 +19,7 @@ from rclip.indexing.progress import Report, of_stage, while_listing
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
 from rclip.models import Model
-from rclip.photo.failures import CANNOT_OPEN, TIME_LIMIT_VARIABLE, TOO_SLOW
+from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailedPhoto, FailureKind
 
 
 class UpdateOptions(NamedTuple):
@@ -66,7 +67,7 @@ def update(
             summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
             return
         if store.is_portable:
-            raise ReadOnlyIndex(f"{store.path} may not be written, and photos have changed; it is searched as it is")
+            raise ReadOnlyIndex(path=store.path)
     summary += _store_plan(store, plan)
     if plan.pending:
         from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for
@@ -89,12 +90,14 @@ def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summ
         describe(store, photos, options.max_pixels, summary, of_stage("metadata", report))
 
 
-def _to_retry(failures: dict[bytes, str], options: UpdateOptions) -> set[bytes]:
+def _to_retry(failures: Iterable[FailedPhoto], options: UpdateOptions) -> set[bytes]:
     """The unreadable files that are tried again although they are unchanged."""
+    kinds = {FailureKind.CANNOT_OPEN}
+    if os.environ.get(TIME_LIMIT_VARIABLE):
+        kinds.add(FailureKind.TOO_SLOW)
     if options.max_pixels:
-        return set(failures)
-    hopeful = (CANNOT_OPEN, TOO_SLOW) if os.environ.get(TIME_LIMIT_VARIABLE) else CANNOT_OPEN
-    return {path for path, reason in failures.items() if reason.startswith(hopeful)}
+        kinds |= set(FailureKind)
+    return {failure.path for failure in failures if failure.kind in kinds}
 
 
 def _store_plan(store: Store, plan: Plan) -> Summary:
@@ -105,7 +108,7 @@ def _store_plan(store: Store, plan: Plan) -> Summary:
             store.mark_offline(plan.offline)
             store.mark_present(plan.returned)
             for failure in plan.failures:
-                store.add_failure(failure.path, FileStat(0, 0, 0, 0), failure.reason)
+                store.add_failure(failure, FileStat(0, 0, 0, 0))
     return Summary(
         missing=len(plan.missing) + len(plan.offline),
         returned=len(plan.returned),

@@ -11,20 +11,10 @@ import numpy as np
 from rclip import signals
 from rclip.index.store import KnownRow, Store
 from rclip.indexing.diff import PendingFile, Plan
-from rclip.indexing.reader import (
-    WORKERS,
-    FailedRead,
-    KnownContent,
-    KnownFile,
-    MissingDecoder,
-    NewPhoto,
-    Outcome,
-    Reader,
-)
+from rclip.indexing.reader import WORKERS, KnownContent, KnownFile, NewPhoto, NoPhoto, Outcome, Reader
 from rclip.indexing.summary import Summary
 from rclip.models.image_encoder import ImageEncoder
 from rclip.photo import decode_pool
-from rclip.photo.failures import FailedPhoto
 
 _STORED_TOGETHER = 1000
 """Files in one transaction at most, where few or none of them need the model."""
@@ -108,11 +98,11 @@ class _Writer:
         self._reader = reader
         self._folder = folder
         self._missing_now = set(missing)
-        self._known_failures = store.failures(folder)
+        self._known_failures = set(store.failures(folder))
         self._copies: list[KnownContent] = []
         """Those whose row to copy from is not stored yet."""
         self._unresolved: list[PendingFile] = []
-        self._fruitless: dict[bytes, FailedRead | MissingDecoder] = {}
+        self._fruitless: dict[bytes, NoPhoto] = {}
         """What became of new bytes that did not reach the model, for copies of them."""
 
     def write(self, outcomes: Sequence[Outcome], vectors: Iterable[np.ndarray]) -> Summary:
@@ -123,7 +113,7 @@ class _Writer:
             for fresh, vector in zip(decoded, vectors, strict=True):
                 self._add(fresh, vector, done)
             for outcome in outcomes:
-                if isinstance(outcome, FailedRead | MissingDecoder):
+                if isinstance(outcome, NoPhoto):
                     self._note(outcome, done)
             waiting, self._copies = self._copies, []
             for outcome in (*waiting, *outcomes):
@@ -151,23 +141,22 @@ class _Writer:
         else:
             done.changed += 1
 
-    def _note(self, outcome: FailedRead | MissingDecoder, done: Summary) -> None:
+    def _note(self, outcome: NoPhoto, done: Summary) -> None:
         """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""
-        is_torn = isinstance(outcome, FailedRead) and outcome.is_torn
-        if outcome.digest and not is_torn:
+        failure, before = outcome.failure, outcome.pending.before
+        if outcome.digest:
             self._fruitless[outcome.digest] = outcome
-        if isinstance(outcome, FailedRead) and not outcome.is_lasting:
-            done.postponed.append(FailedPhoto(self._path(outcome), outcome.reason))
+        if failure.extra:
+            done.missing_extras[failure.extra] += 1
             return
-        if isinstance(outcome, MissingDecoder):
-            done.missing_extras[outcome.extra] += 1
+        if not failure.kind.is_stored:
+            done.postponed.append(failure)
             return
-        path, before = self._path(outcome), outcome.pending.before
         is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stat[:2]
-        if is_unchanged and self._known_failures.get(path) == outcome.reason:
+        if is_unchanged and failure in self._known_failures:
             return
-        self._store.add_failure(path, outcome.stat, outcome.reason)
-        done.failures.append(FailedPhoto(path, outcome.reason))
+        self._store.add_failure(failure, outcome.stat)
+        done.failures.append(failure)
 
     def _link(self, outcome: KnownContent | KnownFile, done: Summary) -> None:
         """Gives the file the vector of the photo that has the same bytes."""
@@ -178,7 +167,8 @@ class _Writer:
             match = self._store.find_content(outcome.digest, path)
             if match is None and outcome.digest in self._fruitless:
                 fate = self._fruitless[outcome.digest]
-                self._note(fate._replace(pending=outcome.pending, stat=outcome.stat), done)
+                failure = fate.failure._replace(path=path)
+                self._note(NoPhoto(outcome.pending, outcome.stat, outcome.digest, failure), done)
             elif match is None:
                 self._copies.append(outcome)
         if match is None:

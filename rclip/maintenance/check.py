@@ -1,13 +1,14 @@
-"""Looks at all that is stored and says what is wrong with it, part by part, and what mends it.
+"""Checks everything that is stored, part by part: what is wrong with it, and what repairs it.
 
-Nothing is written to the table. What is derived, the matrix, the columns and the weights, is discarded when it is
-wrong, so that the next run makes it anew.
+Nothing is written to the table. Derived parts, the matrix, the columns and the weights, are discarded when they are
+wrong, so that the next run rebuilds them.
 """
 
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,14 @@ from rclip.index.vector_cache import VectorCache
 from rclip.models import Model
 
 
-def _rebuild(store: Store) -> str:
-    return f"rclip --rebuild{store.directory}, with the same --model, mends the index"
+class Remedy(Enum):
+    """What repairs a damaged part."""
 
+    NONE_NEEDED = "none needed"
+    NEXT_RUN = "the next run"
+    DELETION = "deleting the folder of caches, and then the next run"
+    REBUILD = "rebuilding the index"
 
-ANEW = "the next run makes it anew"
 
 LENGTH_TOLERANCE = 5e-3
 """How far from 1 the length of a sound vector may be: ten times what rounding to half precision does, 2^-11 at most."""
@@ -42,23 +46,28 @@ class Finding(NamedTuple):
     part: str
     """The database, the vectors and facts in it, the matrix, the columns, the weights."""
     summary: str
-    """In a few words; of a damaged part also what mends it."""
-    faults: list[str]
+    """In a few words."""
+    faults: Sequence[str] = ()
     """What is wrong, a line each; none when the part is sound."""
+    remedy: Remedy = Remedy.NONE_NEEDED
+    path: str = ""
+    """The folder to delete, where that is the remedy."""
+    root: str = ""
+    """The folder that a portable index is for; empty for the user's own index."""
 
 
 def check_weights(model: Model) -> Finding:
     """Both towers' files against their checksums."""
     faults = model.discard_damaged_weights()
     if faults:
-        return Finding("weights", f"damaged; {ANEW}", faults)
-    return Finding("weights", "sound" if model.has_weights else "not made yet", [])
+        return Finding("weights", "damaged", faults, Remedy.NEXT_RUN)
+    return Finding("weights", "sound" if model.has_weights else "not made yet")
 
 
 def check_index(index: PhotoIndex) -> Iterator[Finding]:
     """A finding for each part of the whole index. Raises `StoreError` where it cannot be opened."""
     if not index.exists():
-        yield Finding("index", "none yet", [])
+        yield Finding("index", "none yet")
         return
     store, dimensions = index.store, index.model.dimensions
     yield _check_database(store)
@@ -75,12 +84,17 @@ def _check_database(store: Store) -> Finding:
             f"the path {os.fsdecode(path)!r} is not absolute and plain" for path in maintenance.invalid_paths(store)
         ]
         if faults:
-            return Finding("index", f"damaged; {_rebuild(store)}", faults)
+            return _damaged(store, "index", "damaged", faults)
         there, missing = store.count(b"/")
         unreadable = len(store.failures(b"/"))
     except StoreError as error:
-        return Finding("index", f"damaged; {_rebuild(store)}", [str(error)])
-    return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {missing:,} gone", [])
+        return _damaged(store, "index", "damaged", [str(error)])
+    return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {missing:,} missing")
+
+
+def _damaged(store: Store, part: str, summary: str, faults: Sequence[str]) -> Finding:
+    """A finding that rebuilding the index repairs."""
+    return Finding(part, summary, faults, Remedy.REBUILD, root=store.folder_served)
 
 
 def _check_matrix(store: Store) -> Finding:
@@ -97,14 +111,14 @@ def _check_derived(store: Store, part: str, of: str, opened: Callable[[], Vector
     try:
         derived, corruption = _doubted(opened)
         if corruption is None:
-            return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, nor needed yet", [])
+            return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, and none needed yet")
         derived.discard()
     except StoreError as error:
-        return Finding(part, f"cannot be checked; {_rebuild(store)}", [str(error)])
+        return _damaged(store, part, "cannot be checked", [str(error)])
     except OSError as error:
-        folder = store.cache_folder
-        return Finding(part, f"damaged; delete {folder} ({plain_reason(error)}), and {ANEW}", [str(corruption)])
-    return Finding(part, f"damaged; {ANEW}", [str(corruption)])
+        faults = [str(corruption), plain_reason(error)]
+        return Finding(part, "damaged", faults, Remedy.DELETION, path=store.cache_folder)
+    return Finding(part, "damaged", [str(corruption)], Remedy.NEXT_RUN)
 
 
 def _doubted(opened: Callable[[], VectorCache | Columns]) -> tuple[VectorCache | Columns, str | None]:
@@ -125,12 +139,12 @@ def _check_metadata(store: Store) -> Finding:
         if not wrong:
             store.metadata.cameras()  # also those that no photo names
     except StoreError as error:
-        return Finding("metadata", f"cannot be read to the end; {_rebuild(store)}", [str(error)])
+        return _damaged(store, "metadata", "cannot be read to the end", [str(error)])
     if not wrong:
-        return Finding("metadata", f"sound: of {count:,} photos" if count else "none yet", [])
-    faults = [f"{os.fsdecode(path)}: what is noted of it was never stored so" for path in wrong[:_MOST_FAULTS]]
+        return Finding("metadata", f"sound: of {count:,} photos" if count else "none yet")
+    faults = [f"{os.fsdecode(path)}: its metadata was never stored so" for path in wrong[:_MOST_FAULTS]]
     more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
-    return Finding("metadata", f"{len(wrong):,} of {count:,} damaged; {_rebuild(store)}", faults + more)
+    return _damaged(store, "metadata", f"{len(wrong):,} of {count:,} damaged", faults + more)
 
 
 def _check_vectors(store: Store, dimensions: int | None) -> Finding:
@@ -151,11 +165,11 @@ def _check_vectors(store: Store, dimensions: int | None) -> Finding:
                 listed = sorted(wrong.items())[: _MOST_FAULTS - len(faults)]
                 faults += (f"{os.fsdecode(rows[place][1])}: {why}" for place, why in listed)
     except StoreError as error:
-        return Finding("vectors", f"cannot be read to the end; {_rebuild(store)}", [*faults, str(error)])
+        return _damaged(store, "vectors", "cannot be read to the end", [*faults, str(error)])
     if faults:
         more = [f"… and {fault_count - len(faults):,} more"] if fault_count > len(faults) else []
-        return Finding("vectors", f"{fault_count:,} of {count:,} damaged; {_rebuild(store)}", faults + more)
-    return Finding("vectors", f"sound: {count:,} of length 1" if count else "none yet", [])
+        return _damaged(store, "vectors", f"{fault_count:,} of {count:,} damaged", faults + more)
+    return Finding("vectors", f"sound: {count:,} of length 1" if count else "none yet")
 
 
 def _faults_of(rows: list[tuple[int, bytes, bytes]], dimensions: int, matrix: VectorCache) -> dict[int, str]:
@@ -176,6 +190,8 @@ def _faults_of(rows: list[tuple[int, bytes, bytes]], dimensions: int, matrix: Ve
     for place, length in zip(places[off], lengths[off], strict=True):
         is_number = np.isfinite(length)  # no sum of squares of half precision overflows
         wrong[int(place)] = (
-            f"its vector has the length {length:.4g}, not 1" if is_number else "its vector holds what is no number"
+            f"its vector has the length {length:.4g}, not 1"
+            if is_number
+            else "its vector holds values that are not numbers"
         )
     return wrong

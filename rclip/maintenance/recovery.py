@@ -1,4 +1,4 @@
-"""Makes a damaged index anew from what can still be read of it.
+"""Rebuilds a damaged index from everything that can still be read of it.
 
 The damaged file is renamed, never written to and never deleted. Every row that can be read and may be true is taken
 over, so that its photo need not go through the model again; the run that follows finds the others.
@@ -17,7 +17,7 @@ from itertools import count
 from typing import NamedTuple
 
 from rclip import datadir
-from rclip.errors import StoreError, is_full, plain_reason
+from rclip.errors import IndexLocked, NoIndex, RebuildFailed, plain_reason
 from rclip.index.location import IndexLocation
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.store import Store, recovery, schema
@@ -27,6 +27,7 @@ from rclip.index.store.importing import note_imported
 from rclip.index.store.metadata import METADATA_COLUMNS
 from rclip.index.store.schema import FORMER_NAMES
 from rclip.index.store.validation import are_valid, has_unit_length
+from rclip.photo.failures import FailureKind
 
 _STORED_TOGETHER = 8192
 _LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their number
@@ -69,8 +70,7 @@ def require_existing(index: PhotoIndex) -> None:
     """Raises `StoreError` where there is nothing to be rebuilt."""
     index.require_adopted()
     if not index.exists():
-        where = index.location.argument
-        raise StoreError(f"there is no index at {index.path} to rebuild; rclip --index{where} makes one")
+        raise NoIndex(path=index.path, root=index.location.folder_served)
 
 
 def rebuild_index(index: PhotoIndex) -> Rebuilt:
@@ -107,12 +107,9 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: IndexLocation)
         finally:
             os.close(claim)
     except BlockingIOError as error:
-        raise StoreError(f"another run is at work with {path}: wait for it, or end it") from error
+        raise IndexLocked(path=path) from error
     except OSError as error:
-        raise StoreError(
-            f"cannot rebuild {path} ({plain_reason(error)}): {'make room' if is_full(error) else 'mend that'}, "
-            "and run it again; nothing was changed"
-        ) from error
+        raise RebuildFailed(path=path, reason=plain_reason(error)) from error
     return Rebuilt(kept, aside)
 
 
@@ -228,7 +225,7 @@ def _may_be_photo(row: _Row) -> bool:
             and len(vector) % 2 == 0
             and has_unit_length(vector)
         )
-    return row.get("failure") is not None
+    return row.get("failure") is not None and row.get("failure_kind") in set(FailureKind)
 
 
 _MAY_BE_TRUE = {"cameras": _may_be_camera, "metadata": _may_be_metadata, "images": _may_be_photo}
@@ -245,7 +242,7 @@ def _readable_rows(connection: sqlite3.Connection, path: str, table: str, column
     ranges = sql + "WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
     for _, *values in _rows_between(connection, ranges, 1, _last_rowid(connection, path, table)):
         row: _Row = dict(zip(stored, values, strict=True))
-        yield _with_offline(row) if stored.get("missing_ns") == FORMER_NAMES["missing_ns"] else row
+        yield _from_earlier_version(row) if stored.get("missing_ns") == FORMER_NAMES["missing_ns"] else row
 
 
 def _stored_names(connection: sqlite3.Connection, table: str, columns: list[str]) -> tuple[str, dict[str, str]]:
@@ -259,8 +256,13 @@ def _stored_names(connection: sqlite3.Connection, table: str, columns: list[str]
     return table, {column: name for column, name in stored.items() if name in known}
 
 
-def _with_offline(row: _Row) -> _Row:
-    """A row of an earlier version, in which the time of an offline photo was negative, or 0 where it was unknown."""
+def _from_earlier_version(row: _Row) -> _Row:
+    """A row of a version in which the time of an offline photo was negative, or 0 where it was unknown.
+
+    Failures had no kind.
+    """
+    if row.get("failure") is not None:
+        row["failure_kind"] = FailureKind.LASTING
     missing_ns = row.get("missing_ns")
     is_offline = isinstance(missing_ns, int) and missing_ns <= 0
     return row | {"is_offline": int(is_offline)} | ({"missing_ns": max(1, -missing_ns)} if is_offline else {})  # type: ignore[operator]

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import BinaryIO
 
 from rclip import datadir
-from rclip.errors import ModelError, plain_reason
+from rclip.errors import DownloadFailed, UnreadableCheckpoint, plain_reason
 from rclip.models.registry import Checkpoint
 
 _TIMEOUT_S = 30  # without a byte from the server
@@ -29,13 +29,13 @@ def fetch(checkpoint: Checkpoint, notify: Callable[[str], None]) -> str:
         if digest == (checkpoint.sha256 or digest):
             return digest
     if checkpoint.sha256 is None:
-        raise ModelError(f"the checkpoint {checkpoint.path} is gone")
+        raise UnreadableCheckpoint(path=checkpoint.path, reason="it is gone")
     notify(f"fetching {checkpoint.url}")
     try:
         download(checkpoint.url, checkpoint.path, checkpoint.sha256)
-    except ModelError as error:
+    except DownloadFailed as error:
         if present:
-            raise ModelError(f"{checkpoint.path} is not OpenAI's file of that name (wrong SHA-256); {error}") from error
+            error.reason += f", and {checkpoint.path} has the wrong SHA-256"
         raise
     return checkpoint.sha256
 
@@ -45,7 +45,6 @@ def download(url: str, path: str, sha256: str) -> None:
 
     Raises `ModelError` and leaves nothing behind when there is no network, no room, or the wrong bytes come.
     """
-    by_hand = f"or put the file there by hand: {path}"
     temporary = None
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -55,12 +54,12 @@ def download(url: str, path: str, sha256: str) -> None:
             with open(descriptor, "wb") as target:
                 digest = _copy(source, target, int(source.headers.get("Content-Length") or 0), os.path.basename(path))
         if digest != sha256:
-            raise ModelError(f"{url} came with the wrong SHA-256 ({digest[:12]}…): try again, {by_hand}")
+            raise DownloadFailed(url=url, reason=f"it came with the wrong SHA-256 ({digest[:12]}…)", path=path)
         os.replace(temporary, path)
         temporary = None
     except (OSError, HTTPException, ValueError) as error:
         reason = plain_reason(getattr(error, "reason", None) or error)
-        raise ModelError(f"cannot fetch {url} ({reason}): try again, {by_hand}") from error
+        raise DownloadFailed(url=url, reason=reason, path=path) from error
     finally:
         if temporary:
             os.unlink(temporary)
@@ -84,4 +83,4 @@ def _sha256(path: str) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
+        raise UnreadableCheckpoint(path=path, reason=plain_reason(error)) from error

@@ -14,7 +14,7 @@ from contextlib import suppress
 import numpy as np
 
 from rclip import datadir
-from rclip.errors import ModelError, is_full, plain_reason
+from rclip.errors import ModelError, UnreadableCheckpoint, WeightsLost, WeightsNotWritten, plain_reason
 from rclip.models import safetensors, tokenizer
 from rclip.models.config import ModelConfig
 from rclip.models.registry import Checkpoint
@@ -48,7 +48,7 @@ def open_tower(checkpoint: Checkpoint, data_dir: str, tower: str, notify: Callab
     try:
         return _open_if_current(path, checkpoint)
     except UnusableFile as error:
-        raise ModelError(f"the weights just written cannot be read back: {error}") from error
+        raise WeightsLost(reason=str(error)) from error
 
 
 def has_any(checkpoint: Checkpoint, data_dir: str) -> bool:
@@ -124,7 +124,7 @@ def _source(checkpoint: Checkpoint) -> str:
     try:
         stat = os.stat(checkpoint.path)
     except OSError as error:
-        raise ModelError(f"cannot read the checkpoint {checkpoint.path}: {plain_reason(error)}") from error
+        raise UnreadableCheckpoint(path=checkpoint.path, reason=plain_reason(error)) from error
     return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
 
 
@@ -151,9 +151,7 @@ def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         datadir.make_private(os.path.dirname(path))
         safetensors.write(path, arrays, metadata)
     except OSError as error:
-        reason = plain_reason(error)
-        hint = f"it takes {size / 1e6:.0f} MB; make room" if is_full(error) else "mend that"
-        raise ModelError(f"cannot write {path} ({reason}): {hint}, or set RCLIP_DATADIR") from error
+        raise WeightsNotWritten(path=path, reason=plain_reason(error), megabytes=size / 1e6) from error
 
 
 def _clip_merges() -> list[str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip.errors import ModelError
+from rclip.errors import BrokenWeights, ModelError
 from rclip.models.config import ModelConfig
 from rclip.models.openai_layout import IMAGE_BLOCKS, TEXT_BLOCKS
 
@@ -193,7 +193,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def require_finite(vectors: np.ndarray, model: str) -> np.ndarray:
     """The vectors. Raises `ModelError` for NaN and infinity among them, which only broken weights give."""
     if not np.isfinite(vectors).all():
-        raise ModelError(f"the model {model} gives values that are no numbers: its checkpoint is broken")
+        raise BrokenWeights(model=model)
     return vectors
 
 

@@ -7,7 +7,7 @@ import os
 import re
 from typing import NamedTuple
 
-from rclip.errors import ModelError
+from rclip.errors import SimilarModel, UnknownModel
 
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"
 _SHA256 = {
@@ -48,19 +48,17 @@ class Checkpoint(NamedTuple):
 
 
 def find(model: str) -> Checkpoint:
-    """The checkpoint of this name or path. Raises `ModelError` for one that is neither."""
+    """The checkpoint of this name or path. Raises `UnknownModel` for one that is neither."""
     if model in _SHA256:
         file_name = model.replace("/", "-").replace("@", "-") + ".pt"
         return Checkpoint(model, os.path.join(os.path.expanduser("~/.cache/clip"), file_name), _SHA256[model])
     path = os.path.abspath(os.path.expanduser(model))
     if os.path.isfile(path):
         return Checkpoint(model, path, None)
-    nearest = _nearest(model)
-    hint = f"did you mean {nearest}? " if nearest else ""
-    raise ModelError(
-        f"no model and no checkpoint file {model!r}; {hint}"
-        f"--model takes a checkpoint's path, or one of {', '.join(NAMES)}"
-    )
+    nearest, names = _nearest(model), ", ".join(NAMES)
+    if nearest:
+        raise SimilarModel(model=model, names=names, nearest=nearest)
+    raise UnknownModel(model=model, names=names)
 
 
 def _nearest(model: str) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from rclip.errors import ModelError, plain_reason
+from rclip.errors import DeviceFailed, UnknownDevice, plain_reason
 from rclip.models.config import ModelConfig
 from rclip.models.hardware import has_bf16
 from rclip.models.safetensors import Tensors
@@ -26,7 +26,7 @@ class TorchEncoder:
             self._prepare(weights, config, _choose_device(device), batch_size)
         except RuntimeError as error:
             if device is not None:
-                raise ModelError(f"{device} does not work here ({plain_reason(error)}): use --device cpu") from error
+                raise DeviceFailed(device=device, reason=plain_reason(error)) from error
             self._prepare(weights, config, torch.device("cpu"), batch_size)
 
     def _prepare(self, weights: Tensors, config: ModelConfig, device: torch.device, batch_size: int | None) -> None:
@@ -60,7 +60,7 @@ class TorchEncoder:
                 if "out of memory" not in str(error).lower():
                     raise
                 if len(part) == 1:
-                    raise ModelError(f"{self.device} has no memory for one picture: use --device cpu") from error
+                    raise DeviceFailed(device=str(self.device), reason="no memory for one picture") from error
                 self.batch_size = len(part) // 2
                 torch.cuda.empty_cache()
         return np.concatenate(parts)
@@ -106,4 +106,4 @@ def _choose_device(asked: str | None) -> torch.device:
             return device
     except (RuntimeError, AssertionError):
         pass
-    raise ModelError(f"this machine has no device {asked!r} for torch; there is {', '.join(available)}")
+    raise UnknownDevice(device=asked, available=", ".join(available))

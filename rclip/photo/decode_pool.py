@@ -23,21 +23,11 @@ import numpy as np
 
 from rclip import formats, isolation
 from rclip.errors import plain_reason
-from rclip.photo.failures import TIME_LIMIT_VARIABLE, TOO_SLOW
+from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
 from rclip.photo.metadata import PhotoMetadata
 
 _TIME_LIMIT_S = 60.0
 _SUFFIX_LENGTH = 16  # longer than any there is
-
-
-class FailedDecode(NamedTuple):
-    """Why a file was not decoded, in a few words."""
-
-    reason: str
-    is_lasting: bool = True
-    """Whether that will be so until the file changes."""
-    extra: formats.Extra | None = None
-    """What is not installed and would help."""
 
 
 def default_max_pixels() -> int:
@@ -86,22 +76,25 @@ class DecodePool:
         self._busy: set[_Process] = set()
         self._is_closed = False
 
-    def decode(self, file: BinaryIO, suffix: str) -> DecodedPhoto | FailedDecode:
-        """The middle square of the picture in an open file, whose position is lost, and what that file tells."""
+    def decode(self, file: BinaryIO, suffix: str) -> DecodedPhoto:
+        """The middle square of the picture in an open file, whose position is lost, and what that file tells.
+
+        Raises `DecodeError`.
+        """
         try:
             process = self._take()
         except OSError as error:
-            return FailedDecode(f"no decoder can be started: {plain_reason(error)}", is_lasting=False)
-        try:
+            reason = f"no decoder can be started: {plain_reason(error)}"
+            raise DecodeError(reason, FailureKind.PASSING) from error
+        answer = None
+        with suppress(OSError, EOFError):  # which mean that it has died
             answer = process.ask(file.fileno(), suffix, math.prod(self._shape), self._one_large_picture)
-        except (OSError, EOFError):  # it has died
-            answer = None
         if not self._put_back(process, is_alive=answer is not None):
             status = process.end()
-            answer = answer or _refusal_of_the_dead(process.was_ready, status)
+            answer = answer or _error_of_the_dead(process.was_ready, status)
         assert answer
-        if isinstance(answer, FailedDecode):
-            return answer
+        if isinstance(answer, DecodeError):
+            raise answer
         pixels, metadata = answer
         return DecodedPhoto(np.frombuffer(pixels, np.uint8).reshape(self._shape), metadata)
 
@@ -134,19 +127,19 @@ class DecodePool:
         return is_kept
 
 
-def _refusal_of_the_dead(was_ready: bool, status: int) -> FailedDecode:
+def _error_of_the_dead(was_ready: bool, status: int) -> DecodeError:
     """What its process's exit status tells of a file."""
     if not was_ready:
-        return FailedDecode("no decoder can be started", is_lasting=False)
+        return DecodeError("no decoder can be started", FailureKind.PASSING)
     if status == -signal.SIGPROF:
-        return FailedDecode(f"{TOO_SLOW}{time_limit_s():g} s to decode ({TIME_LIMIT_VARIABLE})")
+        return DecodeError(f"it takes longer than {time_limit_s():g} s to decode", FailureKind.TOO_SLOW)
     if status == -signal.SIGALRM:
-        return FailedDecode("the disk does not give it", is_lasting=False)
+        return DecodeError("the disk does not deliver it", FailureKind.PASSING)
     if status == -signal.SIGKILL:  # by us, because the run is ending, or by a system that is out of memory
-        return FailedDecode("its decoder was killed", is_lasting=False)
+        return DecodeError("its decoder was killed", FailureKind.PASSING)
     if status < 0:
-        return FailedDecode(f"damaged: its decoder crashes ({signal.Signals(-status).name})")
-    return FailedDecode(f"damaged: its decoder ends with status {status}")
+        return DecodeError(f"damaged: its decoder crashes ({signal.Signals(-status).name})")
+    return DecodeError(f"damaged: its decoder ends with status {status}")
 
 
 class _Process:
@@ -172,7 +165,7 @@ class _Process:
 
     def ask(
         self, descriptor: int, suffix: str, size_bytes: int, turn: threading.Lock
-    ) -> tuple[bytes, PhotoMetadata] | FailedDecode:
+    ) -> tuple[bytes, PhotoMetadata] | DecodeError:
         """So many bytes of pixels and the facts, or why there are none.
 
         Raises OSError or EOFError when the process dies over it.
@@ -189,7 +182,7 @@ class _Process:
                 answer = self._receive_json()
         if "reason" in answer:
             extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
-            return FailedDecode(answer["reason"], answer["is_lasting"], extra)
+            return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
         metadata = PhotoMetadata(*answer["facts"])
         return self._receive(size_bytes), metadata._replace(keywords=tuple(metadata.keywords))
 

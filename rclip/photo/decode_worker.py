@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from rclip.errors import plain_reason
 from rclip.photo import image
+from rclip.photo.failures import DecodeError, FailureKind
 from rclip.photo.image.opening import lift_limits
 
 _IN_MEMORY_BYTES = 64 << 20
@@ -77,12 +78,10 @@ def _answer(
             return {"facts": image.read_metadata(_in_memory(file), suffix, max_pixels, wait_for_turn)}, b""
         picture = image.decode(_in_memory(file), suffix, resolution, max_pixels, wait_for_turn)
         return {"facts": picture.metadata}, picture.square.tobytes()
-    except image.NeedsExtra as error:
-        return {"reason": str(error), "is_lasting": True, "extra": error.extra.name}, b""
-    except image.Unreadable as error:
-        return {"reason": str(error), "is_lasting": not isinstance(error, image.NotNow), "extra": None}, b""
+    except DecodeError as error:
+        return {"reason": str(error), "kind": error.kind, "extra": error.extra.name if error.extra else None}, b""
     except OSError as error:
-        return {"reason": plain_reason(error), "is_lasting": False, "extra": None}, b""
+        return {"reason": plain_reason(error), "kind": FailureKind.PASSING, "extra": None}, b""
 
 
 def _in_memory(file: BinaryIO) -> BinaryIO:

@@ -1,18 +1,38 @@
-"""Photos that cannot be read, and why."""
+"""Photos that cannot be read, and why: `DecodeError` where that is found out, `FailedPhoto` from then on."""
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from rclip.formats import Extra
 
-CANNOT_OPEN = "cannot open it: "
-"""Failures that start so are the file system's, not the file's, and are tried again by each run."""
-
-
-TOO_SLOW = "it takes longer than "
-"""Those that start so are tried again when a time limit is given."""
-
-
 TIME_LIMIT_VARIABLE = "RCLIP_PHOTO_TIMEOUT_S"
+
+
+class FailureKind(IntEnum):
+    """When an unreadable photo is tried again. The numbers are stored in the index."""
+
+    LASTING = 1
+    """When the file changes, or a limit is given that all are tried again for."""
+    CANNOT_OPEN = 2
+    """By each run: the file system refuses it."""
+    TOO_SLOW = 3
+    """When a time limit is given."""
+    TOO_LARGE = 4
+    """When a limit of megapixels is given."""
+    PASSING = 5
+    """By the next run: the reason is not the file's own. Never stored."""
+    NEEDS_EXTRA = 6
+    """When the package is installed. Never stored."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the index remembers it until the file changes."""
+        return self < FailureKind.PASSING
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether the next run tries it again, whatever its options."""
+        return self in (FailureKind.CANNOT_OPEN, FailureKind.PASSING)
 
 
 class FailedPhoto(NamedTuple):
@@ -20,19 +40,20 @@ class FailedPhoto(NamedTuple):
 
     path: bytes
     reason: str
+    kind: FailureKind = FailureKind.LASTING
+    extra: Extra | None = None
+    """The package that is not installed and would help."""
 
 
-class Unreadable(Exception):
-    """This file is no picture we can show the model; `str()` says why, in a few words."""
+class DecodeError(Exception):
+    """A file of which no picture for the model can be made; `str()` says why, in a few words."""
 
-
-class NotNow(Unreadable):
-    """This file cannot be read now, for a reason that is not its own; another time it may."""
-
-
-class NeedsExtra(Unreadable):
-    """The file could be read with a package that is not installed."""
-
-    def __init__(self, extra: Extra):
-        super().__init__(f"{extra.name} needs the package {extra.package}")
+    def __init__(self, reason: str, kind: FailureKind = FailureKind.LASTING, extra: Extra | None = None):
+        super().__init__(reason)
+        self.kind = kind
         self.extra = extra
+
+
+def needs_extra(extra: Extra) -> DecodeError:
+    """The error for a format whose package is not installed."""
+    return DecodeError(f"{extra.name} needs the package {extra.package}", FailureKind.NEEDS_EXTRA, extra)

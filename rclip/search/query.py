@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-from rclip.errors import UsageError
+from rclip.errors import BadWeight, EmptyQuery, OpenQuery, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +177,7 @@ def parse_words(words: Sequence[str], added: Sequence[str] = (), subtracted: Seq
         if rest[0] in _SIGNS:
             signs.append(rest.pop(0))
             if not rest:
-                raise UsageError(f"the query ends with {signs[-1]}; say what comes after it")
+                raise OpenQuery(sign=signs[-1])
         else:
             signs.append("+")
         terms.append(rest.pop(0))
@@ -212,7 +212,7 @@ def _term(sign: float, written: str) -> Term:
     found = _WEIGHTED.fullmatch(written)
     weight, what = (float(found[1]), found[2]) if found else (1.0, written)
     if not 0 < weight < 1e6:
-        raise UsageError(f"{written!r} has the weight {weight:g}; it takes one above 0 and below a million")
+        raise BadWeight(term=written, weight=weight)
     return Term(sign * weight, _what(what))
 
 
@@ -224,7 +224,7 @@ def _what(written: str) -> Text | Picture | Link:
     if text.lower().startswith(_LINK_STARTS):
         return Link(text)
     if not text.strip():
-        raise UsageError('the query is empty; say what to look for: rclip "a red kite"')
+        raise EmptyQuery()
     return Text(text)
 
 

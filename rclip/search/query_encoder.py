@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import formats, isolation
-from rclip.errors import RclipError, UsageError, plain_reason
+from rclip.errors import CancelledQuery, RclipError, UnreadablePicture, UsageError, plain_reason
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
 from rclip.models import Model
+from rclip.photo.failures import DecodeError
 from rclip.search.query import Link, Picture, PictureData, PictureObject, Query, Text, Vector
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class QueryEncoder:
         total = np.sum(vectors, axis=0)
         length = np.linalg.norm(total)
         if length < _NOTHING_LEFT * max(abs(term.weight) for term in query.terms):
-            return UsageError(f"nothing is left of {query.written}: its terms cancel each other")
+            return CancelledQuery(query=query.written)
         paths = (path for term in query.terms if isinstance(term.what, Picture) for path in _names_of(term.what.path))
         return EncodedQuery((total / length).astype(np.float32), frozenset(paths))
 
@@ -145,7 +146,7 @@ class QueryEncoder:
                     self._texts.popitem(last=False)
         if any(is_cut for _, is_cut in found.values()):
             length = self._model.config.text.context_length
-            self._notify(f"the query is longer than the model reads; only its first {length} tokens count")
+            self._notify(f"the query is longer than the model reads: only its first {length} tokens count")
         return {text: vector for text, (vector, _) in found.items()}
 
     # --- pictures ----------------------------------------------------------------------------------------------------
@@ -214,17 +215,15 @@ class QueryEncoder:
         lift_limits()
         try:
             return image.decode_array(file, suffix, self._model.resolution, self._limit_pixels())
-        except image.Unreadable as error:
-            raise _cannot_look(path, error) from error
+        except DecodeError as error:
+            raise UnreadablePicture(name=path, reason=str(error)) from error
 
     def _decoded_apart(self, file: BinaryIO, name: str, suffix: str) -> np.ndarray:
         """As pictures for the index are: in a process that may crash."""
-        from rclip.photo.decode_pool import FailedDecode
-
-        answer = self._decoders.decode(file, suffix)
-        if isinstance(answer, FailedDecode):
-            raise UsageError(f"cannot look at {name}: {answer.reason}")
-        return answer.pixels
+        try:
+            return self._decoders.decode(file, suffix).pixels
+        except DecodeError as error:
+            raise UnreadablePicture(name=name, reason=str(error)) from error
 
     def _limit_pixels(self) -> int:
         from rclip.photo.decode_pool import default_max_pixels
@@ -251,16 +250,12 @@ def _reported(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise _cannot_look(path, error) from error
+        raise UnreadablePicture(name=path, reason=plain_reason(error)) from error
 
 
 def _first(vectors: Iterable[bytes | None]) -> bytes | None:
     """The first there is."""
     return next(filter(None, vectors), None)
-
-
-def _cannot_look(name: str, error: Exception) -> UsageError:
-    return UsageError(f"cannot look at {name}: {plain_reason(error)}")
 
 
 def _suffix(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import IO, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from rclip._version import __version__
-from rclip.errors import UsageError, plain_reason
+from rclip.errors import FetchFailed, plain_reason
 
 MAX_BYTES = 256 << 20
 TIMEOUT_S = 30.0
@@ -21,7 +21,7 @@ _SCHEMES = ("http", "https")
 def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> BinaryIO:
     """The bytes at an http or https address, in a file without a name, at their beginning; the caller closes it.
 
-    Raises `UsageError` when there are more than `max_bytes`, when it takes longer than `timeout_s`, when a redirect
+    Raises `FetchFailed` when there are more than `max_bytes`, when it takes longer than `timeout_s`, when a redirect
     leads to another scheme, and when the server will not have it.
     """
     deadline = time.monotonic() + timeout_s
@@ -32,7 +32,7 @@ def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) ->
             _copy(source, target, max_bytes, deadline)
     except (OSError, HTTPException, ValueError) as error:
         target.close()
-        raise UsageError(f"cannot fetch {url}: {plain_reason(getattr(error, 'reason', None) or error)}") from error
+        raise FetchFailed(url=url, reason=plain_reason(getattr(error, "reason", None) or error)) from error
     target.seek(0)
     return target
 

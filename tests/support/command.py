@@ -71,7 +71,7 @@ def update(rclip: Command, *arguments: str) -> str:
     done = rclip("--index", "-v", *arguments)
     assert done.code == 0, done.err
     assert done.out == ""
-    return "" if is_unchanged(done.err) else done.err.strip().removeprefix("rclip: index updated: ")
+    return "" if is_unchanged(done.err) else done.err.strip().removeprefix("rclip: index updated: found ")
 
 
 def is_unchanged(told: str) -> bool:

@@ -15,6 +15,7 @@ from rclip.cli.preview.probe import Screen
 from rclip.cli.terminal import Style
 from rclip.errors import plain_reason
 from rclip.photo import decode_pool, image
+from rclip.photo.failures import DecodeError
 from rclip.photo.image.opening import lift_limits
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> byte
     try:
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
             pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)
-    except (OSError, image.Unreadable) as error:
+    except (OSError, DecodeError) as error:
         return _told(f"cannot show it: {output.printable(plain_reason(error))}", layout)
     return _sequence(pixels, screen, layout)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rclip import isolation
 from rclip.cli import terminal
+from rclip.cli.messages import Usage
 from rclip.errors import UsageError
 
 ANSWER_TIME_S = 0.15
@@ -75,7 +76,7 @@ def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Iterator[Scr
     Answers that come too late are not shown, and those that come before it is left are thrown away.
     """
     if wished == "auto" and environ.get("TERM") == "dumb":
-        raise UsageError("--preview cannot draw on a terminal of which TERM says that it is dumb; leave it out")
+        raise UsageError(Usage.PREVIEW_ON_DUMB_TERMINAL)
     if not _may_ask(environ):
         yield _screen(wished, by_name(environ), environ)
         return
@@ -95,9 +96,7 @@ def _screen(wished: str, answer: TerminalReply, environ: Mapping[str, str]) -> S
     if wished in ("kitty", "iterm") or (wished == "sixel" and not answer.sixel):
         passthrough = "TMUX" in environ
     if passthrough and not tmux.passthrough:
-        raise UsageError(
-            f"--preview={wished}: tmux hands on no pictures; this allows it: tmux set -g allow-passthrough on"
-        )
+        raise UsageError(Usage.PREVIEW_IN_TMUX.format(kind=wished))
     columns, lines = terminal.size()
     return Screen(
         kind,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from rclip import datadir
+from rclip import datadir, errors
 from rclip.errors import DamagedIndex, StoreError, plain_reason
 from rclip.index.location import IndexLocation, default_location, is_ours
 from rclip.index.store import schema
@@ -29,8 +29,6 @@ CHUNK_ROWS = 8192
 _STEPS = 100_000
 """So many of SQLite's own steps between two looks at how many are left, in a place that was not adopted."""
 _LEAST_STEPS, _STEPS_A_BYTE = 10_000_000, 4  # a row is looked at in some dozen steps, and takes a thousand bytes
-
-_MADE_ANEW = ", with the same --model, sets it aside and makes it anew from what can still be read"
 
 
 class Database:
@@ -104,9 +102,9 @@ class Database:
     # --- what is told of it ------------------------------------------------------------------------------------------
 
     @property
-    def directory(self) -> str:
-        """What a command line needs behind its options to mean this index; nothing for the user's own."""
-        return self._place.argument if self._place else ""
+    def folder_served(self) -> str:
+        """The folder that a portable index is for; empty for the user's own."""
+        return self._place.folder_served if self._place else ""
 
     @property
     def cache_folder(self) -> str:
@@ -150,9 +148,7 @@ class Database:
             raise self._not_made(error) from error
 
     def _not_made(self, error: OSError) -> StoreError:
-        if self.is_portable:
-            return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or delete its folder")
-        return StoreError(f"cannot make {self.path} ({plain_reason(error)}): mend that, or set RCLIP_DATADIR")
+        return errors.CannotCreate(path=self.path, root=self.folder_served, reason=plain_reason(error))
 
     def _create(self, identity: dict[str, str]) -> None:
         """Makes the file beside its place and links it there whole: of two runs that make it one is a moment late.
@@ -200,10 +196,9 @@ class Database:
             version = self.value("PRAGMA user_version")
             found = schema.of_file(self.connection)
         if application_id != schema.APPLICATION_ID and not is_empty:
-            otherwise = "" if self.is_portable else ", or set RCLIP_DATADIR"
-            raise StoreError(f"{self.path} is a database of another program: move it away{otherwise}")
+            raise errors.ForeignDatabase(path=self.path, root=self.folder_served)
         if version > schema.VERSION:
-            raise StoreError(f"{self.path} was written by a newer rclip: update rclip, or move the file away")
+            raise errors.NewerIndex(path=self.path)
         if not is_empty and (version < 1 or found != schema.expected(version)):
             raise self.damage()
         if version < schema.VERSION:
@@ -213,7 +208,7 @@ class Database:
         self._prepare(self.connection)
         stored = {key: self.note(key) for key in identity}
         if identity != stored:
-            raise StoreError(f"{self.path} was made by another model ({stored}): move it away, and it is made anew")
+            raise errors.OtherModel(path=self.path, stored=stored)
 
     def _replace_by_copy(self) -> None:
         """Works on a temporary copy of an older rclip's index that may not be written, as that can be upgraded."""
@@ -282,7 +277,7 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """SQLite's errors as `StoreError`s that say what to do."""
+        """SQLite's errors as `StoreError`s."""
         if self._is_foreign and self._pool:
             self._steps.allow(self.path)
         try:
@@ -290,12 +285,9 @@ class Database:
         except UnicodeDecodeError as error:  # in a name of the schema
             raise self.damage() from error
         except sqlite3.Error as error:
-            is_endless = self._is_foreign and self._steps.left < 0
-            if is_endless or getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-                raise DamagedIndex(
-                    f"{self.path}: {error}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}"
-                ) from error
-            raise StoreError(f"{self.path}: {error}: {_advice(error, self.is_portable, self.directory)}") from error
+            if self._is_foreign and self._steps.left < 0:  # it was endless
+                raise DamagedIndex(path=self.path, root=self.folder_served, reason=str(error)) from error
+            raise _translated(error, self.path, self.folder_served) from error
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -308,7 +300,7 @@ class Database:
 
     def damage(self) -> DamagedIndex:
         """The error for content that cannot have been stored so."""
-        return DamagedIndex(f"{self.path}: it is damaged; rclip --rebuild{self.directory}{_MADE_ANEW}")
+        return DamagedIndex(path=self.path, root=self.folder_served)
 
     # --- what is noted of the whole ----------------------------------------------------------------------------------
 
@@ -392,7 +384,7 @@ def refuse_strange_files(path: str, place: IndexLocation | None) -> None:
         if place and not place.is_adopted and not is_ours(path):
             raise ValueError(f"{path} belongs to another user")
     except (OSError, ValueError) as error:
-        raise StoreError(f"not opened: {plain_reason(error)}; move it away if it is not yours") from error
+        raise errors.StrangeFile(reason=plain_reason(error)) from error
 
 
 def folder_range(folder: bytes) -> tuple[bytes, bytes]:
@@ -416,13 +408,14 @@ def _place_unless_there(temporary: str, path: str) -> None:
             os.rename(temporary, path)
 
 
-def _advice(error: sqlite3.Error, is_portable: bool, directory: str) -> str:
+def _translated(error: sqlite3.Error, path: str, root: str) -> StoreError:
     code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return DamagedIndex(path=path, root=root, reason=str(error))
     if code.startswith("SQLITE_FULL"):
-        return "make room on that disk and run again; what was stored is kept"
+        return errors.DiskFull(path=path)
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return "another program keeps it locked; wait for it, or end it"
+        return errors.IndexLocked(path=path)
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        otherwise = "" if is_portable else ", set RCLIP_DATADIR"
-        return f"rclip may not write there; mend its permissions{otherwise}, or search what is indexed with -n"
-    return f"run again; if it stays, rclip --rebuild{directory}{_MADE_ANEW}"
+        return errors.NotWritable(path=path, root=root, reason=str(error))
+    return errors.DatabaseFailed(path=path, root=root, reason=str(error))

@@ -11,6 +11,7 @@ from rclip.files import FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database, require
 from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.validation import are_valid, has_unit_length
+from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
 
@@ -94,16 +95,16 @@ class Store(Database):
             found = self.connection.execute(sql, (*self.range_of(folder), before_ns, with_offline)).fetchall()
             return [self._row(row) for row in found]
 
-    def failures(self, folder: bytes) -> dict[bytes, str]:
-        """The files below `folder` that are there and could not be read, with the reasons, in path order."""
+    def failures(self, folder: bytes) -> list[FailedPhoto]:
+        """The files below `folder` that are there and could not be read, in path order."""
         sql = """
-            SELECT path, failure FROM images INDEXED BY images_failure
+            SELECT path, failure, failure_kind FROM images INDEXED BY images_failure
             WHERE path >= ? AND path < ? AND failure IS NOT NULL AND missing_ns IS NULL ORDER BY path
         """
         with self.reading():
             found = self.connection.execute(sql, self.range_of(folder)).fetchall()
-            require(all(type(path) is bytes and type(reason) is str for path, reason in found))
-            return {self.outer(path): reason for path, reason in found}
+            require(all(type(path) is bytes and type(reason) is str for path, reason, _ in found))
+            return [FailedPhoto(self.outer(path), reason, FailureKind(kind)) for path, reason, kind in found]
 
     def find_content(self, digest: bytes, path: bytes) -> KnownRow | None:
         """A photo with these bytes: the one at `path`, else one that is gone from its place, else any.
@@ -284,23 +285,25 @@ class Store(Database):
         self, path: bytes, stat: FileStat, digest: bytes, vector: np.ndarray, metadata: PhotoMetadata = NO_METADATA
     ) -> None:
         """A photo with new bytes; whatever was known of the path before is replaced."""
-        id_ = self._insert(path, stat, digest, vector.astype("<f2").tobytes(), None)
-        self.metadata.add(id_, metadata)
-
-    def add_failure(self, path: bytes, stat: FileStat, reason: str) -> None:
-        """A file that cannot be read, remembered until it changes."""
-        self._insert(path, stat, None, None, reason)
-
-    def _insert(self, path: bytes, stat: FileStat, digest: bytes | None, vector: bytes | None, why: str | None) -> int:
         path = self.inner(path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, failure, has_metadata)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 1)
         """
-        id_ = self.connection.execute(sql, (path, *stat, digest, vector, why)).lastrowid
+        id_ = self.connection.execute(sql, (path, *stat, digest, vector.astype("<f2").tobytes())).lastrowid
         assert id_ is not None
-        return id_
+        self.metadata.add(id_, metadata)
+
+    def add_failure(self, failure: FailedPhoto, stat: FileStat) -> None:
+        """A file that cannot be read, remembered until it changes."""
+        path = self.inner(failure.path)
+        self._orphan(path)
+        sql = """
+            INSERT INTO images (path, size, mtime_ns, device, inode, failure, failure_kind, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+        """
+        self.connection.execute(sql, (path, *stat, failure.reason, failure.kind))
 
     def copy(self, source_id: int, path: bytes, stat: FileStat) -> None:
         """A photo with the same bytes as another one."""

@@ -60,8 +60,13 @@ MIGRATIONS = [
     ALTER TABLE images ADD COLUMN failure_kind INTEGER;
     UPDATE images SET is_offline = 1, missing_ns = max(1, -missing_ns)
         WHERE id IN (SELECT id FROM images INDEXED BY images_listing WHERE missing_ns <= 0);
-    UPDATE images SET failure_kind = CASE
-        WHEN failure LIKE 'cannot open it: %' THEN 2 WHEN failure LIKE 'it takes longer than %' THEN 3 ELSE 1 END
+    UPDATE images SET
+        failure_kind = CASE
+            WHEN failure LIKE 'cannot open it: %' THEN 2
+            WHEN failure LIKE 'it takes longer than %' THEN 3
+            WHEN failure LIKE '%(--max-image-megapixels)' THEN 4 ELSE 1 END,
+        failure = replace(replace(replace(
+            failure, 'cannot open it: ', ''), ' (RCLIP_PHOTO_TIMEOUT_S)', ''), ' (--max-image-megapixels)', '')
         WHERE id IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL);
     UPDATE meta SET key = 'has_imported' WHERE key = 'has_adopted';
     DROP INDEX images_listing;

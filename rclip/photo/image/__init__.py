@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from PIL import Image
 
 from rclip.formats import RAW, is_common
-from rclip.photo.failures import NeedsExtra, NotNow, Unreadable
+from rclip.photo.failures import DecodeError, needs_extra
 from rclip.photo.image import geometry, headers, metadata_blocks, opening, samples
 from rclip.photo.image.guard import decoders_errors
 from rclip.photo.image.opening import Opened, Room
@@ -30,20 +30,6 @@ from rclip.photo.metadata import PhotoMetadata
 
 if TYPE_CHECKING:
     import numpy as np  # most pictures do without, and a decoding process starts in half the time
-
-__all__ = [
-    "DecodedImage",
-    "NeedsExtra",
-    "NotNow",
-    "Unreadable",
-    "as_jpeg",
-    "describe",
-    "in_few_colors",
-    "look",
-    "pixels",
-    "square",
-    "thumbnail",
-]
 
 
 class DecodedImage(NamedTuple):
@@ -74,7 +60,7 @@ def decode_square(
     """The middle square of the upright picture, in RGB, `resolution` pixels wide and high.
 
     `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
-    Raises `Unreadable` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
+    Raises `DecodeError` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
     `wait_for_turn` is called, once at most, before a large picture is decoded.
     """
     return decode(stream, suffix, resolution, max_pixels, wait_for_turn).square
@@ -135,10 +121,10 @@ def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opene
     head = stream.read(headers.HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise Unreadable("the file is empty")
+        raise DecodeError("the file is empty")
     if suffix in RAW.suffixes and not is_common(head):
         if not RAW.installed():
-            raise NeedsExtra(RAW)
+            raise needs_extra(RAW)
         from rclip.photo.image import raw
 
         opened = raw.opened(stream, resolution, room)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from PIL import UnidentifiedImageError
 
 from rclip.errors import plain_reason
-from rclip.photo.failures import NotNow, Unreadable
+from rclip.photo.failures import DecodeError, FailureKind
 
 
 @contextmanager
@@ -14,15 +14,15 @@ def decoders_errors() -> Iterator[None]:
     """The per-photo guard: decoders raise anything at all on damaged files."""
     try:
         yield
-    except Unreadable:
+    except DecodeError:
         raise
     except MemoryError:
-        raise Unreadable("it takes too much memory to decode (--max-image-megapixels)") from None
+        raise DecodeError("it takes too much memory to decode", FailureKind.TOO_LARGE) from None
     except ImportError as error:
-        raise NotNow(f"a decoder does not work here: {plain_reason(error)}") from error
+        raise DecodeError(f"a decoder does not work here: {plain_reason(error)}", FailureKind.PASSING) from error
     except Exception as error:
         is_the_systems = isinstance(error, OSError) and error.errno is not None
-        raise (NotNow if is_the_systems else Unreadable)(_reason(error)) from error
+        raise DecodeError(_reason(error), FailureKind.PASSING if is_the_systems else FailureKind.LASTING) from error
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from rclip.formats import HEIF, Extra
-from rclip.photo.failures import NeedsExtra, Unreadable
+from rclip.photo.failures import DecodeError, FailureKind, needs_extra
 from rclip.photo.image import headers
 from rclip.photo.image.geometry import orientation_of
 from rclip.photo.metadata import PhotoMetadata
@@ -60,10 +60,10 @@ class Room:
         self._has_waited = False
 
     def claim(self, width: int, height: int) -> None:
-        """Raises `Unreadable` for a picture above the limit."""
+        """Raises `DecodeError` for a picture above the limit."""
         if width * height > self._max_pixels:
             limit = f"{self._max_pixels / 1e6:.3g} megapixels"
-            raise Unreadable(f"{width}×{height} is more than {limit} (--max-image-megapixels)")
+            raise DecodeError(f"{width}×{height} is more than {limit}", FailureKind.TOO_LARGE)
         if width * height > _LARGE_PIXELS and not self._has_waited:
             self._has_waited = True
             self._wait_for_turn()
@@ -86,7 +86,7 @@ class Opened(NamedTuple):
 
 
 def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened:
-    """The picture in a file that starts with `head`. Raises `Unreadable`, or whatever a decoder does."""
+    """The picture in a file that starts with `head`. Raises `DecodeError`, or whatever a decoder does."""
     extra = headers.extra_for(head)
     formats = [_teach_pillow(extra)] if extra else _FORMATS
     size = headers.size_before_opening(head, stream)
@@ -118,9 +118,9 @@ def _has_many_scans(jpeg: Image.Image, stream: BinaryIO) -> bool:
 
 @cache
 def _teach_pillow(extra: Extra) -> str:
-    """Registers the format and returns Pillow's name for it. Raises `NeedsExtra` without the package."""
+    """Registers the format and returns Pillow's name for it. Raises `DecodeError` without the package."""
     if not extra.installed():
-        raise NeedsExtra(extra)
+        raise needs_extra(extra)
     if extra == HEIF:
         import pillow_heif
 

@@ -1,0 +1,138 @@
+"""What the command does beside searching: each action with its options, its rules and its run."""
+
+import os
+
+from rclip.cli import choices, report
+from rclip.cli.messages import Notice, Usage
+from rclip.cli.options import Action, Option, Options, register
+from rclip.cli.output import size, write_finding, write_stats
+from rclip.errors import ExitCode, UsageError
+
+
+@register
+class Init(Action):
+    """Gives folders indexes of their own."""
+
+    options = (Option(("--init",), "give DIR an index of its own that moves with it"),)
+
+    def run(self, options: Options) -> int:
+        from rclip import datadir
+        from rclip.index import location
+
+        for directory in options.directories or ("",):
+            folder, is_new = location.create(os.fsencode(os.path.expanduser(directory)), datadir.own())
+            report.tell((Notice.INIT_DONE if is_new else Notice.INIT_KNOWN).format(folder=folder))
+        return ExitCode.FOUND
+
+
+@register
+class Index(Action):
+    """Brings the index up to date."""
+
+    options = (
+        Option(("--index",), "only bring the index up to date"),
+        Option(("-v", "--verbose"), "report what --index has changed also without a terminal"),
+    )
+
+    def check(self, options: Options) -> None:
+        _refuse_no_indexing(self, options)
+
+    def run(self, options: Options) -> int:
+        with options.open_library() as library:
+            summary = report.update(library, options)
+            library.prepare_search()
+            if not report.is_quiet(options):
+                report.report_no_change(library, summary)
+        return ExitCode.FOUND
+
+
+@register
+class Stats(Action):
+    """Prints what the index holds."""
+
+    options = (Option(("--stats",), "show what is indexed"),)
+
+    def run(self, options: Options) -> int:
+        with options.open_library() as library:
+            write_stats(library.stats())
+        return ExitCode.FOUND
+
+
+@register
+class Check(Action):
+    """Looks for damage."""
+
+    options = (Option(("--check",), "check the indexes of each DIR for damage"),)
+
+    def run(self, options: Options) -> int:
+        is_sound = True
+        with options.open_library() as library:
+            for finding in library.check():
+                write_finding(finding)
+                is_sound &= not finding.faults
+        if is_sound:
+            return ExitCode.FOUND
+        report.tell(Notice.DAMAGE_FOUND)
+        return ExitCode.ERROR
+
+
+@register
+class Rebuild(Action):
+    """Replaces a damaged index by what can be read of it."""
+
+    options = (
+        Option(("--rebuild",), "set a damaged index aside, save what can be read of it, then update it like --index"),
+    )
+
+    def check(self, options: Options) -> None:
+        _refuse_no_indexing(self, options)
+
+    def run(self, options: Options) -> int:
+        with options.open_library() as library:
+            for rebuilt in library.rebuild():
+                report.tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
+            report.update(library, options)
+            library.prepare_search()
+        return ExitCode.FOUND
+
+
+@register
+class Prune(Action):
+    """Forgets missing photos."""
+
+    options = (
+        Option(("--prune",), "forget photos missing for 30d, 12w, 1y ... or, with 0, for any time", "AGE", choices.age),
+        Option(("--away",), "with --prune: also photos of empty folders, as of unplugged drives", only_with="--prune"),
+    )
+
+    def run(self, options: Options) -> int:
+        with options.open_library() as library:
+            pruned = library.prune(options.values["prune"], options.values["away"])
+        report.tell(Notice.PRUNED.format(forgotten=pruned.forgotten, freed=size(pruned.freed_bytes)))
+        if pruned.kept_offline:
+            report.tell(Notice.PRUNE_KEPT.format(kept=pruned.kept_offline))
+        if pruned.blocked_by is None:
+            return ExitCode.FOUND
+        report.tell(Notice.PRUNE_BLOCKED.format(reason=pruned.blocked_by))
+        return ExitCode.ERROR
+
+
+@register
+class Export(Action):
+    """Writes paths, vectors and metadata to a file."""
+
+    options = (Option(("--export",), "write paths, vectors, metadata: .npz, .parquet, .jsonl", "FILE", choices.file),)
+
+    def run(self, options: Options) -> int:
+        path = options.values["export"]
+        with options.open_library() as library:
+            if not options.no_indexing:
+                report.update(library, options)
+            count = library.export(path)
+        report.tell(Notice.EXPORTED.format(count=count, photos="photo" if count == 1 else "photos", path=path))
+        return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
+
+
+def _refuse_no_indexing(action: Action, options: Options) -> None:
+    if options.no_indexing:
+        raise UsageError(Usage.NOT_TOGETHER.format(one=action.options[0].name, other="-n"))

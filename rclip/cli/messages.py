@@ -1,0 +1,188 @@
+"""Every sentence that the command prints beside its results. `{…}` is filled in where the sentence is used.
+
+`rclip.errors` says what has happened to what; the advice that follows is here, as only the command line has options.
+"""
+
+from typing import TYPE_CHECKING
+
+from rclip import errors
+from rclip.errors import RclipError
+from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
+
+if TYPE_CHECKING:
+    from rclip.maintenance.check import Finding
+
+
+class Usage:
+    """Wrong usage of the command."""
+
+    UNKNOWN_OPTION = "unknown option: {option}; rclip --help lists the options"
+    DID_YOU_MEAN = "unknown option: {option}; did you mean {nearest}?"
+    BAD_OPTION = "{problem}; rclip --help lists the options"
+    NOT_TOGETHER = "{one} and {other} cannot be used together: leave one of them out"
+    ONLY_WITH = "{option} works only with {other}: add that, or leave {option} out"
+    TAKES_NO_QUERY = "{option} takes no query and no filters: leave them out"
+    QUERIES_WITH_TERMS = "--queries reads all terms from the file: leave out --add and --subtract"
+    NO_QUERY = 'the query is missing, such as: rclip "a red kite"; rclip --help lists the options'
+    QUERY_IS_FOLDER = '{folder} is a folder; add a query: rclip "a red kite" {folder}'
+    NO_FOLDER = "there is no folder {folder}"
+    NO_FOLDER_BUT_WORDS = 'there is no folder {folder}; a query of several words needs quotes: rclip "{words}"'
+    UNREADABLE_QUERIES = (
+        "cannot read the queries in {path}: {reason}; --queries needs a text file, or - for the standard input"
+    )
+    BAD_LINE = "line {number:,} of the queries: {problem}"
+    INPUT_CLOSED = "it is closed"
+    NOT_TEXT = "it is not text"
+    PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
+    PREVIEW_ON_DUMB_TERMINAL = "--preview cannot draw on this terminal (TERM is dumb): leave it out"
+    PREVIEW_IN_TMUX = "--preview={kind}: tmux blocks pictures; to allow them: tmux set -g allow-passthrough on"
+    NO_VIEWER = "--open needs {program}, which is not installed (package xdg-utils)"
+    VIEWER_FAILED = "{program} cannot open {path}: {reason}"
+
+
+class Value:
+    """Values that an option cannot have; the option's name comes before it."""
+
+    COUNT = "must be a whole number of at least 1, not {text!r}"
+    ABOVE_0 = "must be a number above 0, not {text!r}"
+    SCORE = "must be a number from -1 to 1, not {text!r}"
+    AGE = "must be a time like 30d, 12w or 1y, or 0, not {text!r}"
+    ONE_OF = "must be {alternatives}, not {text!r}"
+    DEVICE = "must be auto, cpu, cuda, cuda:1 … or mps, not {text!r}"
+    TERM = "must be words, or the path or address of a picture: {problem}"
+    QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
+    FOLDER_NAME = "must be the name of a folder, not {text!r}"
+    CAMERA = "must be words of a camera's name, not {text!r}"
+    GLOB = "must be a pattern like '2019/**' or 'IMG_*', not {text!r}"
+    TEMPLATE = "must be a template with fields like {{path}}, not {text!r}; there are {fields}"
+    TEMPLATE_SYNTAX = "{problem}; {{{{ and }}}} stand for braces"
+    TEMPLATE_ESCAPE = "does not know {escape}; there are \\t, \\n, \\0 and \\\\"
+    TEMPLATE_FIELD = "has no field {{{field}}}; there are {fields}"
+    TEMPLATE_CONVERSION = "can only have a format after {{{field}:, such as {{score:.3f}}"
+    TEMPLATE_FORMAT = "cannot have {{{field}:{spec}}}: {problem}"
+
+
+class Notice:
+    """Lines after which the run goes on, or with which it ends in order."""
+
+    WORDS_NAME_A_FILE = "searching for these words; to search by that picture, write ./{name}"
+    NOTHING_PASSES = "no photo here passes the filters"
+    NOTHING_STANDS_OUT = "no photo here stands out for this query"
+    NOT_INDEXED = "no photo is indexed here yet; run it once without -n"
+    NO_PHOTOS = "no photos here"
+    INIT_DONE = "created {folder}: from now on it holds the index of all photos beside and below it"
+    INIT_KNOWN = "{folder} exists already: searches in and below that folder use it"
+    REBUILT = "index rebuilt, with {kept:,} files known; the damaged one is kept as {aside}"
+    DAMAGE_FOUND = "something is damaged; the lines above say what, and how to repair it"
+    PRUNED = "index pruned: {forgotten:,} forgotten, {freed} freed"
+    PRUNE_KEPT = (
+        "{kept:,} kept: their folder is empty, like that of an unplugged drive; with --away they are forgotten, too"
+    )
+    PRUNE_BLOCKED = "the rest of the space is not freed yet ({reason}); run the same again later"
+    EXPORTED = "{count:,} {photos} exported to {path}"
+    STOPPED = "stopped"
+    STOPPED_BY_ERROR = "stopped: {reason}"
+    FAULT = "stopped by a fault of rclip itself ({kind}: {reason}); please report it"
+    STOPPED_AFTER = "stopped after {done:,} of {total:,} files; the finished ones are kept"
+    STOPPED_EARLY = "stopped before any file was read; everything indexed is kept"
+    UPDATED = "index updated: {changes}"
+    UNCHANGED = "nothing has changed; photos here: {photos:,}"
+    UNLISTED = "cannot list {folder}: {reason}; the index keeps its photos"
+    MORE_FOLDERS = "… and {count:,} more folders"
+    MISSING_PACKAGES = "{counts} cannot be opened yet; to install what they need: {python} -P -m pip install {packages}"
+    UNREADABLE = "cannot read {path}: {reason}; it is left out until it changes"
+    UNREADABLE_NOW = "cannot read {path}: {reason}; the next run tries it again"
+    MORE_FILES = "… and {count:,} more files; rclip --stats lists the unreadable ones"
+
+
+_REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and rebuilds it from what can be read"
+
+ADVICE: dict[type[RclipError], str] = {
+    errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
+    errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
+    errors.CannotCreate: "fix that{or_data_folder}",
+    errors.ForeignDatabase: "move it away{or_data_folder}",
+    errors.NewerIndex: "update rclip, or move the file away",
+    errors.OtherModel: "move it away; the next run makes a new one",
+    errors.DiskFull: "make room on that disk and run again; everything stored is kept",
+    errors.IndexLocked: "wait for that program, or end it",
+    errors.NotWritable: "fix its permissions{or_data_folder}, or search what is indexed with -n",
+    errors.DamagedIndex: _REBUILD,
+    errors.DatabaseFailed: f"run again; if it stays, {_REBUILD}",
+    errors.CacheNotWritten: "make room or fix its permissions, or delete it",
+    errors.NotAdopted: "rclip --init{where} adopts it, if you trust it",
+    errors.StrangeFile: "move it away if it is not yours",
+    errors.NoIndex: "rclip --index{where} makes one",
+    errors.RebuildFailed: "fix that, and run it again",
+    errors.ImportedInPart: "rclip --rebuild, run outside {root}, repairs it",
+    errors.UnknownModel: "--model takes a checkpoint's path, or one of {names}",
+    errors.SimilarModel: "did you mean {nearest}? --model takes a checkpoint's path, or one of {names}",
+    errors.DownloadFailed: "try again, or put the file there by hand: {path}",
+    errors.WeightsNotWritten: "they take {megabytes:.0f} MB: make room or fix that, or set RCLIP_DATADIR",
+    errors.DeviceFailed: "use --device cpu",
+}
+"""What to do next, by the kind of error; the nearest class above it where it has none of its own."""
+
+REMEDIES = {
+    "NEXT_RUN": "the next run rebuilds it",
+    "DELETION": "delete {path}, and the next run rebuilds it",
+    "REBUILD": "rclip --rebuild{where}, with the same --model, repairs the index",
+}
+"""What to do about a damaged part of the index, by the name of a `Remedy`."""
+
+FAILURE_ADVICE = {
+    FailureKind.TOO_LARGE: "--max-image-megapixels raises the limit",
+    FailureKind.TOO_SLOW: f"{TIME_LIMIT_VARIABLE} raises the limit",
+}
+"""What helps with a photo that could not be read."""
+
+
+def of_error(error: RclipError) -> str:
+    """What happened, to what, and what to do next, in one line."""
+    advice = next((ADVICE[kind] for kind in type(error).__mro__ if kind in ADVICE), "")
+    return f"{error}; {_filled(advice, error)}" if advice else str(error)
+
+
+def _filled(advice: str, error: RclipError) -> str:
+    from string import Formatter
+
+    root = getattr(error, "root", "")
+    derived = {"where": _where(root), "or_data_folder": "" if root else ", or set RCLIP_DATADIR"}
+    names = [name for _, name, _, _ in Formatter().parse(advice) if name]
+    return advice.format_map({name: derived[name] if name in derived else getattr(error, name) for name in names})
+
+
+def _where(root: str) -> str:
+    """What a command line needs after its options to mean an index; nothing for the user's own."""
+    if not root:
+        return ""
+    from shlex import quote
+
+    return f" {quote(root)}"
+
+
+def of_finding(finding: "Finding") -> str:
+    """The state of a part of the index, and what repairs it."""
+    remedy = REMEDIES.get(finding.remedy.name)
+    return (
+        f"{finding.summary}; {remedy.format(where=_where(finding.root), path=finding.path)}"
+        if remedy
+        else finding.summary
+    )
+
+
+def of_failure(reason: str, kind: FailureKind) -> str:
+    """Why a photo could not be read, and what helps."""
+    return f"{reason} ({FAILURE_ADVICE[kind]})" if kind in FAILURE_ADVICE else reason
+
+
+def listing(parts: "list[str]") -> str:
+    """ "a", "a and b", "a, b and c" """
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def alternatives(words: "tuple[str, ...]") -> str:
+    """ "a", "a or b", "a, b or c" """
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

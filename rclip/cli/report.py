@@ -1,0 +1,151 @@
+"""What the command says to the person at the terminal, on stderr: notices, progress, and what an update has changed."""
+
+import gc
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from rclip.cli import messages
+from rclip.cli.messages import Notice
+from rclip.cli.output import printable
+from rclip.errors import RclipError, ReadOnlyIndex, UnlistedFolder
+from rclip.signals import Interrupted
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from rclip.cli.options import Options
+    from rclip.indexing.progress import Progress
+    from rclip.indexing.summary import Summary
+    from rclip.library import Library
+    from rclip.photo.failures import FailedPhoto
+
+
+def tell(said: str | RclipError) -> None:
+    """One line on stderr."""
+    line = messages.of_error(said) if isinstance(said, RclipError) else said
+    with suppress(OSError):  # nobody listens, which is no reason to stop
+        sys.stderr.write(f"rclip: {printable(line)}\n")
+        sys.stderr.flush()
+
+
+class _Bar:
+    """A progress bar on a terminal; nothing elsewhere, and nothing as long as there is nothing to read."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+        self.done = self.total = 0
+
+    def __call__(self, progress: "Progress") -> None:
+        _, done, total, _ = progress
+        if total is None or progress.stage == "listing":
+            return
+        gc.enable()  # from here on it may take hours
+        if self._bar is None and total and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="photo", desc="indexing", leave=False, dynamic_ncols=True)
+        if self._bar is not None:
+            if done == 0:  # the next folder
+                self._bar.reset(total)
+            self._bar.update(done - self._bar.n)
+        self.done, self.total = done, total
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def update(library: "Library", options: "Options") -> "Summary":
+    """Updates the index and reports what has changed, also when it is interrupted. Raises `StoreError`."""
+    from rclip.indexing.summary import Summary
+
+    summary, bar = Summary(), _Bar()
+    error: ReadOnlyIndex | UnlistedFolder | None = None
+    try:
+        library.update(bar, summary)
+    except Interrupted as stopped:
+        bar.close()
+        tell(Notice.STOPPED_AFTER.format(done=bar.done, total=bar.total) if bar.total else Notice.STOPPED_EARLY)
+        stopped.is_reported = True
+        raise
+    except (ReadOnlyIndex, UnlistedFolder) as caught:  # what could be done was done all the same
+        error = caught
+    finally:
+        bar.close()
+    _report(summary, options)
+    if error and (options.values["index"] or not isinstance(error, ReadOnlyIndex)):
+        raise error
+    if error:
+        tell(error)
+    return summary
+
+
+def is_quiet(options: "Options") -> bool:
+    """Whether only problems are reported: by `--index` where nobody looks."""
+    return bool(options.values["index"]) and not options.values["verbose"] and not sys.stderr.isatty()
+
+
+def report_no_change(library: "Library", summary: "Summary") -> None:
+    """If there was none, as far as all folders could be listed."""
+    if not summary.has_changes and not summary.unlisted:
+        tell(Notice.UNCHANGED.format(photos=library.stats().photos))
+
+
+# --- what has changed ------------------------------------------------------------------------------------------------
+
+_MOST_LINES = 5  # about folders and files that could not be read, each
+
+
+def _report(summary: "Summary", options: "Options") -> None:
+    """Problems, and in a line what has changed; `--index` where nobody looks reports the problems only, a line each."""
+    for path, reason, *_ in summary.unlisted[:_MOST_LINES]:
+        tell(Notice.UNLISTED.format(folder=os.fsdecode(path), reason=reason))
+    if len(summary.unlisted) > _MOST_LINES:
+        tell(Notice.MORE_FOLDERS.format(count=len(summary.unlisted) - _MOST_LINES))
+    if is_quiet(options):
+        _list_files(summary)
+        return
+    if summary.has_changes:
+        tell(Notice.UPDATED.format(changes=_changes(summary)))
+    if summary.missing_extras:
+        counts = messages.listing(
+            [f"{count:,} {extra.name}" for extra, count in sorted(summary.missing_extras.items())]
+        )
+        files = "file" if summary.missing_extras.total() == 1 else "files"
+        packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
+        said = Notice.MISSING_PACKAGES.format(counts=f"{counts} {files}", python=sys.executable, packages=packages)
+        tell(said)
+
+
+def _list_files(summary: "Summary") -> None:
+    for failure in summary.failures[:_MOST_LINES]:
+        tell(_unreadable(failure))
+    for failure in summary.postponed[:_MOST_LINES]:
+        tell(_unreadable(failure))
+    rest = sum(max(len(files) - _MOST_LINES, 0) for files in (summary.failures, summary.postponed))
+    if rest:
+        tell(Notice.MORE_FILES.format(count=rest))
+
+
+def _unreadable(failure: "FailedPhoto") -> str:
+    notice = Notice.UNREADABLE_NOW if failure.kind.is_tried_again else Notice.UNREADABLE
+    reason = messages.of_failure(failure.reason, failure.kind)
+    return notice.format(path=os.fsdecode(failure.path), reason=reason)
+
+
+def _changes(summary: "Summary") -> str:
+    """`found 1 new photo, 29 moved files, 3 unreadable files (…)`."""
+    counts = (
+        (summary.added, "{:,} new photo", "{:,} new photos"),
+        (summary.changed, "{:,} changed", "{:,} changed"),
+        (summary.copied, "{:,} copy", "{:,} copies"),
+        (summary.moved, "{:,} moved file", "{:,} moved files"),
+        (summary.returned, "{:,} back", "{:,} back"),
+        (summary.missing, "{:,} missing", "{:,} missing"),
+        (summary.metadata_added, "dates and places of {:,} older photo", "dates and places of {:,} older photos"),
+        (len(summary.failures), *2 * ("{:,} unreadable (rclip --stats lists them)",)),
+        (len(summary.postponed), *2 * ("{:,} to be tried again by the next run",)),
+    )
+    return "found " + ", ".join((one if count == 1 else many).format(count) for count, one, many in counts if count)

@@ -1,0 +1,131 @@
+"""The action that needs no option: a search, by words and pictures or by filters alone."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rclip.cli import choices, report
+from rclip.cli.messages import Notice, Usage
+from rclip.cli.options import Action, Option, Options
+from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.search import query as queries
+from rclip.search.query import Text
+
+if TYPE_CHECKING:
+    from rclip.library import Hit, Library
+    from rclip.search.query import Query
+
+
+class Search(Action):
+    """Finds photos and prints them."""
+
+    group = "search"
+    options = (
+        Option(("-a", "--add"), "more of this; repeatable", "TERM", choices.term, is_repeatable=True),
+        Option(("-s", "--subtract"), "less of this; repeatable", "TERM", choices.term, is_repeatable=True),
+        Option(("--queries",), "one query per line, - for standard input; no QUERY", "FILE", choices.file),
+        Option(("-t", "--top"), "how many photos to show (10)", "N", choices.count),
+        Option(("-n", "--no-indexing"), "do not look for new photos first"),
+    )
+
+    def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
+        added, subtracted = values["add"], values["subtract"]
+        has_terms, has_filters = bool(added or subtracted), bool(values["filters"])
+        if values["queries"] and has_terms:
+            raise UsageError(Usage.QUERIES_WITH_TERMS)
+        if values["queries"]:
+            return None, words
+        if has_filters and not has_terms and all(map(_is_plainly_a_folder, words)):
+            return None, words
+        if not words and not has_terms:
+            raise UsageError(Usage.NO_QUERY)
+        if has_terms and all(map(_is_plainly_a_folder, words)):
+            return queries.parse_words([], added, subtracted), words
+        asked, directories = queries.split(words)
+        return queries.parse_words(asked, added, subtracted), directories
+
+    def check(self, options: Options) -> None:
+        for term in options.query.terms if options.query else ():
+            if isinstance(term.what, queries.Picture) and os.path.isdir(term.what.path):
+                raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=term.what.path))
+
+    def run(self, options: Options) -> int:
+        options.format.check(options)
+        with options.open_library() as library:
+            if not options.no_indexing:
+                report.update(library, options)
+            return _answer(library, options)
+
+
+def _is_plainly_a_folder(word: str) -> bool:
+    """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
+    is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
+    return is_path and os.path.isdir(os.path.expanduser(word))
+
+
+def _answer(library: "Library", options: Options) -> int:
+    """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
+    if options.query is None and options.queries is None:
+        return _show_newest(library, options)
+    statuses = set()
+    reported = set()
+    for query, found in library.search_blocks(_blocks(options), options.top, options.filters):
+        try:
+            statuses.add(_show(found, query, options))
+        except RclipError as error:
+            statuses.add(ExitCode.ERROR)
+            if str(error) not in reported:  # such as that there is no viewer to open photos with
+                reported.add(str(error))
+                report.tell(error)
+    if statuses == {ExitCode.NOTHING_FOUND}:
+        _say_why_nothing_was_found(library, options)
+    return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
+
+
+def _show(found: "list[Hit] | RclipError", query: "Query | RclipError", options: Options) -> ExitCode:
+    """Prints what is found for one query. Raises `RclipError` for what could not be asked or found, or not opened."""
+    if isinstance(found, RclipError):
+        raise found
+    assert not isinstance(query, RclipError)
+    _print_hits(found, options, query.written if options.queries else None)
+    return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
+
+
+def _show_newest(library: "Library", options: Options) -> int:
+    hits = library.search(None, options.top, options.filters)
+    _print_hits(hits, options, None)
+    if not hits:
+        _say_why_nothing_was_found(library, options)
+    return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
+
+
+def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
+    """`query` is printed with each hit where there are several queries."""
+    options.format.write(hits, options, query)
+    if options.values["open"]:
+        from rclip.cli import output, viewer
+
+        viewer.show([output.absolute(hit.path) for hit in hits])
+
+
+def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
+    if options.filters and library.has_photos():
+        report.tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
+    else:
+        report.tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
+
+
+def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":
+    if options.query:
+        _say_which_words_name_a_file(options.query)
+        yield [options.query]
+    elif options.queries:
+        from rclip.cli.query_file import queries_in
+
+        yield from queries_in(options.queries)
+
+
+def _say_which_words_name_a_file(query: "Query") -> None:
+    for term in query.terms:
+        if isinstance(term.what, Text) and os.path.isfile(term.what.text):
+            report.tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.text))
