@@ -5,11 +5,10 @@
 
 The index holds made-up rows with random vectors, put there through the store's own methods: a time for nine photos of
 ten, spread over twenty years, a place for two of three, one of forty cameras. Each case runs with the query and most
-also without one; `restated` is the case of the filter that asks for most after a thousand photos were renamed. Disk
-caches are warm. The columns' own share, in process, is in the second table.
+also without one. Disk caches are warm. The search's own share, in process and without the model, is in the second
+table: `ids` is how many photos the filters left to be scored, - where so many pass that all are.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +52,10 @@ FILTERS = {
     "few names": ("--path", "IMG_00123*"),
     "no name": ("--path", "beach"),
     "score": ("--min-score", "0.1"),
+    "rare and common": ("--after", "2013", "--before", "2014", "--camera", "maker 3"),
+    "none of many": ("--camera", "maker 3", "--type", "jpg", "--near", "0,0,5000", "--before", "2003-01-03"),
+    "relevant": ("--relevant",),
+    "relevant, half by date": ("--relevant", "--after", "2013"),
     "all at once": (
         "--after",
         "2013",
@@ -66,6 +69,10 @@ FILTERS = {
         "*1.jpg",
     ),
 }
+
+
+NEWEST = ("half by date", "a day", "near", "camera", "type", "few names", "rare and common")
+"""Filters that are also asked for without a query."""
 
 
 def made_up_facts(number: int) -> Any:
@@ -96,54 +103,52 @@ def measure(ours: Ours, rows: int, runs: int, folder: Path) -> list[dict[str, An
     def run(*arguments: str) -> Run:
         return timed_run(ours, data_dir, library, ("-n", "-f", *arguments))
 
-    first = {"matrix made": partial(run, QUERY), "columns made": partial(run, *FILTERS["half by date"], QUERY)}
+    first = {"matrix made": partial(run, QUERY)}
     found = in_turns(first, 1, f"{rows:,} rows")
     index_bytes = sum(path.stat().st_size for path in data_dir.glob("*.db*"))
     say(f"{index_bytes / rows:.0f} bytes a photo in the table")
     cases: dict[str, Callable[[], Run]] = {"no filter": partial(run, QUERY)}
     cases |= {name: partial(run, *filters, QUERY) for name, filters in FILTERS.items()}
-    cases |= {f"{name}, no query": partial(run, *FILTERS[name]) for name in ("half by date", "a day", "few names")}
+    cases |= {f"{name}, no query": partial(run, "-t", "10", *FILTERS[name]) for name in NEWEST}
     found |= in_turns(cases, runs, f"{rows:,} rows")
-    restate(ours, data_dir, library, rows, 1000)
-    restated = {"restated": partial(run, *FILTERS["half by date"], QUERY)}
-    found |= in_turns(restated, runs, f"{rows:,} rows")
-    order = (*first, *cases, *restated)
-    return [{"case": case, "n": rows, **summary(found[case])} for case in order]
+    return [{"case": case, "n": rows, **summary(found[case])} for case in (*first, *cases)]
 
 
-def restate(ours: Ours, data_dir: Path, library: Path, rows: int, count: int) -> None:
-    """Renames photos, as far as the table knows."""
-    from rclip.files import FileStat
-
-    with ours.open(data_dir, library) as opened, opened._parts[0][0].store.transaction():
-        for id_ in range(1, rows, max(1, rows // count)):
-            opened._parts[0][0].store.move(id_, os.fsencode(f"{library}/renamed/{id_}.jpg"), FileStat(1, 1, 1, id_))
-
-
-def measure_columns(ours: Ours, data_dir: Path, library: Path, runs: int) -> list[dict[str, Any]]:
-    """Only what the columns take, of a process that has imported everything."""
+def measure_searches(ours: Ours, data_dir: Path, library: Path, runs: int) -> list[dict[str, Any]]:
+    """Only what searches take, in turns, of a process that has imported everything."""
     from rclip.cli.arguments import parse as parse_arguments
-    from rclip.index.columns import Columns
-    from rclip.index.vector_cache import VectorCache
+    from rclip.filters import Filters
+    from rclip.search.query_encoder import EncodedQuery
+    from rclip.search.searcher import Searcher
+    from rclip.search.selection import Selection
 
-    results = []
+    took: dict[str, list[float]] = {}
+    counts: dict[str, int] = {}
     with ours.open(data_dir, library) as opened:
-        for name, arguments in FILTERS.items():
-            filters = parse_arguments([*arguments, QUERY]).filters
-            assert filters is not None
-            took = []
-            for _ in range(runs):
+        index, scope = opened._parts[0]
+        searcher = Searcher(index, scope)
+        (_, vectors) = next(index.store.vectors_above(0))
+        query = EncodedQuery(vectors[0].astype(np.float32) / np.linalg.norm(vectors[0].astype(np.float32)), frozenset())
+        cases = {"no filter": None} | {name: parse_arguments([*FILTERS[name], QUERY]).filters for name in FILTERS}
+        for _ in range(runs):
+            for name, filters in cases.items():
                 started = time.perf_counter()
-                chosen = Columns(opened._parts[0][0].store, VectorCache(opened._parts[0][0].store)).chosen(filters)
-                took.append(time.perf_counter() - started)
-            count = len(chosen.tail_ids) + (0 if chosen.mask is None else int(np.count_nonzero(chosen.mask)))
-            results.append({"case": name, "n": count, **spread(took)})
-    return results
+                next(searcher.search(filters)([query], 10))
+                took.setdefault(name, []).append(time.perf_counter() - started)
+            for name in NEWEST:
+                started = time.perf_counter()
+                searcher.newest(10, cases[name] or Filters())
+                took.setdefault(f"{name}, no query", []).append(time.perf_counter() - started)
+        for name, filters in cases.items():
+            ids = Selection(index, scope, filters).ids
+            counts[name] = -1 if ids is None else len(ids)
+    return [{"case": name, "ids": counts.get(name, -1), **spread(seconds)} for name, seconds in took.items()]
 
 
-def print_columns(results: Sequence[Mapping[str, Any]]) -> None:
-    lines = [("columns only", "chosen", "min s", "median s", "max s")]
-    lines += ((result["case"], decimal(result["n"], 0), *spread_cells(result)) for result in results)
+def print_searches(results: Sequence[Mapping[str, Any]]) -> None:
+    lines = [("search only", "ids", "min s", "median s", "max s")]
+    counts = ("-" if result["ids"] < 0 else decimal(result["ids"], 0) for result in results)
+    lines += ((result["case"], count, *spread_cells(result)) for result, count in zip(results, counts, strict=True))
     print_table(lines)
 
 
@@ -155,12 +160,12 @@ def main() -> None:
     metadata = print_head([ours])
     folder = options.scratch / "filtered-query"
     results = measure(ours, options.rows, options.runs, folder)
-    columns = measure_columns(ours, folder / "data", folder / "library", options.runs)
+    searches = measure_searches(ours, folder / "data", folder / "library", options.runs)
     print_cases(results)
     print()
-    print_columns(columns)
+    print_searches(searches)
     shutil.rmtree(folder)
-    keep(options.json, {**metadata, "results": results, "columns": columns})
+    keep(options.json, {**metadata, "results": results, "searches": searches})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ numpy float32      a mapped file, one product
 numpy float16      the same in half the bytes; numpy converts them first
 numkong float16    multiplied as they lie there
   in parts         the same with rclip's own code: some thousand rows at a time, each part given back, so that the
-                   process never holds the whole; this is what `rclip.index.vector_cache` does
+                   process never holds the whole; this is what `rclip.index.vector_search` does
 numkong int8       a quarter of the bytes, each row with a scale of its own
 
 "first" is from opening the file to the scores, when no page is mapped yet; "next" is another query with the same
@@ -96,7 +96,7 @@ def numkong_product(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -
 
 
 def numkong_in_parts(mapped: mmap.mmap, vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    from rclip.index.vector_cache import _SCANNED_ROWS
+    from rclip.index.vector_search import _SCANNED_ROWS
     from rclip.vectors import dot
 
     scores = np.empty(len(vectors), np.float32)
@@ -183,7 +183,7 @@ def recalls(name: str, folder: Path, queries: np.ndarray, truth: Sequence[set[in
 
 
 def _best(scores: np.ndarray) -> set[int]:
-    from rclip.search.ranking import top_k
+    from rclip.vectors import top_k
 
     return set(top_k(scores, BEST).tolist())
 

@@ -1,11 +1,20 @@
-"""Which photos a search may find: taken then, there, by this camera, named so. What each filter takes, and means."""
+"""Filters: which photos a search may find.
 
+Each kind of filter is one class: its options with their help, SQL for the photos that may pass, and the test of one
+photo. To add a filter, add a class and `@register` it; the command line and the search take it from `FILTERS`.
+"""
+
+import math
 import re
-from dataclasses import dataclass
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from rclip import formats
+from rclip.files import suffix
 
 
 class Near(NamedTuple):
@@ -16,44 +25,122 @@ class Near(NamedTuple):
     km: float
 
 
+class FilterOption(NamedTuple):
+    """An option of the command line."""
+
+    name: str
+    """With its dashes."""
+    field: str
+    """The keyword argument of the filter's class that takes the value."""
+    parse: Callable[[str], Any]
+    """Raises ValueError with a sentence that says what the option takes."""
+    metavar: str
+    help: str
+
+
+class Photo(Protocol):
+    """A photo as filters see it."""
+
+    @property
+    def path(self) -> bytes:
+        """Absolute."""
+
+    @property
+    def mtime_ns(self) -> int: ...
+
+    @property
+    def metadata(self) -> Any:
+        """Its `photo.metadata.PhotoMetadata`."""
+
+
+class Clause(NamedTuple):
+    """A SELECT of ids, each once, from the tables `images` and `metadata`, and its parameters."""
+
+    sql: str
+    parameters: tuple[object, ...] = ()
+
+
+class Filter(ABC):
+    """One condition that photos must meet. It is made of the values of its options, by their `field`s."""
+
+    options: ClassVar[tuple[FilterOption, ...]] = ()
+
+    @abstractmethod
+    def clause(self) -> Clause:
+        """All photos that pass; others may be among them, missing ones too."""
+
+    @abstractmethod
+    def matches(self, photo: Photo) -> bool:
+        """Whether a photo passes: this decides."""
+
+
+FILTERS: list[type[Filter]] = []
+"""All kinds of filters, in the order of `--help`."""
+
+
+def register(kind: type[Filter]) -> type[Filter]:
+    """Adds a kind of filter to those that the command line offers."""
+    FILTERS.append(kind)
+    return kind
+
+
 @dataclass(frozen=True)
 class Filters:
-    """What all photos found must be. None and empty ask for nothing."""
+    """The conditions that all photos found must meet. None and empty values demand nothing."""
 
     after: datetime | None = None
-    """Taken then or later: on the camera's clock or, where no time is noted, by the file's local time. Has no zone."""
+    """Taken then or later: on the camera's clock or, without one, by the file's local time. Has no zone."""
     before: datetime | None = None
     """Taken earlier than that."""
     near: Near | None = None
     camera: str = ""
     """Words that maker and model contain, in any case and order."""
     paths: tuple[str, ...] = ()
-    """Globs of paths from the directory searched, or absolute ones; what matches one behind a `!` is left out.
+    """Globs of paths from the directory searched, or absolute ones; a `!` before one leaves out the photos it matches.
 
-    See `Paths` and `glob_regex`.
+    See `search.globs`.
     """
     types: frozenset[str] = frozenset()
     """Endings of file names, in lower case."""
     min_score: float | None = None
     is_relevant: bool = False
     """Whether they must stand out for the query, by `ranking.relevance_cutoff`."""
+    others: tuple[Filter, ...] = ()
+    """Filters that have no field here."""
 
-    @property
-    def need_columns(self) -> bool:
-        """Whether any but paths and scores are asked for."""
-        return bool(self.after or self.before or self.near or self.camera or self.types)
+    @classmethod
+    def of_options(cls, values: Mapping[str, Any]) -> Self:
+        """From the values of options by their fields, whether fields of this class or of a registered filter."""
+        own = {field.name for field in fields(cls)}
+        others = {name: value for name, value in values.items() if name not in own}
+        return cls(**{name: values[name] for name in own & values.keys()}, others=tuple(_built(others)))
+
+    def by_row(self) -> list[Filter]:
+        """The filters that judge each photo by its row: all but paths, scores and relevance."""
+        return [*_built(vars(self)), *self.others]
+
+
+_NOTHING: tuple[object, ...] = (None, "", (), frozenset())
+
+
+def _built(values: Mapping[str, Any]) -> list[Filter]:
+    """A filter of each registered kind that has a value."""
+    given = {name: value for name, value in values.items() if value not in _NOTHING}
+    chosen = [(kind, {o.field: given[o.field] for o in kind.options if o.field in given}) for kind in FILTERS]
+    return [kind(**arguments) for kind, arguments in chosen if arguments]
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
 
-TAKES_TIME = "takes a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30"
+_NEEDS_TIME = "must be a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30"
 _PERIOD = re.compile(r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d))?)?)?)?", re.ASCII)
+_MAX_NS = (1 << 63) - 1
 
 
 def parse_time(text: str) -> datetime:
     """The start of a year, month, day, minute or second: `2023`, `2023-07`, `2023-07-14`, `2023-07-14 18:30`.
 
-    Raises ValueError, saying what is taken.
+    Raises ValueError, saying what it must be.
     """
     found = _PERIOD.fullmatch(text.strip())
     try:
@@ -62,29 +149,188 @@ def parse_time(text: str) -> datetime:
         year, month, day, hour, minute, second = map(int, found.groups(default="1")[:3] + found.groups(default="0")[3:])
         return datetime(year, month, day, hour, minute, second)
     except ValueError:
-        raise ValueError(f"{TAKES_TIME}, not {text!r}") from None
+        raise ValueError(f"{_NEEDS_TIME}, not {text!r}") from None
+
+
+def clock_s(when: datetime) -> int:
+    """Seconds from 1970 to that time on the clock that shows it. `when` has no zone."""
+    since = when - datetime(1970, 1, 1)
+    return since.days * 86_400 + since.seconds
+
+
+def utc_s(when: datetime) -> int:
+    """Seconds from 1970 in UTC to when clocks here show that. `when` has no zone."""
+    try:
+        return int(when.timestamp())
+    except (ValueError, OverflowError, OSError):  # beyond the years that the platform's clock knows
+        return clock_s(when)
+
+
+def shown_here_s(time_s: int) -> int:
+    """What clocks here showed at that time in UTC, both in seconds from 1970."""
+    try:
+        return time_s + time.localtime(time_s).tm_gmtoff
+    except (ValueError, OverflowError, OSError):  # beyond the years that the platform's clock knows
+        return time_s
+
+
+class TimeRange(NamedTuple):
+    """A half-open range of times, on a camera's clock and in UTC, which is what files have."""
+
+    clock_s: tuple[int, int]
+    mtime_ns: tuple[int, int]
+
+
+ALL_TIMES = TimeRange((-_MAX_NS, _MAX_NS), (-_MAX_NS - 1, _MAX_NS))
+
+
+@register
+class Taken(Filter):
+    """Taken from one time on and before another: on the camera's clock or, without that, by the file's local time."""
+
+    options = (
+        FilterOption("--after", "after", parse_time, "TIME", "taken then or later: 2023, 2023-07, 2023-07-14T18:30"),
+        FilterOption("--before", "before", parse_time, "TIME", "taken earlier than that"),
+    )
+
+    def __init__(self, after: datetime | None = None, before: datetime | None = None):
+        self._after = after
+        self._before = before
+
+    @property
+    def range(self) -> TimeRange:
+        starts = ALL_TIMES.clock_s[0], ALL_TIMES.mtime_ns[0]
+        ends = ALL_TIMES.clock_s[1], ALL_TIMES.mtime_ns[1]
+        if self._after:
+            starts = clock_s(self._after), _within_64_bits(utc_s(self._after) * 10**9)
+        if self._before:
+            ends = clock_s(self._before), _within_64_bits(utc_s(self._before) * 10**9)
+        return TimeRange((starts[0], ends[0]), (starts[1], ends[1]))
+
+    def clause(self) -> Clause:
+        sql = """
+            SELECT id FROM metadata WHERE captured_s >= ? AND captured_s < ?
+            UNION ALL
+            SELECT id FROM images
+            WHERE has_capture_time = 0 AND vector IS NOT NULL AND mtime_ns >= ? AND mtime_ns < ?
+        """
+        return Clause(sql, (*self.range.clock_s, *self.range.mtime_ns))
+
+    def matches(self, photo: Photo) -> bool:
+        if photo.metadata.captured_s is None:
+            taken_s, shown = photo.mtime_ns // 10**9, utc_s
+        else:
+            taken_s, shown = photo.metadata.captured_s, clock_s
+        is_late_enough = self._after is None or taken_s >= shown(self._after)
+        return is_late_enough and (self._before is None or taken_s < shown(self._before))
+
+
+def time_range(filters: Filters) -> TimeRange:
+    """The times that `after` and `before` allow."""
+    return Taken(filters.after, filters.before).range
+
+
+def _within_64_bits(number: int) -> int:
+    return max(-_MAX_NS, min(_MAX_NS, number))
 
 
 # --- places ----------------------------------------------------------------------------------------------------------
 
-TAKES_PLACE = "takes LAT,LON or LAT,LON,KM: degrees up to ±90,±180 and kilometres above 0"
-_USUAL_KM = 10.0
+_NEEDS_PLACE = "must be LAT,LON or LAT,LON,KM: degrees up to ±90,±180 and kilometres above 0"
+_DEFAULT_KM = 10.0
 
 
 def parse_near(text: str) -> Near:
-    """`48.8584,2.2945` or, with kilometres, `48.8584,2.2945,0.5`. Raises ValueError, saying what is taken."""
+    """`48.8584,2.2945` or, with kilometres, `48.8584,2.2945,0.5`. Raises ValueError, saying what it must be."""
     try:
-        latitude, longitude, km = [*map(float, text.split(",")), _USUAL_KM][:3]
+        latitude, longitude, km = [*map(float, text.split(",")), _DEFAULT_KM][:3]
         if text.count(",") > 2 or not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < float("inf")):
             raise ValueError
     except ValueError:
-        raise ValueError(f"{TAKES_PLACE}, not {text!r}") from None
+        raise ValueError(f"{_NEEDS_PLACE}, not {text!r}") from None
     return Near(latitude, longitude, km)
+
+
+_EARTH_RADIUS_KM = 6371.0088  # the mean one
+_TOLERANCE = 1e-6  # degrees, far below a metre
+
+
+@register
+class NearPlace(Filter):
+    """Within a distance of a place, by the haversine, which is right to half a percent: the earth is no sphere."""
+
+    options = (
+        FilterOption("--near", "near", parse_near, "LAT,LON[,KM]", "taken within 10 km, or KM, of a place in degrees"),
+    )
+
+    def __init__(self, near: Near):
+        self._near = near
+        self._angle = min(near.km / _EARTH_RADIUS_KM, math.pi)
+
+    def clause(self) -> Clause:
+        """The box around the circle, also where it lies across the date line or a pole."""
+        sql = """
+            SELECT id FROM metadata WHERE latitude BETWEEN ?1 AND ?2
+            AND (longitude BETWEEN ?3 AND ?4 OR longitude + 360 BETWEEN ?3 AND ?4 OR longitude - 360 BETWEEN ?3 AND ?4)
+        """
+        north, east = math.degrees(self._angle) + _TOLERANCE, self._degrees_east()
+        latitude, longitude = self._near.latitude, self._near.longitude
+        return Clause(sql, (latitude - north, latitude + north, longitude - east, longitude + east))
+
+    def _degrees_east(self) -> float:
+        """How far the circle reaches east and west of its centre."""
+        latitude = math.radians(self._near.latitude)
+        if abs(latitude) + self._angle >= math.pi / 2 - 1e-9:  # it holds a pole, and so all longitudes
+            return 360.0
+        return math.degrees(math.asin(math.sin(self._angle) / math.cos(latitude))) + _TOLERANCE
+
+    def matches(self, photo: Photo) -> bool:
+        if photo.metadata.latitude is None:
+            return False
+        latitude, here = math.radians(photo.metadata.latitude), math.radians(self._near.latitude)
+        across = math.radians(photo.metadata.longitude - self._near.longitude)
+        half_chord = (
+            math.sin((latitude - here) / 2) ** 2 + math.cos(latitude) * math.cos(here) * math.sin(across / 2) ** 2
+        )
+        return half_chord <= math.sin(self._angle / 2) ** 2
+
+
+# --- cameras ---------------------------------------------------------------------------------------------------------
+
+
+def parse_camera(text: str) -> str:
+    """Words of a camera's name. Raises ValueError where there are none."""
+    if not text.strip():
+        raise ValueError(f"must be words of a camera's name, not {text!r}")
+    return text
+
+
+@register
+class Camera(Filter):
+    """Taken by a camera whose maker and model contain all the words, in any case and order."""
+
+    options = (
+        FilterOption("--camera", "camera", parse_camera, "TEXT", "words in the names of the camera's maker and model"),
+    )
+
+    def __init__(self, camera: str):
+        self._words = camera.lower().split()
+
+    def clause(self) -> Clause:
+        """By the words in ASCII, as SQLite knows no other letters' lower case."""
+        words = [word for word in self._words if word.isascii()]
+        conditions = "".join(" AND instr(lower(maker || ' ' || model), ?)" for _ in words)
+        sql = f"SELECT id FROM metadata WHERE camera IN (SELECT id FROM cameras WHERE 1{conditions})"  # noqa: S608
+        return Clause(sql, tuple(words))
+
+    def matches(self, photo: Photo) -> bool:
+        name = f"{photo.metadata.maker} {photo.metadata.model}".lower()
+        return name != " " and all(word in name for word in self._words)
 
 
 # --- kinds of files --------------------------------------------------------------------------------------------------
 
-TAKES_TYPES = "takes endings of photos, like jpg, heic or png, or raw, divided by commas"
+_NEEDS_TYPES = "must be endings of photos, like jpg, heic or png, or raw, separated by commas"
 _ALIKE = [
     {"jpg", "jpeg", "jpe", "jfif"},
     {"tif", "tiff"},
@@ -98,19 +344,37 @@ _ALIKE = [
 
 
 def parse_types(text: str) -> frozenset[str]:
-    """`jpg,raw` -> the endings meant. Raises ValueError for what is no photo's."""
+    """`jpg,raw` -> the endings meant. Raises ValueError for an ending that no photo has."""
     found: set[str] = set()
     for word in text.lower().split(","):
         name = word.strip().removeprefix(".")
         alike = formats.RAW.suffixes if name == "raw" else next((group for group in _ALIKE if name in group), {name})
         if name != "raw" and name not in formats.SUFFIXES:
-            raise ValueError(f"{TAKES_TYPES}, not {text!r}")
+            raise ValueError(f"{_NEEDS_TYPES}, not {text!r}")
         found |= alike
     return frozenset(found)
 
 
-# --- paths -----------------------------------------------------------------------------------------------------------
+_INDEXED_BYTES = 4  # of a path's end, by the index `images_suffix`: a dot and three letters, or four letters
 
 
-def words_of_camera(text: str) -> list[str]:
-    return text.lower().split()
+@register
+class Suffix(Filter):
+    """With one of these endings of file names."""
+
+    options = (FilterOption("--type", "types", parse_types, "TYPES", "endings, or raw, separated by commas: jpg,raw"),)
+
+    def __init__(self, types: frozenset[str]):
+        self._types = types
+
+    def clause(self) -> Clause:
+        """By the expression of the index `images_suffix`."""
+        ends = sorted({f".{name}"[-_INDEXED_BYTES:] for name in self._types})
+        marks = ", ".join("?" * len(ends))
+        sql = f"""
+            SELECT id FROM images WHERE lower(CAST(substr(path, -4) AS TEXT)) IN ({marks}) AND vector IS NOT NULL
+        """  # noqa: S608 - question marks
+        return Clause(sql, tuple(ends))
+
+    def matches(self, photo: Photo) -> bool:
+        return suffix(photo.path) in self._types

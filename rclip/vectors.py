@@ -1,4 +1,4 @@
-"""Dot products of vectors in half precision."""
+"""Dot products of vectors in half precision, and the highest of them."""
 
 import numkong
 import numpy as np
@@ -24,3 +24,14 @@ def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 def exact_dot(vector: bytes, query: np.ndarray) -> float:
     """D float16, (D,) float32 -> their product in float32"""
     return float(np.frombuffer(vector, np.float16).astype(np.float32) @ query)
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Row numbers of the k highest scores, best first; ties keep row order. (N,) -> (min(k, N),)"""
+    if k >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > threshold)
+    tied = np.flatnonzero(scores == threshold)[: k - len(above)]
+    chosen = np.sort(np.concatenate([above, tied]))
+    return chosen[np.argsort(-scores[chosen], kind="stable")]

@@ -54,7 +54,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),
-            ("filtered_query.py", {"no filter", "half by date", "many names", "restated"}),
+            ("filtered_query.py", {"no filter", "half by date", "many names", "a day, no query"}),
         ]
     ),
 )

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from rclip.files import FileStat
 from rclip.index import vector_cache
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache
+from rclip.index.vector_search import ExactVectorSearch
 from rclip.photo.failures import FailedPhoto
-from rclip.search import ranking
-from rclip.vectors import MAX_ERROR, dot, exact_dot
+from rclip.vectors import MAX_ERROR, dot, exact_dot, top_k
 from tests.support.tiers import few
 
 DIMENSIONS = 64
@@ -54,9 +55,26 @@ def files(folder: Path) -> dict[str, Path]:
 QUERY = unit_vectors(1, seed=2)[0].astype(np.float32)
 
 
+def scores_of(store: Store, queries: np.ndarray, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All ids (N,), ascending, and their scores (Q, N), whichever way they are looked for."""
+    search = ExactVectorSearch(store, VectorCache(store))
+    found_ids, found_scores = search.search(queries, sys.maxsize, allowed)
+    assert np.array_equal(found_ids.shape, (len(queries), search.count(allowed)))
+    order = np.argsort(found_ids, axis=1)
+    ids, scores = (np.take_along_axis(found, order, axis=1) for found in (found_ids, found_scores))
+    assert (ids == ids[:1]).all()
+    for k in (1, 10, 3000):
+        best_ids, best_scores = search.search(queries, k, allowed)
+        assert np.array_equal(best_ids, found_ids[:, :k])
+        np.testing.assert_allclose(best_scores, found_scores[:, :k], atol=1e-6)
+    if allowed is None and len(ids[0]):
+        np.testing.assert_allclose(search.score_quantiles(queries, [0.2, 0.5]), np.quantile(scores, [0.2, 0.5], 1).T)
+    return ids[0], scores
+
+
 def assert_right(store: Store, vectors: np.ndarray) -> None:
     """All rows, in the order they were added, with the scores they should have."""
-    ids, scores = VectorCache(store).scores(QUERY)
+    ids, (scores,) = scores_of(store, QUERY[np.newaxis])
     assert ids.tolist() == list(range(1, len(vectors) + 1))
     np.testing.assert_allclose(scores, vectors.astype(np.float32) @ QUERY, atol=MAX_ERROR)
 
@@ -95,7 +113,7 @@ def test_only_what_is_asked_for_is_scored(store: Store) -> None:
     VectorCache(store).catch_up()
     fill(store, unit_vectors(10, seed=3), start=ROWS)
     only = np.array([2, 5, ROWS, ROWS + 3, ROWS + 999])
-    ids, scores = VectorCache(store).scores(QUERY, only)
+    ids, (scores,) = scores_of(store, QUERY[np.newaxis], only)
     assert ids.tolist() == [2, 5, ROWS, ROWS + 3]
     vectors = np.concatenate([unit_vectors(ROWS, seed=1), unit_vectors(10, seed=3)])
     np.testing.assert_allclose(scores, vectors[ids - 1].astype(np.float32) @ QUERY, atol=MAX_ERROR)
@@ -110,10 +128,10 @@ def test_several_queries_score_as_each_does_alone(store: Store, has_matrix: bool
     fill(store, unit_vectors(10, seed=3), start=ROWS)
     queries = unit_vectors(7, seed=2).astype(np.float32)
     wanted = None if only is None else np.array(only, np.int64)
-    ids, scores = VectorCache(store).scores(queries, wanted)
+    ids, scores = scores_of(store, queries, wanted)
     assert scores.shape == (7, len(ids))
     for query, of_query in zip(queries, scores, strict=True):
-        ids_alone, scores_alone = VectorCache(store).scores(query, wanted)
+        ids_alone, (scores_alone,) = scores_of(store, query[np.newaxis], wanted)
         assert ids.tolist() == ids_alone.tolist()
         np.testing.assert_allclose(of_query, scores_alone, atol=1e-5)
 
@@ -191,7 +209,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
             store.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
     VectorCache(store).catch_up()
     assert not Path(store.cache_folder).exists()
-    ids, scores = VectorCache(store).scores(QUERY)
+    ids, (scores,) = scores_of(store, QUERY[np.newaxis])
     assert (len(ids), len(scores)) == (0, 0)
     store.close()
 
@@ -224,8 +242,8 @@ def test_the_best_ten_are_those_of_full_precision() -> None:
     exact_vectors = vectors.astype(np.float32)
     missed = 0
     for query in unit_vectors(100, seed=6).astype(np.float32):
-        expected = set(ranking.top_k(exact_vectors @ query, 10).tolist())
-        looked_up = ranking.top_k(dot(vectors, query), 10 + 16)
+        expected = set(top_k(exact_vectors @ query, 10).tolist())
+        looked_up = top_k(dot(vectors, query), 10 + 16)
         exact = [exact_dot(vectors[row].tobytes(), query) for row in looked_up]
         found = {int(looked_up[place]) for place in np.argsort(exact)[::-1][:10]}
         missed += len(expected - found)

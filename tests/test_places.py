@@ -233,7 +233,7 @@ def test_what_is_made_from_it_lies_in_the_users_own_folder(rclip: Command, kept:
     assert rclip("-n", "--after", "2000", "a red star").code == 0
     (folder,) = caches_of(rclip)
     made = sorted(path.name.split("-")[0] for path in folder.iterdir())
-    assert made == ["columns", "columns.json", "ids", "seal.json", "vectors"]
+    assert made == ["ids", "seal.json", "vectors"]
     assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent, folder.parent.parent)} == {0o700}
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert names_in(kept / ".rclip") == {index_in(kept).name, "mark"}
@@ -334,7 +334,8 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
             "DROP TABLE metadata",
             "DROP TABLE cameras",
         ),
-        *("DROP TABLE restated", "ALTER TABLE images DROP COLUMN has_metadata", "DROP INDEX images_listing"),
+        *("DROP INDEX images_suffix", "DROP INDEX images_file_time", "DROP INDEX images_listing"),
+        *("ALTER TABLE images DROP COLUMN has_metadata", "ALTER TABLE images DROP COLUMN has_capture_time"),
         *("ALTER TABLE images DROP COLUMN is_offline", "ALTER TABLE images DROP COLUMN failure_kind"),
         "ALTER TABLE images RENAME COLUMN missing_ns TO gone_ns",
         "CREATE INDEX images_listing ON images (path, mtime_ns, size, gone_ns)",

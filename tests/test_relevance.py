@@ -15,13 +15,19 @@ from tests.support.tiers import few
 from tests.tiny_clip import scenes
 
 
+def cutoff(scores: np.ndarray, background: np.ndarray) -> float:
+    """Of scores in any order, judged by all the scores of a library."""
+    measured = ranking.Bell(*np.quantile(background, ranking.BELL_QUANTILES))
+    return ranking.relevance_cutoff(-np.sort(-scores), measured, len(scores))
+
+
 def bell(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.2, 0.02, count).astype(np.float32)
 
 
 @pytest.mark.parametrize("count", [100, 10_000, 1_000_000])
 def test_in_a_bell_of_scores_hardly_any_stands_out(count: int) -> None:
-    found = [np.count_nonzero(bell(count, seed) >= ranking.relevance_cutoff(bell(count, seed), bell(count, seed)))
+    found = [np.count_nonzero(bell(count, seed) >= cutoff(bell(count, seed), bell(count, seed)))
              for seed in range(10)]  # fmt: skip
     assert sum(found) <= 3
 
@@ -29,7 +35,7 @@ def test_in_a_bell_of_scores_hardly_any_stands_out(count: int) -> None:
 @pytest.mark.parametrize("relevant", [1, 20, 3000])
 def test_what_lies_outside_the_bell_is_kept(relevant: int) -> None:
     scores = np.concatenate([bell(10_000), np.random.default_rng(1).normal(0.33, 0.01, relevant)])
-    kept = scores >= ranking.relevance_cutoff(scores, scores)
+    kept = scores >= cutoff(scores, scores)
     assert kept[10_000:].all()
     assert np.count_nonzero(kept[:10_000]) <= 0.06 * relevant + 1
 
@@ -37,23 +43,23 @@ def test_what_lies_outside_the_bell_is_kept(relevant: int) -> None:
 def test_a_folder_is_judged_by_the_library() -> None:
     """Where everything in a folder is relevant, nothing would stand out in it."""
     background, folder = bell(10_000), np.array([0.32, 0.33, 0.34])
-    assert ranking.relevance_cutoff(folder, folder) == np.inf
-    assert ranking.relevance_cutoff(folder, background) == 0.32
-    assert ranking.relevance_cutoff(np.array([0.21, 0.18]), background) == np.inf
+    assert cutoff(folder, folder) == np.inf
+    assert cutoff(folder, background) == 0.32
+    assert cutoff(np.array([0.21, 0.18]), background) == np.inf
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_any_scores_are_judged(scores: list[float]) -> None:
     found = np.array(scores, np.float32)
-    lowest = ranking.relevance_cutoff(found, found)
+    lowest = cutoff(found, found)
     assert lowest == np.inf or lowest in found
     assert lowest > np.median(found)
 
 
 @pytest.mark.parametrize("scores", [[0.3], [0.3] * 50, [0.3, 0.3001]])
 def test_scores_that_are_all_alike_do_not_stand_out(scores: list[float]) -> None:
-    assert ranking.relevance_cutoff(np.array(scores), np.array(scores)) == np.inf
+    assert cutoff(np.array(scores), np.array(scores)) == np.inf
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

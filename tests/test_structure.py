@@ -58,7 +58,7 @@ OWNED = {
     "urllib": {"cli/output", "index/store/connections", "models/download", "search/remote_image"},
     "termios": {"cli/preview/probe"},
     "wcwidth": {"cli/output"},
-    "mmap": {"index/columns", "index/vector_cache", "models/safetensors"},
+    "mmap": {"index/vector_cache", "index/vector_search", "models/safetensors"},
     "xml": {"photo/metadata_parser"},
     "numkong": {"vectors"},
     "signal": {"photo/decode_pool", "photo/decode_worker", "signals"},
@@ -183,9 +183,9 @@ HEAVY = {
     *("concurrent.futures", "urllib.request", "ssl"),
 }
 UNASKED = {
-    *("rclip.filters", "rclip.index.columns", "rclip.photo.metadata_parser"),
+    *("rclip.search.globs", "rclip.photo.metadata_parser"),
     *(
-        "rclip.index.store.filterable",
+        "rclip.index.store.filtering",
         "rclip.index.store.importing",
         "rclip.index.store.recovery",
         "rclip.index.store.maintenance",

@@ -46,7 +46,7 @@ def report(rclip: Command, *options: str, code: int = 0, prefix: tuple[str, ...]
     for line in done.lines:
         part, text = line[:12].strip() or part, line[12:]
         parts[part] = f"{parts[part]}\n{text}" if part in parts else text
-    assert list(parts) == ["weights", "index", "matrix", "vectors", "metadata", "columns"]
+    assert list(parts) == ["weights", "index", "matrix", "vectors", "metadata"]
     return parts
 
 
@@ -113,7 +113,6 @@ def test_a_sound_index_is_called_so(filled: Command, gallery: Path) -> None:
         "matrix": f"sound: {APPEND_FROM_ROWS + 12:,} vectors",
         "vectors": f"sound: {APPEND_FROM_ROWS + 12:,} of length 1",
         "metadata": "sound: of 12 photos",
-        "columns": f"sound: {APPEND_FROM_ROWS + 12:,} photos",
     }
     assert value(filled, content) == before
 
@@ -371,40 +370,6 @@ def test_a_damaged_matrix_is_discarded_and_made_anew(filled: Command, kind: str,
     assert parts["vectors"].startswith("sound")
     assert filled("-n", "-t", "1", "a red star").code == 0
     assert report(filled)["matrix"] == f"sound: {APPEND_FROM_ROWS + 12:,} vectors"
-
-
-@pytest.mark.parametrize("damage", few(["written to", "gone bad", "cut short", "missing", "torn seal"]))
-def test_damaged_columns_are_discarded_and_made_anew(filled: Command, damage: str) -> None:
-    assert filled("-n", "--type", "png").code == 1
-    folder = index_of(filled).with_suffix(".matrix")
-    (path,) = folder.glob("columns-*")
-    if damage == "cut short":
-        os.truncate(path, 4000)
-    elif damage == "missing":
-        path.unlink()
-    elif damage == "torn seal":
-        os.truncate(folder / "columns.json", 30)
-    else:
-        with open(path, "r+b") as file:
-            file.seek(4000)
-            file.write(b"bad")
-    if damage == "gone bad":
-        forge_stat(folder / "columns.json", path)
-    parts = report(filled, code=2)
-    reasons = {"missing": "its file is gone", "torn seal": "what it says of itself cannot be read"}
-    assert parts["columns"] == f"damaged; {ANEW}\n{reasons.get(damage, 'its bytes are not those that were written')}"
-    assert parts["matrix"].startswith("sound")
-    assert filled("-n", "--type", "png").code == 1
-    assert report(filled)["columns"] == f"sound: {APPEND_FROM_ROWS + 12:,} photos"
-
-
-def test_columns_of_an_earlier_matrix_are_no_damage(filled: Command) -> None:
-    """They are passed over, and written anew once a search filters."""
-    filled("-n", "--type", "png")
-    folder = index_of(filled).with_suffix(".matrix")
-    (folder / "seal.json").unlink()
-    assert filled("-n", "star").code == 0
-    assert report(filled)["columns"] == "none, and none needed yet"
 
 
 @pytest.mark.parametrize("tower", few(["text", "image"]))

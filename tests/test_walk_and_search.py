@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rclip import vectors
 from rclip.files import DEFAULT_RULES, IgnoreRules
 from rclip.index.store import FileRow
 from rclip.index.store.database import folder_range
 from rclip.indexing.diff import plan_update
 from rclip.indexing.walk import Empty, File, Unlisted, walk
-from rclip.search import ranking
 from rclip.vectors import MAX_ERROR, dot
 
 PHOTOS = frozenset({"jpg"})
@@ -137,7 +137,7 @@ def test_what_is_gone_or_away_is_not_marked_again() -> None:
 )
 def test_top_k_is_a_stable_sort(scores: list[int], k: int) -> None:
     expected = sorted(range(len(scores)), key=lambda number: -scores[number])[:k]
-    assert ranking.top_k(np.array(scores, np.float32), k).tolist() == expected
+    assert vectors.top_k(np.array(scores, np.float32), k).tolist() == expected
 
 
 def test_top_k_does_not_sort_what_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_top_k_does_not_sort_what_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(np, "argsort", counted)
     scores = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
-    best = ranking.top_k(scores, 10)
+    best = vectors.top_k(scores, 10)
     assert sorted_lengths == [10]
     assert best.tolist() == argsort(-scores)[:10].tolist()
 

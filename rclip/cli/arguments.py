@@ -16,9 +16,9 @@ from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
 from rclip.errors import ExitCode, UsageError
+from rclip.filters import FILTERS, Filters
 
 if TYPE_CHECKING:
-    from rclip.filters import Filters
     from rclip.search.query import Query
 
 _TOP = 10
@@ -47,14 +47,11 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-def _filters(values: dict[str, Any]) -> "Filters | None":
+def _filters(values: dict[str, Any]) -> Filters | None:
     """Takes them out of the parsed values."""
-    given = {name: value for name in _FILTERS if (value := values.pop(name)) not in (None, [], False)}
-    if not given:
-        return None
-    from rclip.filters import Filters
-
-    return Filters(**given | {"paths": tuple(given.get("paths", ()))})
+    names = [option.value_key for option in _filter_options()]
+    given = {name: value for name in names if (value := values.pop(name)) not in (None, [], False)}
+    return Filters.of_options(given | {"paths": tuple(given.get("paths", ()))}) if given else None
 
 
 Choice = TypeVar("Choice", Action, OutputFormat)
@@ -202,10 +199,6 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 # --- the table -------------------------------------------------------------------------------------------------------
 
 _FILTER_OPTIONS = (
-    Option(("--after",), "taken then or later: 2023, 2023-07, 2023-07-14T18:30", "TIME", choices.time),
-    Option(("--before",), "taken earlier than that", "TIME", choices.time),
-    Option(("--near",), "taken within 10 km, or KM, of a place in degrees", "LAT,LON[,KM]", choices.near),
-    Option(("--camera",), "words in the names of the camera's maker and model", "TEXT", choices.words),
     Option(
         ("--path",),
         "like '2019/**' or, to leave out, '!IMG_*'; repeatable",
@@ -214,11 +207,9 @@ _FILTER_OPTIONS = (
         is_repeatable=True,
         key="paths",
     ),
-    Option(("--type",), "endings, or raw, separated by commas: jpg,raw", "TYPES", choices.types, key="types"),
     Option(("--min-score",), "minimum score, from -1 to 1", "S", choices.score),
     Option(("--relevant",), "all that stand out for this query, or none", key="is_relevant"),
 )
-_FILTERS = [option.value_key for option in _FILTER_OPTIONS]
 
 _OUTPUT_OPTIONS = (
     Option(("--color",), "auto, always or never", "WHEN", choices.one_of(*choices.COLORS), default="auto"),
@@ -265,11 +256,17 @@ def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
     """The help's parts in order, each with its options."""
     forms = [option for form in FORMATS for option in form.options]
     yield "search", [*Search.options, *_of_group("search")]
-    yield "filters, also without a QUERY: then the newest first", _FILTER_OPTIONS
+    yield "filters, also without a QUERY: then the newest first", _filter_options()
     yield "output", [*forms, *_OUTPUT_OPTIONS]
     yield "index, where the options up to --away take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
     yield "model", _MODEL_OPTIONS
     yield "about", _of_group("about")
+
+
+def _filter_options() -> list[Option]:
+    by_row = [option for kind in FILTERS for option in kind.options]
+    own = [Option((each.name,), each.help, each.metavar, each.parse, key=each.field) for each in by_row]
+    return [*own, *_FILTER_OPTIONS]
 
 
 def _of_group(name: str) -> list[Option]:

@@ -10,10 +10,8 @@ from rclip.search import query as queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from rclip.cli.template import Template
-    from rclip.filters import Near
 
 COLORS = ("auto", "always", "never")
 GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
@@ -84,36 +82,12 @@ def positive(text: str) -> float:
     return number
 
 
-def time(text: str) -> "datetime":
-    from rclip.filters import parse_time
-
-    return parse_time(text)
-
-
-def near(text: str) -> "Near":
-    from rclip.filters import parse_near
-
-    return parse_near(text)
-
-
-def types(text: str) -> frozenset[str]:
-    from rclip.filters import parse_types
-
-    return parse_types(text)
-
-
 def glob(text: str) -> str:
     """With a `~` in front, which no shell replaces between quotes, turned into what it stands for."""
     sign, pattern = ("!", text[1:]) if text.startswith("!") else ("", text)
     if not pattern.strip("/"):
         raise ValueError(Value.GLOB.format(text=text))
     return sign + os.path.expanduser(pattern) if pattern.startswith("~/") else text
-
-
-def words(text: str) -> str:
-    if not text.strip():
-        raise ValueError(Value.CAMERA.format(text=text))
-    return text
 
 
 def score(text: str) -> float:

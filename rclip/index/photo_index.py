@@ -10,11 +10,11 @@ from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, RclipError, S
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store
 from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
+from rclip.index.vector_search import ExactVectorSearch, VectorSearch
 from rclip.models import Model
 from rclip.photo.failures import FailedPhoto
 
 if TYPE_CHECKING:
-    from rclip.index.columns import Columns
     from rclip.index.store.importing import ImportedRow
 
 PREPROCESSING_VERSION = 1
@@ -104,16 +104,12 @@ class PhotoIndex:
         known = missing = 0
         unreadable: list[FailedPhoto] = []
         if self.exists():
-            self.check_counts(folders)
+            self.store.check_counts(folders)
             for folder in folders:
                 present, absent = self.store.count(folder)
                 known, missing = known + present, missing + absent
                 unreadable += self.store.failures(folder)
         return IndexCounts(known - len(unreadable), missing, unreadable)
-
-    def check_counts(self, folders: Sequence[bytes]) -> None:
-        """Raises `DamagedIndex` where the parts of the database do not agree on how many files there are."""
-        self.store.check_counts(folders, with_table=self.store.last_id() < APPEND_FROM_ROWS)
 
     # --- caches ------------------------------------------------------------------------------------------------------
 
@@ -125,10 +121,7 @@ class PhotoIndex:
     def write_caches(self) -> None:
         """Writes the search caches where they are behind the database. Raises `StoreError` where it cannot."""
         if self.exists() and self._may_write_caches:
-            cache = VectorCache(self.store)
-            cache.catch_up()
-            if cache.rows:
-                self.update_columns(cache)
+            VectorCache(self.store).catch_up()
 
     def sweep(self) -> None:
         """Deletes temporary files of killed runs."""
@@ -138,7 +131,7 @@ class PhotoIndex:
     def vector_cache(self, append_from_rows: int = APPEND_FROM_ROWS) -> VectorCache:
         """The vector cache, brought up to date; where it cannot be written, that is reported.
 
-        It is kept, with all that has been read of it, until its files are others.
+        It is kept, with everything that has been read of it, until its files change.
         """
         with self._cache_lock:
             cache = VectorCache(self.store)
@@ -146,6 +139,10 @@ class PhotoIndex:
             if self._vector_cache is None or not cache.is_like(self._vector_cache):
                 self._vector_cache = cache
             return self._vector_cache
+
+    def vector_search(self) -> VectorSearch:
+        """A search of all vectors."""
+        return ExactVectorSearch(self.store, self.vector_cache())
 
     def kept(self, key: Hashable, version: int | None) -> Any:
         """What was kept under this key, if it is of the same version of the database (`Store.snapshot`); else None."""
@@ -159,16 +156,6 @@ class PhotoIndex:
                 if len(self._kept) >= _MOST_KEPT:
                     self._kept.clear()
                 self._kept[key] = version, value
-
-    def columns(self, cache: VectorCache) -> "Columns":
-        """As they are now: inside a snapshot they and what the table says of their age are of one moment."""
-        from rclip.index.columns import Columns
-
-        return Columns(self.store, cache)
-
-    def update_columns(self, cache: VectorCache) -> None:
-        """What cannot be written is reported, and done without."""
-        self._write_if_allowed(lambda: self.columns(cache).catch_up())
 
     def _write_if_allowed(self, write: Callable[[], None]) -> None:
         if self._may_write_caches:

@@ -24,25 +24,9 @@ import numpy as np
 from rclip import datadir, isolation, manifest
 from rclip.errors import CacheNotWritten, plain_reason
 from rclip.index.store import Store
-from rclip.vectors import dot
 
 APPEND_FROM_ROWS = 4096
 """So many new rows are worth appending; fewer are read from the table by each scan, in some ten milliseconds."""
-
-_SCANNED_ROWS = 16384
-"""Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
-
-
-_MOST = 1.01  # for a cosine, and half precision's error
-
-
-class RowSelection(NamedTuple):
-    """Some photos of an index."""
-
-    mask: np.ndarray | None
-    """(N,) bool: which of the matrix's rows. None where `tail_ids` holds them all."""
-    tail_ids: np.ndarray
-    """Which of those behind the matrix; ids, ascending."""
 
 
 class _Manifest(NamedTuple):
@@ -104,37 +88,15 @@ class VectorCache:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def scores(
-        self, query: np.ndarray, only: np.ndarray | None = None, chosen: RowSelection | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (N,) and scores (N,) float32 of all photos that have a vector, or of those `only` and `chosen`.
+    def map(self) -> tuple[mmap.mmap, np.ndarray] | None:
+        """The file of vectors, and the vectors in it, (N, D) float16.
 
-        Of several queries (Q, D) the scores are (Q, N). `only` holds ids in ascending order. Photos that are gone are
-        among the scored ones: the table tells.
+        None where there is no cache, or where it may not be read or was deleted by another run: the table has it all.
         """
-        parts = []
-        if self._manifest:
-            everywhere = None if chosen is None else self._everywhere(chosen)
-            try:
-                parts.append(self._stored_scores(query, self.rows_of(only, chosen)))
-            except (OSError, ValueError):  # forbidden, or deleted since: the table has it all
-                return VectorCache(self._store, is_read=False).scores(query, only, everywhere)
-        for ids, vectors in self._store.vectors_above(self.last_id):
-            if vectors.shape[1] != query.shape[-1]:
-                raise self._store.damage()
-            for wanted in (only, None if chosen is None else chosen.tail_ids):
-                if wanted is not None:
-                    is_wanted = np.isin(ids, wanted)
-                    ids, vectors = ids[is_wanted], vectors[is_wanted]
-            parts.append((ids, dot(vectors, query)))
-        if not parts:
-            return np.empty(0, np.int64), np.empty((*query.shape[:-1], 0), np.float32)
-        ids, scores = parts[0]
-        if len(parts) > 1:
-            ids, scores = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
-        if len(ids) and not (scores.max() < _MOST and scores.min() > -_MOST):  # false for NaN, too
-            raise self._store.damage()
-        return ids, scores
+        try:
+            return self._mapped(self._manifest) if self._manifest and len(self.ids) else None
+        except (OSError, ValueError):
+            return None
 
     def vectors_of(self, ids: np.ndarray) -> np.ndarray:
         """The vectors of these photos, by ids that ascend. (N,) -> (N, D) float16
@@ -144,8 +106,7 @@ class VectorCache:
         """
         from_file, parts = ids[ids <= self.last_id], []
         if len(from_file) and self._manifest:
-            rows = self.rows_of(from_file, None)
-            assert rows is not None
+            rows = rows_of(from_file, self.ids)
             if len(rows) < len(from_file):
                 raise KeyError("photos are missing")
             vectors = self._mapped(self._manifest)[1]
@@ -157,42 +118,6 @@ class VectorCache:
         if sum(map(len, parts)) != len(ids):
             raise KeyError("photos are missing")
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _everywhere(self, chosen: RowSelection) -> RowSelection:
-        """The same, for when there is no matrix any more."""
-        if chosen.mask is None:
-            return chosen
-        return RowSelection(None, np.concatenate([self.ids[chosen.mask], chosen.tail_ids]))
-
-    def rows_of(self, only: np.ndarray | None, chosen: RowSelection | None) -> np.ndarray | None:
-        """The rows (N,) of photos that are among both, ascending; None for all rows."""
-        if only is not None:
-            rows = np.searchsorted(self.ids, only).clip(max=self.rows - 1)
-            rows = rows[self.ids[rows] == only]
-            if chosen is None:
-                return rows
-            return rows[np.isin(self.ids[rows], chosen.tail_ids) if chosen.mask is None else chosen.mask[rows]]
-        if chosen is None:
-            return None
-        if chosen.mask is None:
-            return self.rows_of(chosen.tail_ids, None)
-        return np.flatnonzero(chosen.mask)
-
-    def _stored_scores(self, query: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Of these rows, ascending, or all; where most of a part are wanted, all of it is scored, which is faster."""
-        assert self._manifest
-        ids = self.ids if rows is None else self.ids[rows]
-        mapped, vectors = self._mapped(self._manifest)
-        scores = np.empty((*query.shape[:-1], len(ids)), np.float32)
-        for start in range(0, len(vectors), _SCANNED_ROWS):
-            chunk = vectors[start : start + _SCANNED_ROWS]
-            if rows is None:
-                scores[..., start : start + len(chunk)] = dot(chunk, query)
-            else:
-                first, end = np.searchsorted(rows, (start, start + len(chunk)))
-                scores[..., first:end] = _picked_cosines(chunk, rows[first:end] - start, query)
-            mapped.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
-        return ids, scores
 
     def _mapped(self, contents: _Manifest) -> tuple[mmap.mmap, np.ndarray]:
         """The file of vectors, and what is sealed of it. (N, D) float16"""
@@ -365,10 +290,17 @@ class VectorCache:
     def _delete_others(self) -> None:
         """Files of earlier matrices. On systems that forbid deleting what is mapped they go the next time."""
         assert self._manifest
+        kept = {os.path.basename(self._path(kind, self._manifest)) for kind in _KINDS}
         for name in os.listdir(self.folder):
-            if _is_derived(name) and "-" in name and not name.endswith(self._manifest.token):
+            if _is_derived(name) and "-" in name and name not in kept:
                 with suppress(OSError):
                     os.unlink(os.path.join(self.folder, name))
+
+
+def rows_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Where the wanted ids are among the ids, both ascending, as far as they are. (A,), (N,) -> (n,)"""
+    rows = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+    return rows[ids[rows] == wanted]
 
 
 _KINDS = ("vectors", "ids")
@@ -376,17 +308,10 @@ _NOTE = "matrix"
 
 
 def _is_derived(name: str) -> bool:
-    """Whether a file of this name is one of ours."""
+    """Whether a file of this name is one of ours, or of an earlier version that also kept columns of metadata."""
     kind, *tokens = name.split("-")
     is_seal = name in ("seal.json", "columns.json")
     return is_seal or (kind in (*_KINDS, "columns") and all(map(manifest.is_name, tokens)))
-
-
-def _picked_cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Of these rows. Picking one out takes as long as scoring several."""
-    if len(rows) * 4 <= len(vectors):
-        return dot(vectors[rows], query)
-    return dot(vectors, query)[..., rows]
 
 
 def _note(contents: _Manifest) -> str:

@@ -1,20 +1,19 @@
 """Checks everything that is stored, part by part: what is wrong with it, and what repairs it.
 
-Nothing is written to the table. Derived parts, the matrix, the columns and the weights, are discarded when they are
-wrong, so that the next run rebuilds them.
+Nothing is written to the table. Derived parts, the matrix and the weights, are discarded when they are wrong, so that
+the next run rebuilds them.
 """
 
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 from rclip.errors import StoreError, plain_reason
-from rclip.index.columns import Columns
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.store import Store, maintenance
 from rclip.index.vector_cache import VectorCache
@@ -44,7 +43,7 @@ class Finding(NamedTuple):
     """What was found of one part of what is stored."""
 
     part: str
-    """The database, the vectors and facts in it, the matrix, the columns, the weights."""
+    """The database, the vectors and metadata in it, the matrix, the weights."""
     summary: str
     """In a few words."""
     faults: Sequence[str] = ()
@@ -74,7 +73,6 @@ def check_index(index: PhotoIndex) -> Iterator[Finding]:
     yield _check_matrix(store)
     yield _check_vectors(store, dimensions)
     yield _check_metadata(store)
-    yield _check_columns(store)
 
 
 def _check_database(store: Store) -> Finding:
@@ -99,37 +97,28 @@ def _damaged(store: Store, part: str, summary: str, faults: Sequence[str]) -> Fi
 
 def _check_matrix(store: Store) -> Finding:
     """Whether its bytes are those that were written; that they are the table's is seen with the vectors."""
-    return _check_derived(store, "matrix", "vectors", lambda: VectorCache(store))
-
-
-def _check_columns(store: Store) -> Finding:
-    """Whether their bytes are those that were written; without their matrix they are not looked at."""
-    return _check_derived(store, "columns", "photos", lambda: Columns(store, VectorCache(store)))
-
-
-def _check_derived(store: Store, part: str, of: str, opened: Callable[[], VectorCache | Columns]) -> Finding:
     try:
-        derived, corruption = _doubted(opened)
+        cache, corruption = _suspicious(store)
         if corruption is None:
-            return Finding(part, f"sound: {derived.rows:,} {of}" if derived.rows else "none, and none needed yet")
-        derived.discard()
+            return Finding("matrix", f"sound: {cache.rows:,} vectors" if cache.rows else "none, and none needed yet")
+        cache.discard()
     except StoreError as error:
-        return _damaged(store, part, "cannot be checked", [str(error)])
+        return _damaged(store, "matrix", "cannot be checked", [str(error)])
     except OSError as error:
         faults = [str(corruption), plain_reason(error)]
-        return Finding(part, "damaged", faults, Remedy.DELETION, path=store.cache_folder)
-    return Finding(part, "damaged", [str(corruption)], Remedy.NEXT_RUN)
+        return Finding("matrix", "damaged", faults, Remedy.DELETION, path=store.cache_folder)
+    return Finding("matrix", "damaged", [str(corruption)], Remedy.NEXT_RUN)
 
 
-def _doubted(opened: Callable[[], VectorCache | Columns]) -> tuple[VectorCache | Columns, str | None]:
-    """What is derived and what speaks against it, also after a moment: another run may just have been writing it."""
-    derived = opened()
-    corruption = derived.corruption()
+def _suspicious(store: Store) -> tuple[VectorCache, str | None]:
+    """The cache and what speaks against it, also after a moment: another run may just have been writing it."""
+    cache = VectorCache(store)
+    corruption = cache.corruption()
     if corruption is not None:
         time.sleep(_WRITERS_MOMENT_S)
-        derived = opened()
-        corruption = derived.corruption()
-    return derived, corruption
+        cache = VectorCache(store)
+        corruption = cache.corruption()
+    return cache, corruption
 
 
 def _check_metadata(store: Store) -> Finding:

@@ -39,7 +39,7 @@ def prune_index(index: PhotoIndex, folders: Sequence[bytes], older_than_s: float
     index.require_adopted()
     if not index.exists():
         return NOTHING
-    index.check_counts(folders)
+    index.store.check_counts(folders)
     before_bytes = index.size_bytes()
     pruned = forget(index.store, folders, older_than_s, with_offline)
     blocked_by = give_space_back(index.store)

@@ -52,6 +52,7 @@ _TYPES = {
     "failure": (str, type(None)),
     "missing_ns": (int, type(None)),
     "has_metadata": (int,),
+    "has_capture_time": (int,),
     "is_offline": (int,),
     "failure_kind": (int, type(None)),
 }

@@ -6,15 +6,15 @@
 in and out are absolute. `vector` holds D float16 of length 1; a file that could not be read has a `failure` instead.
 `missing_ns` is NULL for a photo that was there when last looked for.
 
-    facts(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating)
+    metadata(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating)
     cameras(id, maker, model)
 
-hold what the photos say of themselves, apart, so that a search that does not ask never touches them. A row of `images`
-is `described` when its file was looked through for facts; a photo that has none has no row there.
+hold what the photos say of themselves, apart. A row of `images` `has_metadata` when its file was read for it; a photo
+that has none has no row there. `has_capture_time` tells whether `captured_s` is known; where it is not, filters by time
+go by the file's. SQLite's own indexes answer filters.
 
-A row's vector never changes: a photo with new bytes gets a new id, and ids are never used again. What is derived from
-the table can so tell by the highest id what it has not seen. What else is told of a photo may change: `restated` holds
-the ids of those of which it has, until what is derived from that has taken note.
+A row's vector never changes: a photo with new bytes gets a new id. Ids are never reused, so a cache knows from the
+highest id which rows it lacks.
 
 A search needs the modules that are imported here; the others are asked by name, by those few who have use for them.
 """

@@ -310,7 +310,7 @@ class Database:
         return value
 
     def note(self, key: str) -> str | None:
-        """Which state of the `matrix`, or of its `columns`, is one of this very table."""
+        """Which state of the `matrix` is one of this very table."""
         with self.errors():
             found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return found[0] if found else None

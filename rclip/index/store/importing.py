@@ -56,11 +56,13 @@ def import_rows(store: Store, loans: Iterable[ImportedRow]) -> None:
     Belongs inside a transaction.
     """
     sql = """
-        INSERT OR IGNORE INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT OR IGNORE INTO images
+        (path, size, mtime_ns, device, inode, digest, vector, has_metadata, has_capture_time)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
     for path, stat, digest, vector, metadata in loans:
-        row = (store.inner(path), *stat, digest, vector, metadata is not None)
+        has_time = metadata is not None and metadata.captured_s is not None
+        row = (store.inner(path), *stat, digest, vector, metadata is not None, has_time)
         added = store.connection.execute(sql, row)
         if added.rowcount and added.lastrowid and metadata:
             store.metadata.add(added.lastrowid, metadata)

@@ -65,10 +65,9 @@ class MetadataTable:
 
     def describe(self, id_: int, metadata: PhotoMetadata) -> None:
         """Adds what a photo's file tells to a row that was stored without, if it is still there."""
-        sql = "UPDATE images SET has_metadata = 1 WHERE id = ?"
-        if self._database.connection.execute(sql, (id_,)).rowcount:
+        sql = "UPDATE images SET has_metadata = 1, has_capture_time = ? WHERE id = ?"
+        if self._database.connection.execute(sql, (metadata.captured_s is not None, id_)).rowcount:
             self.add(id_, metadata)
-            self.restate(id_)
 
     def add(self, id_: int, metadata: PhotoMetadata) -> None:
         """Those of a photo that has been stored as described."""
@@ -96,10 +95,6 @@ class MetadataTable:
             FROM metadata WHERE id = ?
         """
         self._database.connection.execute(sql, (id_, source_id))
-
-    def restate(self, id_: int) -> None:
-        """What is derived is to take note that something else is told of the photo now."""
-        self._database.connection.execute("INSERT OR IGNORE INTO restated VALUES (?)", (id_,))
 
 
 def _metadata(row: Sequence[Any]) -> PhotoMetadata:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from rclip.files import FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database, require
 from rclip.index.store.metadata import MetadataTable
-from rclip.index.store.validation import are_valid, has_unit_length
+from rclip.index.store.validation import has_unit_length
 from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
@@ -48,7 +47,10 @@ class PhotoRow(NamedTuple):
 
 
 class Store(Database):
-    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`."""
+    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`.
+
+    A range of paths needs no check of their type: SQLite sorts all other values before bytes.
+    """
 
     @property
     def metadata(self) -> MetadataTable:
@@ -66,7 +68,6 @@ class Store(Database):
         with self.reading():
             cursor = self.connection.execute(sql, self.range_of(folder))
             while rows := cursor.fetchmany(CHUNK_ROWS):
-                require(set(map(type, map(itemgetter(1), rows))) == {bytes})
                 yield from map(self._row if self.is_portable else FileRow._make, rows)
 
     def _row(self, row: tuple[int, bytes, int, int, int | None, int]) -> FileRow:
@@ -103,7 +104,7 @@ class Store(Database):
         """
         with self.reading():
             found = self.connection.execute(sql, self.range_of(folder)).fetchall()
-            require(all(type(path) is bytes and type(reason) is str for path, reason, _ in found))
+            require(all(type(reason) is str for _, reason, _ in found))
             return [FailedPhoto(self.outer(path), reason, FailureKind(kind)) for path, reason, kind in found]
 
     def find_content(self, digest: bytes, path: bytes) -> KnownRow | None:
@@ -189,7 +190,6 @@ class Store(Database):
         with self.reading():
             cursor = self.connection.execute(sql, self.range_of(folder))
             while rows := cursor.fetchmany(CHUNK_ROWS):
-                require(are_valid(("id", "path"), rows))
                 yield from ((id_, self.outer(path)) for id_, path in rows)
 
     def paths_like(self, start: bytes, part: bytes, glob: bytes, most: int) -> dict[int, bytes] | None:
@@ -204,29 +204,20 @@ class Store(Database):
         """
         with self.reading():
             rows = self.connection.execute(sql, (*self.range_of(start), part, self.root, glob, most + 1)).fetchall()
-            require(are_valid(("id", "path"), rows))
             found = {id_: self.outer(path) for id_, path in rows}
         return None if len(found) > most else found
 
-    def check_counts(self, folders: Iterable[bytes], with_table: bool) -> None:
-        """Raises `DamagedIndex` when the table's indexes do not agree on how many files there are in the folders.
+    def check_counts(self, folders: Iterable[bytes]) -> None:
+        """Raises `DamagedIndex` when two indexes of the table do not agree on how many files there are in the folders.
 
-        A page that has lost a row shows nothing of it, and no other query would. `with_table` also counts all of the
-        table's own rows, which lie on ten times as many pages.
+        A page that has lost a row shows nothing of it, and no other query would.
         """
-        in_folder = """
+        sql = """
             SELECT (SELECT count(*) FROM images INDEXED BY images_listing WHERE path >= ?1 AND path < ?2),
                    (SELECT count(*) FROM images INDEXED BY sqlite_autoindex_images_1 WHERE path >= ?1 AND path < ?2)
         """
-        in_table = """
-            SELECT (SELECT count(*) FROM images NOT INDEXED),
-                   (SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL)
-                 + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
-        """
         with self.errors():
-            counts = [self.connection.execute(in_folder, self.range_of(folder)).fetchone() for folder in folders]
-            if with_table:
-                counts.append(self.connection.execute(in_table).fetchone())
+            counts = [self.connection.execute(sql, self.range_of(folder)).fetchone() for folder in folders]
         if any(one != other for one, other in counts):
             raise self.damage()
 
@@ -279,6 +270,13 @@ class Store(Database):
         with self.errors():
             return self.value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
 
+    def vector_count_above(self, last_id: int) -> int:
+        """How many photos with ids above have a vector."""
+        sql = "SELECT count(*) FROM images WHERE id > ? AND vector IS NOT NULL"
+        with self.errors():
+            count: int = self.connection.execute(sql, (last_id,)).fetchone()[0]
+        return count
+
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def add(
@@ -288,10 +286,11 @@ class Store(Database):
         path = self.inner(path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_capture_time, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
         """
-        id_ = self.connection.execute(sql, (path, *stat, digest, vector.astype("<f2").tobytes())).lastrowid
+        row = (digest, vector.astype("<f2").tobytes(), metadata.captured_s is not None)
+        id_ = self.connection.execute(sql, (path, *stat, *row)).lastrowid
         assert id_ is not None
         self.metadata.add(id_, metadata)
 
@@ -310,8 +309,8 @@ class Store(Database):
         path = self.inner(path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata)
-            SELECT ?, ?, ?, ?, ?, digest, vector, has_metadata FROM images WHERE id = ?
+            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata, has_capture_time)
+            SELECT ?, ?, ?, ?, ?, digest, vector, has_metadata, has_capture_time FROM images WHERE id = ?
         """
         id_ = self.connection.execute(sql, (path, *stat, source_id)).lastrowid
         self.metadata.copy(source_id, id_)
@@ -325,7 +324,6 @@ class Store(Database):
             SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, missing_ns = NULL, is_offline = 0 WHERE id = ?
         """
         self.connection.execute(sql, (path, *stat, id_))
-        self.metadata.restate(id_)
 
     def _orphan(self, path: bytes, but: int = 0) -> None:
         """Frees `path`, as the table has it.

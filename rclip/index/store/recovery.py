@@ -45,3 +45,7 @@ def clear_lost_metadata(database: Database) -> None:
     database.connection.execute(
         "UPDATE images SET has_metadata = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM metadata)"
     )
+    database.connection.execute("""
+        UPDATE images SET has_capture_time = NOT has_capture_time WHERE vector IS NOT NULL
+        AND has_capture_time <> (id IN (SELECT id FROM metadata WHERE captured_s IS NOT NULL))
+    """)

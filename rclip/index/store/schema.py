@@ -68,14 +68,26 @@ MIGRATIONS = [
         failure = replace(replace(replace(
             failure, 'cannot open it: ', ''), ' (RCLIP_PHOTO_TIMEOUT_S)', ''), ' (--max-image-megapixels)', '')
         WHERE id IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL);
+    ALTER TABLE images ADD COLUMN has_capture_time INTEGER NOT NULL DEFAULT 1;
+    UPDATE images SET has_capture_time = 0 WHERE id IN (
+        SELECT id FROM images INDEXED BY images_digest
+        WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM metadata WHERE captured_s IS NOT NULL)
+    );
     UPDATE meta SET key = 'has_imported' WHERE key = 'has_adopted';
+    DELETE FROM meta WHERE key = 'columns';
+    DROP TABLE restated;
     DROP INDEX images_listing;
     CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline);
     CREATE INDEX images_without_metadata ON images (path)
         WHERE has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL;
+    -- What filters ask for. A photo was taken when its camera noted or, without that, at its file's time.
+    CREATE INDEX metadata_captured ON metadata (captured_s) WHERE captured_s IS NOT NULL;
+    CREATE INDEX metadata_place ON metadata (latitude, longitude) WHERE latitude IS NOT NULL;
+    CREATE INDEX metadata_camera ON metadata (camera) WHERE camera IS NOT NULL;
+    CREATE INDEX images_file_time ON images (mtime_ns) WHERE has_capture_time = 0 AND vector IS NOT NULL;
+    CREATE INDEX images_suffix ON images (lower(CAST(substr(path, -4) AS TEXT))) WHERE vector IS NOT NULL;
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
-        DELETE FROM restated WHERE id = OLD.id;
     END;
     """,
 ]

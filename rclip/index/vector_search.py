@@ -1,0 +1,182 @@
+"""Finds the vectors nearest to a query's: the seam where an approximate or a remote index can dock."""
+
+import mmap
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from rclip.index.store import Store
+from rclip.index.vector_cache import VectorCache, rows_of
+from rclip.vectors import dot, top_k
+
+_SCANNED_ROWS = 16384
+"""Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
+
+_MAX_SCORES = 1 << 24
+"""So many are held at once, 64 MiB."""
+
+_MAX_KEPT = 4096
+"""Up to so many of the best are kept chunk by chunk; for more, all scores are computed before the best are chosen."""
+
+_MAX_COSINE = 1.01  # and half precision's error
+
+
+class VectorSearch(Protocol):
+    """Nearest-neighbour search among the vectors of one index. Photos that are missing are among them."""
+
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (Q, K) int64 of the nearest photos and their scores (Q, K) float32, best first, K being `k` at most.
+
+        `queries` are (Q, D) float32 of length 1; a score is the cosine, within `vectors.MAX_ERROR`. `allowed` holds ids
+        in ascending order, of which only those count that have a vector; None allows all. Raises `StoreError`.
+        """
+
+    def score_quantiles(self, queries: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+        """The quantiles of all photos' scores for each query, NaN without photos. (Q, D), L quantiles -> (Q, L)
+
+        Raises `StoreError`.
+        """
+
+    def count(self, allowed: np.ndarray | None = None) -> int:
+        """How many photos have a vector, of all or of those allowed. Raises `StoreError`."""
+
+
+class _Chunk(NamedTuple):
+    """Some vectors, as they lie together, and which of them are asked for."""
+
+    vectors: np.ndarray
+    """(M, D) float16"""
+    ids: np.ndarray
+    """(n,) int64, ascending, of those asked for."""
+    rows: np.ndarray | None
+    """(n,) where these are among the vectors; None for all."""
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """(Q, D) -> (Q, n). Picking a row out takes as long as scoring several."""
+        if self.rows is None:
+            return dot(self.vectors, queries)
+        if len(self.rows) * 4 <= len(self.vectors):
+            return dot(self.vectors[self.rows], queries)
+        return dot(self.vectors, queries)[:, self.rows]
+
+
+class ExactVectorSearch:
+    """Scores every vector: those of the cache at the speed of memory, newer ones from the table."""
+
+    def __init__(self, store: Store, cache: VectorCache):
+        self._store = store
+        self._cache = cache
+
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        found = [self._search_together(group, k, allowed) for group in self._groups(queries, k)]
+        ids, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        return ids, scores
+
+    def _search_together(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if k > _MAX_KEPT:
+            ids, scores = self._all_scores(queries, allowed)
+            best = [top_k(of_query, k) for of_query in scores]
+            return _stacked([ids[rows] for rows in best], np.int64), _stacked(
+                [of_query[rows] for of_query, rows in zip(scores, best, strict=True)], np.float32
+            )
+        nearest = [_Nearest(k) for _ in queries]
+        for ids, scores in self._scored(queries, allowed):
+            for of_query, found in zip(scores, nearest, strict=True):
+                found.add(ids, of_query)
+        return _stacked([found.ids for found in nearest], np.int64), _stacked(
+            [found.scores for found in nearest], np.float32
+        )
+
+    def score_quantiles(self, queries: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+        found = []
+        for group in self._groups(queries, _MAX_SCORES):
+            _, scores = self._all_scores(group, None)
+            found.append(
+                np.quantile(scores, quantiles, axis=1).T
+                if scores.size
+                else np.full((len(group), len(quantiles)), np.nan)
+            )
+        return np.concatenate(found)
+
+    def count(self, allowed: np.ndarray | None = None) -> int:
+        if allowed is None:
+            return self._cache.rows + self._store.vector_count_above(self._cache.last_id)
+        return sum(len(chunk.ids) for chunk in self._chunks(allowed))
+
+    def _groups(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
+        """The queries that share a pass over the vectors."""
+        held = self._store.last_id() if k > _MAX_KEPT else _SCANNED_ROWS
+        at_once = max(1, _MAX_SCORES // max(1, held))
+        return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
+
+    def _all_scores(self, queries: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N,), ascending, and scores (Q, N)."""
+        parts = list(self._scored(queries, allowed))
+        if not parts:
+            return np.empty(0, np.int64), np.empty((len(queries), 0), np.float32)
+        ids, scores = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(scores, axis=1)
+
+    def _scored(self, queries: np.ndarray, allowed: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids (n,), ascending, and scores (Q, n), chunk by chunk. Scores that no unit vectors have tell of damage."""
+        for chunk in self._chunks(allowed):
+            if chunk.vectors.shape[1] != queries.shape[1]:
+                raise self._store.damage()
+            if not len(chunk.ids):
+                continue
+            scores = chunk.scores(queries)
+            if not (scores.max() < _MAX_COSINE and scores.min() > -_MAX_COSINE):  # false for NaN, too
+                raise self._store.damage()
+            yield chunk.ids, scores
+
+    def _chunks(self, allowed: np.ndarray | None) -> Iterator[_Chunk]:
+        """All vectors, or those allowed, by ascending ids."""
+        last_id = 0
+        if (mapped := self._cache.map()) is not None:
+            last_id = self._cache.last_id
+            yield from self._cached_chunks(*mapped, allowed)
+        for ids, vectors in self._store.vectors_above(last_id):
+            rows = None if allowed is None else np.flatnonzero(np.isin(ids, allowed))
+            yield _Chunk(vectors, ids if rows is None else ids[rows], rows)
+
+    def _cached_chunks(self, memory: mmap.mmap, vectors: np.ndarray, allowed: np.ndarray | None) -> Iterator[_Chunk]:
+        ids = self._cache.ids
+        rows = None if allowed is None else rows_of(allowed, ids)
+        for start in range(0, len(vectors), _SCANNED_ROWS):
+            chunk = vectors[start : start + _SCANNED_ROWS]
+            if rows is None:
+                yield _Chunk(chunk, ids[start : start + len(chunk)], None)
+            else:
+                first, end = np.searchsorted(rows, (start, start + len(chunk)))
+                if first == end:
+                    continue
+                picked = rows[first:end]
+                yield _Chunk(chunk, ids[picked], picked - start)
+            memory.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
+
+
+class _Nearest:
+    """The best of the scores that were added so far, best first; of equal ones the first added."""
+
+    def __init__(self, k: int):
+        self._k = k
+        self.ids = np.empty(0, np.int64)
+        self.scores = np.empty(0, np.float32)
+
+    def add(self, ids: np.ndarray, scores: np.ndarray) -> None:
+        """(n,), (n,)"""
+        if len(self.scores) == self._k:
+            better = np.flatnonzero(scores > self.scores[-1])
+            if not len(better):
+                return
+            ids, scores = ids[better], scores[better]
+        scores = np.concatenate([self.scores, scores])
+        best = top_k(scores, self._k)
+        self.ids, self.scores = np.concatenate([self.ids, ids])[best], scores[best]
+
+
+def _stacked(arrays: list[np.ndarray], kind: type) -> np.ndarray:
+    return np.stack(arrays) if arrays else np.empty((0, 0), kind)

@@ -1,0 +1,120 @@
+"""Which photos of one index a search may find: those in its folders that pass the filters."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rclip.index.photo_index import PhotoIndex
+from rclip.index.scope import Scope
+
+if TYPE_CHECKING:
+    from rclip.filters import Filter, Filters, Photo
+    from rclip.search.globs import Paths
+
+_MAX_IDS = 50_000
+"""Up to so many photos that pass a filter, or are in the folders, are listed; of more, the best are looked at."""
+
+_MAX_PATHS = 20_000
+"""The same for paths that match a glob."""
+
+
+class Selection:
+    """What the scope and the filters select, at the moment of the snapshot that it is made in."""
+
+    def __init__(self, index: PhotoIndex, scope: Scope, filters: "Filters | None"):
+        """Asks each filter for its photos, in some milliseconds. Raises `StoreError`."""
+        self._store = index.store
+        self._location = index.location
+        self._scope = scope
+        self.min_score = -np.inf if filters is None or filters.min_score is None else filters.min_score
+        self.is_relevant = filters is not None and filters.is_relevant
+        self._by_row: Sequence[Filter] = filters.by_row() if filters else ()
+        self._paths = self._paths_of(filters.paths) if filters and filters.paths else None
+        self._wide: list[Filter] = []
+        self.ids = self._narrowed()
+        """(N,) int64, ascending: all that pass are among them, but for too wide filters, and others; None for all."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a filter lets so many pass that `ids` takes no account of it."""
+        return bool(self._wide)
+
+    def settle(self) -> None:
+        """Has `ids` take account of wide filters, too, which takes half a second in an index of a million photos."""
+        from rclip.index.store import filtering
+
+        every = [filtering.ids(self._store, each.clause()) for each in self._wide]
+        self._wide = []
+        self.ids = _common([self.ids, *every])
+
+    def allows_path(self, path: bytes) -> bool:
+        """Whether a walk of the scope would come to the photo, and the globs allow it."""
+        return self._location.contains(path) and any(
+            not self._scope.rules.ignores_path(relative)
+            and (self._paths is None or self._paths[folder].allow(os.fsdecode(relative)))
+            for folder, relative in self._scope.inside(path)
+        )
+
+    def passes(self, photo: "Photo") -> bool:
+        """Whether a photo that is present passes all filters but those by score."""
+        return self.allows_path(photo.path) and all(each.matches(photo) for each in self._by_row)
+
+    def _narrowed(self) -> np.ndarray | None:
+        found = [self._ids_by_path()]
+        if self._by_row:
+            from rclip.index.store import filtering
+
+            for each in self._by_row:
+                ids = filtering.ids_up_to(self._store, each.clause(), _MAX_IDS)
+                found.append(ids)
+                if ids is None:
+                    self._wide.append(each)
+        return _common(found)
+
+    # --- paths -------------------------------------------------------------------------------------------------------
+
+    def _ids_by_path(self) -> np.ndarray | None:
+        """Ids (N,) int64, ascending, of the photos in the folders, or of those that match a glob; None for many."""
+        ranges = self._scope.ranges()
+        ids = self._store.ids(ranges, _MAX_IDS)
+        if ids is not None:
+            self._store.check_counts(ranges)
+        if self._paths and any(inside.wanted for inside in self._paths.values()):
+            return self._ids_by_glob(self._paths)
+        return ids
+
+    def _paths_of(self, globs: Sequence[str]) -> "dict[bytes, Paths]":
+        """Which paths pass the globs in each folder."""
+        from rclip.search.globs import Paths
+
+        return {real: Paths(globs, names) for real, names in self._scope.names().items()}
+
+    def _ids_by_glob(self, paths: "dict[bytes, Paths]") -> np.ndarray | None:
+        """Of the photos that match one of the globs wanted. Where many match, those looked up will often enough."""
+        from rclip.search.globs import literal_start, longest_literal, sqlite_glob, sqlite_literal
+
+        found: dict[int, bytes] = {}
+        for folder, inside in paths.items():
+            for wanted in inside.wanted:
+                start = folder + os.fsencode(literal_start(wanted))
+                start = folder if start.endswith(b"\xff") else start
+                glob = sqlite_literal(os.fsdecode(folder)) + sqlite_glob(wanted)
+                part = os.fsencode(longest_literal(wanted))
+                like = self._store.paths_like(start, part, os.fsencode(glob), _MAX_PATHS)
+                if like is None:
+                    return None
+                found |= like
+        return np.array(sorted(id_ for id_, path in found.items() if self.allows_path(path)), np.int64)
+
+
+def _common(several: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    """The ids that are in all of the lists there are, ascending; None where there is no list."""
+    common: np.ndarray | None = None
+    for ids in several:
+        if common is None or ids is None:
+            common = ids if common is None else common
+        else:
+            common = np.intersect1d(common, ids, assume_unique=True)
+    return common
