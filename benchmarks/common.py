@@ -189,7 +189,7 @@ class Ours(Tool):
 
         with self.open(data_dir, library) as opened:
             store = opened._parts[0][0].store  # the one that the command will open
-            dimensions = int(opened._model._text_weights.metadata["dimensions"])
+            dimensions = opened._model.config.dimensions
             with store.transaction():
                 for number, row, vector in with_vectors(known, dimensions):
                     stat = FileStat(row.size_bytes, row.mtime_ns, row.device, row.inode)

@@ -80,10 +80,10 @@ def filters(value: object) -> "Filters | None":
     if not isinstance(value, Filters):
         raise wrong_type("filters", "Filters", value)
     for name in ("after", "before"):
-        moment = getattr(value, name)
-        if moment is not None and not isinstance(moment, datetime):
-            raise wrong_type(name, "a datetime", moment)
-        if moment is not None and moment.tzinfo:
+        time = getattr(value, name)
+        if time is not None and not isinstance(time, datetime):
+            raise wrong_type(name, "a datetime", time)
+        if time is not None and time.tzinfo:
             raise UsageError(f"{name} must have no time zone: it is compared with cameras' clocks, which have none")
     if value.near is not None and not (
         isinstance(value.near, tuple) and len(value.near) == len(Near._fields) and _are_numbers(value.near)

@@ -93,6 +93,8 @@ class UnreadablePicture(_WithData, UsageError):
     sentence = "cannot open {name}: {reason}"
     name: str
     reason: str
+    kind: int = 0
+    """Its `FailureKind`; 0 where the file system has refused it."""
 
 
 class FetchFailed(_WithData, UsageError):
@@ -326,11 +328,16 @@ class DownloadFailed(_WithData, ModelError):
 
 
 class WeightsNotWritten(_WithData, ModelError):
-    """There is no room or no permission for the weights made from a checkpoint."""
+    """The weights made from a checkpoint cannot be stored."""
 
     sentence = "cannot write {path}: {reason}"
     path: str
     reason: str
+
+
+class NoRoomForWeights(WeightsNotWritten):
+    """The same, as there is no room."""
+
     megabytes: float
 
 

@@ -75,7 +75,7 @@ class Filter(ABC):
 
 
 FILTERS: list[type[Filter]] = []
-"""All kinds of filters, in the order of `--help`."""
+"""All kinds of filters, in the order in which the command's help lists them."""
 
 
 def register(kind: type[Filter]) -> type[Filter]:
@@ -115,9 +115,10 @@ class Filters:
         others = {name: value for name, value in values.items() if name not in own}
         return cls(**{name: values[name] for name in own & values.keys()}, others=tuple(_built(others)))
 
-    def by_row(self) -> list[Filter]:
-        """The filters that judge each photo by its row: all but paths, scores and relevance."""
-        return [*_built(vars(self)), *self.others]
+
+def by_row(filters: Filters) -> list[Filter]:
+    """The filters that judge each photo by its row: all but paths, scores and relevance."""
+    return [*_built(vars(filters)), *filters.others]
 
 
 _NOTHING: tuple[object, ...] = (None, "", (), frozenset())
@@ -177,11 +178,12 @@ def shown_here_s(time_s: int) -> int:
 class TimeRange(NamedTuple):
     """A half-open range of times, on a camera's clock and in UTC, which is what files have."""
 
-    clock_s: tuple[int, int]
-    mtime_ns: tuple[int, int]
+    clock_s: tuple[int, int | bytes]
+    mtime_ns: tuple[int, int | bytes]
 
 
-ALL_TIMES = TimeRange((-_MAX_NS, _MAX_NS), (-_MAX_NS - 1, _MAX_NS))
+_OPEN = b""  # comes after all numbers and, so that a damaged value is found and reported, after words, too
+ALL_TIMES = TimeRange((-_MAX_NS, _OPEN), (-_MAX_NS - 1, _OPEN))
 
 
 @register
@@ -199,13 +201,12 @@ class Taken(Filter):
 
     @property
     def range(self) -> TimeRange:
-        starts = ALL_TIMES.clock_s[0], ALL_TIMES.mtime_ns[0]
-        ends = ALL_TIMES.clock_s[1], ALL_TIMES.mtime_ns[1]
+        (first_s, end_s), (first_ns, end_ns) = ALL_TIMES
         if self._after:
-            starts = clock_s(self._after), _within_64_bits(utc_s(self._after) * 10**9)
+            first_s, first_ns = clock_s(self._after), _within_64_bits(utc_s(self._after) * 10**9)
         if self._before:
-            ends = clock_s(self._before), _within_64_bits(utc_s(self._before) * 10**9)
-        return TimeRange((starts[0], ends[0]), (starts[1], ends[1]))
+            end_s, end_ns = clock_s(self._before), _within_64_bits(utc_s(self._before) * 10**9)
+        return TimeRange((first_s, end_s), (first_ns, end_ns))
 
     def clause(self) -> Clause:
         sql = """

@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,7 @@ from rclip.photo.failures import FailedPhoto
 from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
 from rclip.search.query import AnyQuery, Picture, PictureData, PictureObject, Query
 from rclip.search.query_encoder import QueryEncoder
-from rclip.search.searcher import Searcher, merged
+from rclip.search.searcher import Searcher, merged, vectors_of_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
     from rclip.maintenance.check import Finding
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
-    from rclip.search.export import ExportedPhoto, ModelIdentity
+    from rclip.search.export import ModelIdentity
 
 __all__ = ["Hit", "Library", "Stats", "Vectors"]
 
 _BLOCK = 64
 """Queries encoded, and looked for, together."""
-
-_EXPORTED_TOGETHER = 4096
 
 
 class Stats(NamedTuple):
@@ -84,7 +83,7 @@ class Library:
     else writes take turns. Between searches the model, the vectors and the texts asked for stay loaded, and each search
     sees what any process had stored when it began.
 
-    Raises `UsageError` for what is no directory, `ModelError` for a model that is not to be had, and TypeError for
+    Raises `UsageError` for a path that is not a directory, `ModelError` for an unavailable model, and TypeError for
     values of a wrong type. Closing it, or using it as a context manager, closes the index and ends what it has started.
     """
 
@@ -106,10 +105,10 @@ class Library:
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
-        folders = [os.fsencode(argument_checks.path("a directory", each)) for each in directories or ("",)]
-        self._folders = [location.resolve(folder) for folder in folders]
-        excluded = frozenset(map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs)))
-        rules = IgnoreRules(excluded, include_hidden)
+        named = [argument_checks.path("a directory", each) for each in directories or ("",)]
+        self._folders = [location.resolve(os.fsencode(folder)) for folder in named]
+        excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
+        rules = IgnoreRules(frozenset(excluded), include_hidden)
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
@@ -119,12 +118,9 @@ class Library:
         if not isinstance(model, str | os.PathLike):
             raise argument_checks.wrong_type("model", "a name or a path", model)
         self._model = Model(os.fspath(model), default_dir, notify)
-        by_location: dict[location.IndexLocation, list[location.Folder]] = {}
-        for folder in self._folders:
-            by_location.setdefault(location.location_of(folder.real, default_dir), []).append(folder)
         self._parts = [
-            (PhotoIndex(where, default_dir, self._model, notify), Scope(those, rules))
-            for where, those in by_location.items()
+            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules))
+            for where, folders in _by_location(self._folders, default_dir).items()
         ]
         """The indexes of the directories, each with those of them that it holds."""
         self._encoder = QueryEncoder(self._model, self._device, self._max_pixels, self._notify)
@@ -144,10 +140,9 @@ class Library:
 
     def _searchers(self) -> list[Searcher]:
         """For each index that has photos in the directories."""
+        self._warn_unless_adopted()
         searchers = (Searcher(index, scope) for index, scope in self._parts)
         return [searcher for searcher in searchers if searcher.has_photos()]
-
-    # --- update ------------------------------------------------------------------------------------------------------
 
     def update(
         self, progress: "Callable[[Progress], None] | None" = None, summary: "Summary | None" = None
@@ -167,37 +162,20 @@ class Library:
         report = None if progress is None else argument_checks.function("progress", progress)
         summary = Summary() if summary is None else summary
         options = UpdateOptions(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
-        errors: list[StoreError] = []
         with self._writers:
             datadir.sweep(self._model.folder)
-            for index, scope in self._parts:
-                try:
-                    errors += update_index(index, scope, options, summary, report)
-                except StoreError as error:
-                    errors.append(error)
-        self._raise_worst(errors)
+            updates = [partial(update_index, *part, options, summary, report) for part in self._parts]
+            errors = [error for update in updates for error in _errors_of(update)]
+        _raise_worst(errors, self._notify)
         return summary
 
-    def _raise_worst(self, errors: "Iterable[StoreError]") -> None:
-        """The others are told. An index that may only be read is the least of them: it can be searched as it is."""
-        distinct = {str(error): error for error in errors}.values()
-        if not distinct:
-            return
-        *others, worst = sorted(distinct, key=lambda error: not isinstance(error, ReadOnlyIndex))
-        for error in others:
-            self._notify(error)
-        raise worst
-
     def prepare_search(self) -> None:
-        """Writes what makes a search quick, where that is behind the index; a search else does so itself, if it can.
-
-        Raises `StoreError` where it cannot be written.
-        """
+        """Brings the search caches up to date, as a search does itself where it can. Raises `StoreError`."""
         for index, _ in self._parts:
             index.write_caches()
 
     def rebuild(self) -> "Iterator[Rebuilt]":
-        """Sets the model's index aside and makes it anew from what can be read of it, for all folders.
+        """Sets the model's index aside and rebuilds it from the rows that can be read, for all folders.
 
         Where the directories have several, each when it is asked for the next. Raises `StoreError` where there is
         none, before anything is done, or another run is at work.
@@ -211,8 +189,6 @@ class Library:
                 rebuilt = recovery.rebuild_index(index)
             yield rebuilt
 
-    # --- search ------------------------------------------------------------------------------------------------------
-
     def search(self, query: AnyQuery | None, top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
         """The photos most like `query`, best first.
 
@@ -224,7 +200,7 @@ class Library:
         Raises `UsageError` for an empty query and for what is no picture, TypeError for what is no query at all.
         """
         if query is None:
-            return self._newest(top, filters)
+            return _newest(self._searchers(), self._folders, _checked_top(top), argument_checks.filters(filters))
         ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters)
         if isinstance(found, RclipError):
             raise found
@@ -237,9 +213,7 @@ class Library:
 
         Takes some dozens of queries at a time, because it answers those together. `search_blocks` lets you say which.
         """
-        if isinstance(queries, str | bytes | os.PathLike | Query) or not isinstance(queries, Iterable):
-            raise argument_checks.wrong_type("queries", "a list of queries", queries)
-        rest = iter(queries)
+        rest = iter(_several("queries", queries))
         while block := list(islice(rest, _BLOCK)):
             asked = [_query_or_error(query) for query in block]
             answers = self.search_blocks([asked], top, filters)
@@ -253,21 +227,19 @@ class Library:
         A block is answered before the next is asked for. An error in place of a query is passed on.
         """
         top, filters = _checked_top(top), argument_checks.filters(filters)
-        self._warn_unless_adopted()
         searchers = self._searchers()
         stores = [searcher.store for searcher in searchers]
         finders = [searcher.search(filters) for searcher in searchers]
         for block in blocks:
-            encoded = self._encoder.encode(block, stores) if searchers else list(block)
-            queries = [query for query in encoded if not isinstance(query, RclipError | Query)]
+            if not searchers:
+                yield from ((asked, asked if isinstance(asked, RclipError) else []) for asked in block)
+                continue
+            encoded = self._encoder.encode(block, stores)
+            queries = [query for query in encoded if not isinstance(query, RclipError)]
             found = zip(*(find(queries, top) for find in finders), strict=True)
             for asked, query in zip(block, encoded, strict=True):
-                if isinstance(query, RclipError):
-                    yield asked, query
-                elif isinstance(query, Query):  # there is nothing to look for it in
-                    yield asked, []
-                else:
-                    yield asked, [hit_of(each, self._folders) for each in merged(next(found), top, worst_last)]
+                hits = query if isinstance(query, RclipError) else merged(next(found), top, worst_last)
+                yield asked, hits if isinstance(hits, RclipError) else [hit_of(hit, self._folders) for hit in hits]
 
     def _warn_unless_adopted(self) -> None:
         for index, _ in self._parts:
@@ -276,19 +248,6 @@ class Library:
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""
         return bool(self._searchers())
-
-    def _newest(self, top: int | None, filters: "Filters | None") -> list[Hit]:
-        """Those that pass the filters, the one taken last first."""
-        from rclip.filters import Filters
-
-        filters, top = argument_checks.filters(filters) or Filters(), _checked_top(top)
-        if filters.min_score is not None or filters.is_relevant:
-            raise NeedsQuery
-        self._warn_unless_adopted()
-        parts = [searcher.newest(top, filters) for searcher in self._searchers()]
-        return [hit_of(found, self._folders) for found in merged(parts, top, oldest_last)] if parts else []
-
-    # --- vectors -----------------------------------------------------------------------------------------------------
 
     def encode_text(self, texts: Iterable[str]) -> "np.ndarray":
         """(N, D) float32, rows of length 1. Raises `ModelError`, and TypeError for a single text."""
@@ -299,9 +258,7 @@ class Library:
 
         Raises `UsageError` for the first that cannot be read.
         """
-        if isinstance(images, str | bytes | os.PathLike | Query) or not isinstance(images, Iterable):
-            raise argument_checks.wrong_type("images", "a list of pictures", images)
-        return self._encoder.encode_pictures([_picture(image) for image in images])
+        return self._encoder.encode_pictures([_picture(image) for image in _several("images", images)])
 
     def vectors(self) -> Vectors:
         """The vectors of all photos in the directories.
@@ -309,66 +266,39 @@ class Library:
         They are not copied but mapped from the file of the vector cache, where that can be written and holds these
         photos in one piece: it also holds those of other directories, and of photos that have been deleted since.
         """
-        parts = [searcher.vectors() for searcher in self._searchers()]
-        if len(parts) != 1:
-            import numpy as np
-
-            nothing: tuple[list[bytes], np.ndarray] = ([], self._encoder.encode_texts([]).astype(np.float16))
-            distinct = {path: vector for paths, vectors in parts for path, vector in zip(paths, vectors, strict=True)}
-            parts = [([*distinct], np.stack([*distinct.values()]))] if distinct else [nothing]
-        ((paths, vectors),) = parts
+        paths, vectors = vectors_of_all(self._searchers(), self._encoder.dimensions)
         return Vectors([spelled(path, self._folders) for path in paths], vectors)
 
     def model_identity(self) -> "ModelIdentity":
         """Which model makes the vectors. Raises `ModelError`."""
         from rclip.search.export import ModelIdentity
 
-        dimensions = self._encoder.encode_texts([]).shape[1]
-        return ModelIdentity(self._model.name, self._model.key, self._model.digest, PREPROCESSING_VERSION, dimensions)
+        return ModelIdentity.of(self._model, PREPROCESSING_VERSION, self._encoder.dimensions)
 
     def export(self, path: StrPath) -> int:
         """Writes paths, vectors and what is known of the photos to a file, and returns the number of photos.
 
-        The name's ending chooses `.npz`, `.parquet` (with the package `pyarrow`) or `.jsonl`; `rclip.search.export`
-        has their columns. A file that is there is replaced when the new one is whole. Raises `UsageError` where it
-        cannot be written.
+        The ending chooses `.npz`, `.parquet` (with the package `pyarrow`) or `.jsonl`. A file that is there is replaced
+        when the new one is whole. Raises `UsageError` where it cannot be written.
         """
         from rclip.search import export
 
-        return export.export(argument_checks.path("path", path), self._exported(), self.model_identity())
-
-    def _exported(self) -> "Iterator[list[ExportedPhoto]]":
-        from rclip.search.export import ExportedPhoto
-
-        for searcher in self._searchers():
-            ids = searcher.photo_ids().tolist()
-            for start in range(0, len(ids), _EXPORTED_TOGETHER):
-                found = searcher.photos_of(ids[start : start + _EXPORTED_TOGETHER])
-                hits = [hit_of(each, self._folders) for each in found]
-                absolute = [hit._replace(path=os.path.abspath(hit.path)) for hit in hits]
-                yield [ExportedPhoto(hit, each.row.vector) for hit, each in zip(absolute, found, strict=True)]
-
-    # --- stats -------------------------------------------------------------------------------------------------------
+        photos = export.photos_of(self._searchers(), self._folders)
+        return export.export(argument_checks.path("path", path), photos, self.model_identity())
 
     def stats(self) -> Stats:
         self._warn_unless_adopted()
-        photos = missing = 0
-        unreadable: dict[str, FailedPhoto] = {}
-        for index, scope in self._parts:
-            counts = index.counts(scope.ranges())
-            photos, missing = photos + counts.photos, missing + counts.missing
-            unreadable |= {spelled(failure.path, self._folders): failure for failure in counts.unreadable}
+        counts = [index.counts(scope.ranges()) for index, scope in self._parts]
+        unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
         return Stats(
-            photos=photos,
-            unreadable=unreadable,
-            missing=missing,
+            photos=sum(each.photos for each in counts),
+            unreadable={spelled(path, self._folders): why for path, why in unreadable.items()},
+            missing=sum(each.missing for each in counts),
             model=self._model.name,
             indexes={index.path: index.size_bytes() for index, _ in self._parts},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
         )
-
-    # --- upkeep ------------------------------------------------------------------------------------------------------
 
     def check(self) -> "Iterator[Finding]":
         """What is found of each part of the whole index, whatever the directories, and of the model's weights.
@@ -380,12 +310,11 @@ class Library:
         self._warn_unless_adopted()
         yield check_weights(self._model)
         for index, _ in self._parts:
-            for finding in check_index(index):
-                is_one_of_several = len(self._parts) > 1
-                yield finding._replace(summary=f"{finding.summary} ({index.path})") if is_one_of_several else finding
+            where = f" ({index.path})" if len(self._parts) > 1 else ""
+            yield from (each._replace(summary=each.summary + where) for each in check_index(index))
 
     def prune(self, older_than_s: float, with_offline: bool = False) -> "Pruned":
-        """Forgets files below the directories that have been gone for so long, and gives their space back to the disk.
+        """Forgets files below the directories that have been missing for so long, and frees their space.
 
         What an empty folder held, whose drive may only be unplugged, is forgotten only `with_offline`, and then also
         what no run has looked for and is not there. Raises `StoreError`.
@@ -400,6 +329,54 @@ class Library:
 
 def _warn(said: str | RclipError) -> None:
     warnings.warn(str(said), stacklevel=3)
+
+
+def _by_location(
+    folders: Iterable[location.Folder], default_dir: str
+) -> dict[location.IndexLocation, list[location.Folder]]:
+    found: dict[location.IndexLocation, list[location.Folder]] = {}
+    for folder in folders:
+        found.setdefault(location.location_of(folder.real, default_dir), []).append(folder)
+    return found
+
+
+def _newest(
+    searchers: Sequence[Searcher], folders: Sequence[location.Folder], top: int, filters: "Filters | None"
+) -> list[Hit]:
+    """The photos that pass the filters, the one taken last first."""
+    from rclip.filters import Filters
+
+    filters = filters or Filters()
+    if filters.min_score is not None or filters.is_relevant:
+        raise NeedsQuery
+    parts = [searcher.newest(top, filters) for searcher in searchers]
+    return [hit_of(found, folders) for found in merged(parts, top, oldest_last)] if parts else []
+
+
+def _errors_of(update: Callable[[], list[StoreError]]) -> list[StoreError]:
+    """Those that it returns, or the one that it raises."""
+    try:
+        return update()
+    except StoreError as error:
+        return [error]
+
+
+def _raise_worst(errors: Iterable[StoreError], notify: Callable[[str | RclipError], None]) -> None:
+    """The others are reported. A read-only index is the least of them: it can be searched as it is."""
+    distinct = {str(error): error for error in errors}.values()
+    if not distinct:
+        return
+    *others, worst = sorted(distinct, key=lambda error: not isinstance(error, ReadOnlyIndex))
+    for error in others:
+        notify(error)
+    raise worst
+
+
+def _several(name: str, values: Iterable[AnyQuery]) -> Iterable[AnyQuery]:
+    """Raises TypeError for a single one, which may be iterable itself."""
+    if isinstance(values, str | bytes | os.PathLike | Query) or not isinstance(values, Iterable):
+        raise argument_checks.wrong_type(name, f"a list of {name}", values)
+    return values
 
 
 def _folder_name(name: str) -> bytes:

@@ -1,10 +1,10 @@
 """Derived files that are trusted without being read.
 
-Their seal, a small file of its own, holds their checksums and the stats they had when their bytes were last compared
-with these. While the stats are the same the bytes are trusted; otherwise they are compared again. So a damaged file is
-found out once and never used, and a sound one costs a query two small reads.
+Their manifest, a small file of its own, holds their checksums and the stats they had when their bytes were last
+compared with these. While the stats are the same the bytes are trusted; otherwise they are compared again. So a damaged
+file is found once and never used, and a sound one costs a query two small reads.
 
-A seal is its owner's NamedTuple, written as JSON: `crc32`, the stats, and whatever else must be known of the files.
+A manifest is its owner's NamedTuple, written as JSON: `crc32`, the stats, and whatever else must be known of the files.
 """
 
 import json
@@ -38,7 +38,7 @@ def identity(stat: os.stat_result) -> list[int]:
 
 
 def read(path: str, form: Callable[..., Manifest]) -> Manifest:
-    """Raises OSError, or ValueError or TypeError for what is no seal of that form."""
+    """Raises OSError, or ValueError or TypeError for a file that is not a manifest of that form."""
     with open(path, "rb", opener=isolation.open_itself) as file:
         content = file.read(_MAX_MANIFEST_BYTES)
     try:
@@ -53,7 +53,7 @@ def are_counts(*numbers: object) -> bool:
 
 
 def is_name(name: object) -> bool:
-    """Whether it is one of those that files of a seal are told apart by. Nothing else becomes part of a path."""
+    """Whether it is a name of the kind that distinguishes cache files. Nothing else becomes part of a path."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -65,9 +65,9 @@ def write(path: str, contents: Manifest, mode: int = 0o600) -> None:
 def verified(
     contents: Manifest, now: Manifest, checksum: Callable[[], object], write: Callable[[Manifest], None]
 ) -> Manifest:
-    """`now`, which is the seal with the stats of this moment; written where these are others.
+    """`now`, the manifest with the current stats; written where these are others.
 
-    Raises ValueError when the bytes are not those that were sealed.
+    Raises ValueError when the bytes are not the ones that were written.
     """
     if now != contents:
         if checksum() != contents.crc32:

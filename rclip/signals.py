@@ -27,7 +27,7 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int):
         self.signal_number = signal_number
         self.is_reported = False
-        """Whether the user has been told how far it got."""
+        """Whether the user has seen how far the run got."""
 
 
 def listen() -> None:
@@ -55,7 +55,7 @@ def raise_if_interrupted() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """A signal that comes inside raises `Interrupted` behind it.
+    """Defers signals: `Interrupted` is raised when the block ends.
 
     For importing C++ that calls Python: an exception it does not expect ends the process with its own words.
     """

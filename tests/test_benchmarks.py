@@ -27,7 +27,7 @@ def run_quickly(name: str, scratch: Path, model: Path, *arguments: str | Path) -
     kept = scratch / f"{name}.json"
     options = ("--quick", "--scratch", scratch, "--model", model, "--json", kept, *arguments)
     command = [sys.executable, BENCHMARKS / name, *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(kept.read_text())["machine"]["cores"] >= 1
     return done.stdout
@@ -80,7 +80,7 @@ def refusal(tmp_path: Path, *arguments: str | Path) -> str:
     """What `versus_rclip.py` says on stderr when it does not even begin."""
     venv = str(tmp_path / "venv")
     command = [sys.executable, str(BENCHMARKS / "versus_rclip.py"), "--scratch", str(tmp_path), "--peer-venv", venv]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode
     assert not (tmp_path / "venv").exists()
     return done.stderr

@@ -1,6 +1,7 @@
-"""The examples in CONTRIBUTING.md: one class each adds an action and a form of output, and everything knows it."""
+"""The examples in CONTRIBUTING.md: one class adds a filter, an action or a form of output."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, Result
+from tests.support.index import index_of
 
 CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+FILTERS = "from rclip.filters import Clause, Filter, FilterOption, Photo, register"
 RUN = "from rclip.cli.main import run\n\nrun()\n"
 
 
@@ -24,7 +27,7 @@ def example(name: str) -> str:
 def extended(rclip: Command, gallery: Path, tmp_path: Path) -> Command:
     """The command with the examples in it, in a gallery that is indexed."""
     assert rclip("--index").code == 0
-    (tmp_path / "extended.py").write_text(f"{example('Csv')}\n{example('Count')}\n{RUN}")
+    (tmp_path / "extended.py").write_text("\n".join([FILTERS, *map(example, ["Rated", "Csv", "Count"]), RUN]))
     return rclip
 
 
@@ -53,9 +56,22 @@ def test_a_new_form_of_output_writes(extended: Command, tmp_path: Path) -> None:
     assert "cannot be used together" in run(extended, tmp_path, "--csv", "--json", "a red star").err
 
 
-def test_help_man_page_and_completion_know_both(extended: Command, tmp_path: Path) -> None:
+def test_a_new_filter_passes_what_it_should(extended: Command, tmp_path: Path) -> None:
+    connection = sqlite3.connect(index_of(extended))
+    with connection:
+        connection.execute("UPDATE metadata SET rating = 4 WHERE id IN (SELECT id FROM metadata ORDER BY id LIMIT 3)")
+    connection.close()
+    rated = run(extended, tmp_path, "-n", "--rated", "4")
+    assert (rated.code, rated.err) == (0, "")
+    assert len(rated.lines) == 3
+    assert set(run(extended, tmp_path, "-n", "--rated", "1", "a red star").lines) == set(rated.lines)
+    assert run(extended, tmp_path, "-n", "--rated", "5") == (1, "", "rclip: no photo here passes the filters\n")
+
+
+def test_help_man_page_and_completion_know_all(extended: Command, tmp_path: Path) -> None:
     for arguments in (["--help"], ["--generate", "man"], ["--generate", "complete-bash"]):
         shown = run(extended, tmp_path, *arguments).out.replace("\\-", "-")
         assert "--count" in shown
         assert "--csv" in shown
+        assert "--rated" in shown
     assert "print how many photos are indexed" in run(extended, tmp_path, "--help").out

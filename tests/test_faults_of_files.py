@@ -29,6 +29,7 @@ sys.exit(status)
 """Runs a command and says, behind its last line on stderr, how many MB the largest of its processes took."""
 
 UNREADABLE = "unreadable (rclip --stats lists them)"
+LEFT = "to be tried again by the next run"
 
 
 def listed(rclip: Command) -> dict[str, str]:
@@ -213,9 +214,7 @@ def said(run: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.parametrize(
     ("number", "outcome"),
-    few(
-        [(signal.SIGSEGV, UNREADABLE), (signal.SIGKILL, "left for the next run"), (signal.SIGABRT, UNREADABLE)], fast=2
-    ),
+    few([(signal.SIGSEGV, UNREADABLE), (signal.SIGKILL, LEFT), (signal.SIGABRT, UNREADABLE)], fast=2),
 )
 def test_a_crash_of_a_decoder_costs_its_file_only(
     rclip: Command, draw: Draw, slow: list[Path], number: signal.Signals, outcome: str
@@ -225,7 +224,7 @@ def test_a_crash_of_a_decoder_costs_its_file_only(
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     with decoder_held(slow[0], run) as decoder:
         os.kill(decoder, number)
-    assert said(run) == f"{len(slow)} new, 1 {outcome}"
+    assert said(run) == f"{len(slow)} new photos, 1 {outcome}"
     if outcome == UNREADABLE:
         assert listed(rclip) == {slow[0].name: f"damaged: its decoder crashes ({number.name})"}
     else:
@@ -236,10 +235,8 @@ def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     with decoder_held(slow[0], run), slow[0].open("ab") as file:
         file.write(b"more")
-    assert said(run) in (
-        f"{len(slow) - 1} new photos, 1 to be tried again by the next run",
-        "1 to be tried again by the next run",
-    )
+    others = len(slow) - 1
+    assert said(run) == (f"{others} new photo{'s' * (others > 1)}, 1 {LEFT}" if others else f"1 {LEFT}")
     assert update(rclip) == "1 new photo"
 
 
@@ -258,8 +255,8 @@ def test_a_file_that_becomes_something_else_before_it_is_read(
             victim.symlink_to("/dev/zero")
         elif becomes == "a folder":
             victim.mkdir()
-    assert said(run).startswith(f"{len(slow)} new, 1 ")
-    assert update(rclip) in ("", "1 gone")
+    assert said(run).startswith(f"{len(slow)} new photos, 1 ")
+    assert update(rclip) in ("", "1 missing")
 
 
 def test_pipes_devices_and_links_to_them_are_no_photos(
@@ -318,7 +315,7 @@ def test_damaged_files_give_a_vector_or_a_reason_within_memory(
     peak_mb, lines = peak_and_lines(rclip, "--max-image-megapixels", "20")
     assert peak_mb < 1000
     (line,) = lines
-    assert "left for the next run" not in line
+    assert LEFT not in line
     found, unreadable = vectors(rclip), listed(rclip)
     assert len(found) + len(unreadable) == 12 + count
     assert all(np.isfinite(vector).all() for vector in found.values())

@@ -54,7 +54,8 @@ def test_kills_lose_nothing(rclip: Command, draw: Draw, tmp_path: Path, kills: i
         assert before.items() <= stored.items()
         if stored:
             assert integrity(index_of(rclip)) == "ok"
-    assert update(rclip) == (f"{PHOTOS - len(stored)} new" if len(stored) < PHOTOS else "")
+    missing = PHOTOS - len(stored)
+    assert update(rclip) == (f"{missing} new photo{'s' * (missing > 1)}" if missing else "")
     assert integrity(index_of(rclip)) == "ok"
     assert stored.items() <= vectors(rclip).items()
     undisturbed = Command(rclip.home, tmp_path / "undisturbed", rclip.model, rclip.cwd)
@@ -149,7 +150,7 @@ def test_a_run_stopped_at_any_moment_says_how_far_it_got(
             break
         assert run.returncode == status, err
         assert line.startswith("rclip: stopped")
-        assert line == "rclip: stopped" or line.endswith(" is kept")  # the first where it had not begun
+        assert line == "rclip: stopped" or line.endswith((" is kept", " are kept"))  # the first where it had not begun
         assert kept <= len(vectors(rclip))
         kept = len(vectors(rclip))
     rclip("--index", "-v")
@@ -238,7 +239,7 @@ def crowd(rclip: Command, draw: Draw, seconds: float) -> None:
         (rclip.cwd / name).rename(rclip.cwd / "aside.png")
         (rclip.cwd / "aside.png").rename(rclip.cwd / name)
         draw(f"new/{rounds}.png", "green circle")
-    assert update(rclip) in ("", "1 new")
+    assert update(rclip) in ("", "1 new photo")
 
 
 def assert_crowd_left_it_right(rclip: Command, tmp_path: Path) -> None:
@@ -265,15 +266,15 @@ def test_a_signal_is_held_while_what_may_not_be_interrupted_runs() -> None:
     """torch's C++ calls Python while it is imported, and over an exception out of that it ends the process."""
     code = """
 import os, signal
-from rclip import interruption
-interruption.listen()
+from rclip import signals
+signals.listen()
 try:
-    with interruption.held():
+    with signals.deferred():
         os.kill(os.getpid(), signal.SIGTERM)
         print("went on")
     print("not reached")
-except interruption.Stopped as stopped:
-    print(stopped.signal_number)
+except signals.Interrupted as interrupted:
+    print(interrupted.signal_number)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("went on\n15\n", "")

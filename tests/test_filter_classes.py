@@ -29,6 +29,7 @@ from rclip.filters import (
     NearPlace,
     Suffix,
     Taken,
+    by_row,
     parse_types,
 )
 from rclip.index.store import Store, filtering
@@ -131,7 +132,7 @@ CASES: list[tuple[Filters, Callable[[Photo], bool]]] = [
 def selected(store: Store, asked: Filters) -> set[int]:
     """The ids that all clauses select."""
     found = set(filtering.ids(store, Clause("SELECT id FROM images")).tolist())
-    for each in asked.by_row():
+    for each in by_row(asked):
         ids = filtering.ids(store, each.clause())
         assert ids.tolist() == sorted(set(ids.tolist()))
         found &= set(ids.tolist())
@@ -141,7 +142,7 @@ def selected(store: Store, asked: Filters) -> set[int]:
 def assert_right(store: Store, photos: dict[int, Photo]) -> None:
     for asked, passes in CASES:
         expected = {id_ for id_, photo in photos.items() if passes(photo)}
-        matching = {id_ for id_, photo in photos.items() if all(each.matches(photo) for each in asked.by_row())}
+        matching = {id_ for id_, photo in photos.items() if all(each.matches(photo) for each in by_row(asked))}
         assert matching == expected, asked
         found = selected(store, asked)
         is_exact = not asked.near and asked.camera.isascii()  # a box has corners; SQLite knows ASCII's lower case only
@@ -299,5 +300,5 @@ def test_a_filter_is_one_class(store: Store) -> None:
     finally:
         FILTERS[:] = registered
     assert selected(store, asked) == {5, 6}
-    assert [each.matches(Photo(b"/a", 1, PhotoMetadata(rating=4))) for each in asked.by_row()] == [True]
+    assert [each.matches(Photo(b"/a", 1, PhotoMetadata(rating=4))) for each in by_row(asked)] == [True]
     assert Filters.of_options({"camera": "canon"}) == Filters(camera="canon")

@@ -42,7 +42,7 @@ def test_times(text: str, meant: datetime) -> None:
 
 @pytest.mark.parametrize("text", ["", "23", "2023-13", "2023-02-30", "July", "2023-07-14T25:00", "20230714", "٢٠٢٣"])
 def test_no_times(text: str) -> None:
-    with pytest.raises(ValueError, match="takes a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30, not"):
+    with pytest.raises(ValueError, match="must be a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30, not"):
         filters.parse_time(text)
 
 
@@ -50,7 +50,7 @@ def test_places() -> None:
     assert filters.parse_near("48.8584,2.2945") == Near(48.8584, 2.2945, 10)
     assert filters.parse_near("-33.9, 151.2, 0.5") == Near(-33.9, 151.2, 0.5)
     for text in ("", "48", "91,0", "0,181", "0,0,0", "0,0,-1", "0,0,inf", "nan,0", "1,2,3,4", "Paris"):
-        with pytest.raises(ValueError, match="takes LAT,LON or LAT,LON,KM"):
+        with pytest.raises(ValueError, match="must be LAT,LON or LAT,LON,KM"):
             filters.parse_near(text)
 
 
@@ -58,7 +58,7 @@ def test_types() -> None:
     assert filters.parse_types("jpg") == {"jpg", "jpeg", "jpe", "jfif"}
     assert {"nef", "cr2", "png"} <= filters.parse_types("RAW, .png")
     for text in ("", "xyz", "jpg,", "jpg png"):
-        with pytest.raises(ValueError, match="takes endings of photos"):
+        with pytest.raises(ValueError, match="must be endings of photos"):
             filters.parse_types(text)
 
 
@@ -304,17 +304,17 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--after", "soon"], "--after: takes a time like 2023"),
-        (["--before", "2023-40"], "--before: takes a time like 2023"),
-        (["--near", "somewhere"], "--near: takes LAT,LON or LAT,LON,KM"),
-        (["--near", "-95,0"], "--near: takes LAT,LON or LAT,LON,KM"),
+        (["--after", "soon"], "--after: must be a time like 2023"),
+        (["--before", "2023-40"], "--before: must be a time like 2023"),
+        (["--near", "somewhere"], "--near: must be LAT,LON or LAT,LON,KM"),
+        (["--near", "-95,0"], "--near: must be LAT,LON or LAT,LON,KM"),
         (["--camera", " "], "--camera: must be words of a camera's name"),
         (["--path", "/"], "--path: must be a pattern like '2019/**'"),
         (["--path", "!"], "--path: must be a pattern like '2019/**'"),
-        (["--type", "mp3"], "--type: takes endings of photos"),
+        (["--type", "mp3"], "--type: must be endings of photos"),
         (["--min-score", "27%"], "--min-score: must be a number from -1 to 1"),
-        (["--min-score", "0.2"], "--min-score and --relevant need a query"),
-        (["--index", "--after", "2020"], "queries and filters go with a search: leave them out"),
+        (["--min-score", "0.2"], "filters by score and relevance need a query"),
+        (["--index", "--after", "2020"], "takes no query and no filters: leave them out"),
         (["--near"], "--near: expected one argument"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import NamedTuple, get_type_hints
 
 import pytest
 
-from rclip import errors, filters
+from rclip import errors
 from rclip.cli import messages
 from rclip.cli.messages import Notice, Usage, Value
 from rclip.errors import ExitCode, RclipError
@@ -86,11 +86,13 @@ def said_in(module: str, tree: ast.Module) -> Iterator[Message]:
         if isinstance(target, ast.Name)
     }
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
-        name = ast.unparse(call.func)
+        name, where = ast.unparse(call.func), f"{module}.py:{call.lineno}"
         if name in FROM_SOURCE:
-            argument = call.args[1 if name == "FailedPhoto" else 0]
-            for text in texts_of(argument, constants):
-                yield Message(normal(text), FROM_SOURCE[name], f"{module}.py:{call.lineno}")
+            for text in texts_of(call.args[1 if name == "FailedPhoto" else 0], constants):
+                yield Message(normal(text), FROM_SOURCE[name], where)
+        elif module == "filters" and name == "ValueError":  # of a filter's option
+            for text in texts_of(call.args[0], constants):
+                yield Message(OPTION.format(normal(text)), "2", where)
 
 
 def texts_of(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
@@ -98,7 +100,9 @@ def texts_of(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
-        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        yield "".join(next(texts_of(part, constants), "{}") for part in node.values)
+    elif isinstance(node, ast.FormattedValue):
+        yield from texts_of(node.value, constants)
     elif isinstance(node, ast.IfExp):
         yield from texts_of(node.body, constants)
         yield from texts_of(node.orelse, constants)
@@ -107,24 +111,14 @@ def texts_of(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
 
 
 OUTSIDE = {module: tree for module, tree in modules().items() if not module.startswith("cli/")}
-FROM_FILTERS = [
-    Message(OPTION.format(f"{text}, not …"), "2", "filters.py")
-    for name, text in vars(filters).items()
-    if re.match("_?TAKES_", name)
-]
-MESSAGES = sorted(
-    {
-        *of_the_command(),
-        *FROM_FILTERS,
-        *(message for module, tree in OUTSIDE.items() for message in said_in(module, tree)),
-    }
-)
+FROM_THE_REST = [message for module, tree in OUTSIDE.items() for message in said_in(module, tree)]
+MESSAGES = sorted({*of_the_command(), *FROM_THE_REST})
 
 
 # --- where sentences are ----------------------------------------------------------------------------------------------
 
 CLI = {module: tree for module, tree in modules().items() if module.startswith("cli/") and module != "cli/messages"}
-SAYING = {"tell", "report.tell", "_tell", "RclipError", "UsageError", "ValueError"}
+SAYING = {"tell", "_tell", "RclipError", "UsageError", "ValueError"}
 
 
 @pytest.mark.parametrize("module", CLI)
@@ -140,6 +134,12 @@ def test_only_the_command_knows_its_options(module: str) -> None:
     texts = [node.value for node in ast.walk(OUTSIDE[module]) if isinstance(node, ast.Constant)]
     found = [text for text in texts if isinstance(text, str) and re.search(r"(?<![\w-])--[a-z]", text)]
     assert [text for text in found if module != "filters" or not re.fullmatch("--[a-z-]+", text)] == []
+
+
+def test_every_sentence_is_used() -> None:
+    source = "".join(map(ast.unparse, CLI.values()))
+    named = [name for kind in (Usage, Value, Notice) for name in sentences(kind)]
+    assert [name for name in named if not re.search(rf"\b{name}\b", source)] == []
 
 
 def test_sentences_are_given_all_that_they_name() -> None:

@@ -4,7 +4,6 @@ import json
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def random_pixels(config: ModelConfig, count: int = 5) -> np.ndarray:
 
 @pytest.fixture(params=ACTIVATIONS)
 def config(request: pytest.FixtureRequest) -> ModelConfig:
-    return replace(CONFIG, activation=request.param)
+    return CONFIG._replace(activation=request.param)
 
 
 def test_the_text_tower_is_the_configured_one(config: ModelConfig, tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_the_image_towers_are_the_configured_one(config: ModelConfig, tmp_path: 
 def test_every_number_counts(change: dict[str, Any], tmp_path: Path) -> None:
     """Else the comparisons above would show nothing."""
     weights, pixels = stored(tmp_path, CONFIG), random_pixels(CONFIG)
-    other = replace(CONFIG, image=replace(IMAGE, **change))
+    other = CONFIG._replace(image=IMAGE._replace(**change))
     assert cosine(numpy_towers.ImageTower(weights, other)(pixels), reference_images(weights, CONFIG, pixels)) < 0.999
     assert cosine(numpy_towers.ImageTower(weights, other)(pixels), reference_images(weights, other, pixels)) > 0.99999
 
@@ -165,7 +164,7 @@ def test_a_resnet_takes_heads_and_normalization_from_its_configuration() -> None
     image = ImageConfig(
         64, 32, 16, 4, (1, 1, 1, 1), (0.5, 0.4, 0.3), (0.2, 0.5, 0.25), pooling="attention", has_pre_norm=False
     )
-    config = replace(CONFIG, image=image)
+    config = CONFIG._replace(image=image)
     torch.manual_seed(0)
     theirs = clip_model.ModifiedResNet(image.layers, config.dimensions, image.heads, image.side, image.width).eval()
     arrays = {f"visual.{name}": tensor.numpy() for name, tensor in theirs.state_dict().items()}
@@ -210,7 +209,7 @@ def test_a_configuration_comes_back_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("damage", ["{}", "[]", "no json", "unknown field", "missing field"])
 def test_a_damaged_configuration_is_an_error_that_its_reader_expects(damage: str) -> None:
-    fields = asdict(CONFIG)
+    fields = json.loads(CONFIG.to_json())
     if damage == "unknown field":
         fields["image"]["new"] = 1
     elif damage == "missing field":
@@ -241,8 +240,14 @@ def test_a_damaged_configuration_is_an_error_that_its_reader_expects(damage: str
     ],
 )
 def test_a_value_that_nothing_can_run_is_one_line(part: str, change: dict[str, Any]) -> None:
+    """Neither kept nor read."""
+    other = CONFIG._replace(**({part: getattr(CONFIG, part)._replace(**change)} if part else change))
+    with pytest.raises(ModelError):
+        other.to_json()
+    kept = json.loads(CONFIG.to_json())
+    (kept[part] if part else kept).update(change)
     with pytest.raises(ModelError) as caught:
-        replace(getattr(CONFIG, part) if part else CONFIG, **change)
+        ModelConfig.from_json(json.dumps(kept))
     (value,) = change.values()
     assert str(value) in str(caught.value)
     assert "does not support" in str(caught.value)

@@ -15,6 +15,7 @@ from rclip.cli import output, terminal
 from rclip.cli.arguments import parse
 from rclip.cli.template import FIELDS, Template
 from rclip.cli.terminal import Style
+from rclip.cli.text import shortened, width
 from rclip.errors import UsageError
 from rclip.library import Hit
 from rclip.photo.metadata import PhotoMetadata
@@ -81,19 +82,19 @@ def test_the_table_fits_the_terminal_and_its_columns_stand_below_one_another(col
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cf"])), st.integers(1, 60))
 def test_shortened_text_fits_and_keeps_both_ends(text: str, columns: int) -> None:
-    short = output.shortened(text, columns)
-    assert output.width(short) <= columns or short == text
+    short = shortened(text, columns)
+    assert width(short) <= columns or short == text
     if short != text:
         head, _, tail = short.partition("…") if "…" not in text else ("", "", "")
         assert text.startswith(head)
         assert text.endswith(tail)
     else:
-        assert output.width(text) <= columns
+        assert width(text) <= columns
 
 
 def test_a_shortened_path_keeps_most_of_its_end() -> None:
-    assert output.shortened("2019/costa rica/IMG_2210.jpg", 19) == "2019/c…IMG_2210.jpg"
-    assert output.shortened(WIDE, 21) == "写真/…ダー/富士山.jpg"
+    assert shortened("2019/costa rica/IMG_2210.jpg", 19) == "2019/c…IMG_2210.jpg"
+    assert shortened(WIDE, 21) == "写真/…ダー/富士山.jpg"
 
 
 def test_the_terminals_width_is_the_tables(rclip: Command, draw: Draw) -> None:

@@ -216,7 +216,7 @@ def test_those_that_would_print_the_question_are_not_asked(rclip_on_pictures: Co
 def test_where_nothing_can_be_drawn(rclip_on_pictures: Command) -> None:
     piped = rclip_on_pictures("-n", "-p", "a red circle")
     assert (piped.code, piped.out) == (2, "")
-    assert piped.err.startswith("rclip: --preview draws on a terminal, and stdout is none")
+    assert piped.err.startswith("rclip: --preview needs a terminal, but the output is not one")
     assert piped.err.count("\n") == 1
     dumb = on_terminal(rclip_on_pictures, "-n", "-p", "a red circle", env={"TERM": "dumb"})
     assert (dumb.code, dumb.out) == (2, b"")

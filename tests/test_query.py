@@ -377,7 +377,7 @@ def test_a_file_of_queries_that_is_no_text_is_said(rclip: Command, gallery: Path
     (gallery / "asked").write_bytes(b"a red star\na\0b\n")
     done = rclip("--queries", "asked", "-t", "1")
     assert (done.code, done.lines) == (2, ["a red star\tstars/red.jpg"])
-    assert done.err.splitlines()[-1] == "rclip: line 2 of the queries: it is no text"
+    assert done.err.splitlines()[-1] == "rclip: line 2 of the queries: it is not text"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_query(rclip: Command, gallery: Path) -> None:
@@ -400,7 +400,7 @@ def test_what_is_wrong_with_queries_is_said(rclip: Command, gallery: Path, tmp_p
     (tmp_path / "asked").write_text("a red star\n0:a star\na blue star\n")
     done = rclip("--queries", tmp_path / "asked", "-t", "1")
     assert done.code == 2
-    assert "rclip: line 2 of the queries: '0:a star' has the weight 0; " in done.err
+    assert "rclip: line 2 of the queries: '0:a star' has the weight 0, which must be" in done.err
     assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
     done = rclip("--queries", tmp_path / "gone")
     assert done.code == 2

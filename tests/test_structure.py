@@ -42,7 +42,7 @@ OWNED = {
     "shtab": {"cli/completion"},
     "argparse_manpage": {"cli/completion"},
     "sqlite3": {
-        *(f"index/store/{module}" for module in ("connections", "database", "recovery", "schema")),
+        *(f"index/store/{module}" for module in ("connections", "recovery", "schema", "session")),
         "maintenance/recovery",
     },
     "PIL": {
@@ -55,9 +55,9 @@ OWNED = {
     "pillow_jxl": {"photo/image/opening"},
     "torch": {"models/openai_clip", "models/torch_encoder", "models/torch_tower"},
     "clip": {"models/openai_clip"},
-    "urllib": {"cli/output", "index/store/connections", "models/download", "search/remote_image"},
+    "urllib": {"cli/text", "index/store/connections", "models/download", "search/remote_image"},
     "termios": {"cli/preview/probe"},
-    "wcwidth": {"cli/output"},
+    "wcwidth": {"cli/text"},
     "mmap": {"index/vector_cache", "index/vector_search", "models/safetensors"},
     "xml": {"photo/metadata_parser"},
     "numkong": {"vectors"},
@@ -67,10 +67,10 @@ OWNED = {
     "socket": {"photo/decode_pool", "photo/decode_worker"},
     "threading": {
         *("indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"),
-        *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/database"),
+        *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/session"),
     },
     "threadpoolctl": {"models/blas"},
-    "zipfile": {"models/torch_archive"},
+    "zipfile": {"models/torch_archive", "search/export"},
     "pickletools": {"models/torch_archive"},  # it lists a pickle's instructions and follows none
     "pyarrow": {"search/export"},
     "tqdm": {"cli/report", "models/download"},

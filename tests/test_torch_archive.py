@@ -140,7 +140,7 @@ def test_arrays_that_do_not_fit_each_other_are_no_checkpoint(tmp_path: Path, cha
     else:
         state_dict["token_embedding.weight"] = torch.zeros(1000, 64)
     torch.save(state_dict, tmp_path / "model.pt")
-    with pytest.raises(ModelError, match="is no CLIP checkpoint"):
+    with pytest.raises(ModelError, match="is not a CLIP checkpoint"):
         checkpoints.read(str(tmp_path / "model.pt"))
 
 
@@ -202,7 +202,7 @@ CALLS = {
 def test_nothing_in_a_pickle_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     write_archive(tmp_path / "model.pt", CALLS[name])
-    with pytest.raises(ModelError, match="is no CLIP checkpoint"):
+    with pytest.raises(ModelError, match="is not a CLIP checkpoint"):
         checkpoints.read(str(tmp_path / "model.pt"))
     assert os.listdir(tmp_path) == ["model.pt"]
     assert "MARK" not in os.environ
@@ -210,7 +210,7 @@ def test_nothing_in_a_pickle_is_called(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_pickle_that_runs_code_in_an_archive_with_code_runs_nothing(tmp_path: Path) -> None:
     write_archive(tmp_path / "model.pt", pickle.dumps({"weight": RunsCode(tmp_path / "mark")}, protocol=2))
-    with pytest.raises(ModelError, match="is no CLIP checkpoint"):
+    with pytest.raises(ModelError, match="is not a CLIP checkpoint"):
         checkpoints.read(str(tmp_path / "model.pt"))
     assert not (tmp_path / "mark").exists()
 
@@ -219,7 +219,7 @@ class WritesWhenLoaded(torch.nn.Module):
     def __init__(self, path: str):
         super().__init__()
         self.path = path
-        self.weight = torch.nn.Parameter(torch.zeros(3))
+        self.weight = torch.zeros(3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.weight
@@ -231,7 +231,7 @@ class WritesWhenLoaded(torch.nn.Module):
     @torch.jit.export
     def __setstate__(self, state: tuple[str, torch.Tensor, bool]) -> None:
         self.path = state[0]
-        self.weight = state[1]  # type: ignore[assignment] # in TorchScript it is a tensor
+        self.weight = state[1]
         self.training = state[2]
         torch.save(self.weight, self.path)
 
@@ -241,7 +241,7 @@ def test_code_in_a_torchscript_archive_does_not_run(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(WritesWhenLoaded(str(mark))).save(str(path))  # type: ignore[no-untyped-call]
-    with pytest.raises(ModelError, match="is no CLIP checkpoint"):
+    with pytest.raises(ModelError, match="is not a CLIP checkpoint"):
         checkpoints.read(str(path))
     assert not mark.exists()
     load_archive(path)
@@ -290,7 +290,7 @@ def test_a_file_that_lies_about_sizes_takes_no_memory_and_is_one_line(tmp_path: 
     code += "try: checkpoint.read(sys.argv[1])\nexcept ModelError as error: print(error)"
     limited = ["bash", "-c", 'ulimit -v 1000000; exec "$@"', "limited", sys.executable, "-c", code, str(path)]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.startswith(f"{path} is no CLIP checkpoint")
+    assert done.stdout.startswith(f"{path} is not a CLIP checkpoint")
     assert done.stderr == ""
 
 

@@ -100,7 +100,7 @@ def test_weights_without_a_configuration_are_taken_over(
     draw("new.jpg")
     folder.chmod(0o700 if may_write else 0o500)
     done = rclip("--index", "-v", model=model, prefix=() if may_write else drop_root)
-    assert "1 new" in done.err
+    assert "1 new photo" in done.err
     assert PREPARING not in done.err
     again = rclip("-n", "--json", "-t", "13", "a red star", model=model, prefix=() if may_write else drop_root)
     assert again.err == ""
@@ -117,7 +117,7 @@ def test_another_checkpoint_under_the_same_path_is_another_model(rclip: Command,
     torch.save(state_dict, path)
     found = rclip("-t", "1", "a red star", model=path)
     assert PREPARING in found.err
-    assert "12 new" in found.err  # in an index of its own
+    assert "12 new photos" in found.err  # in an index of its own
     assert found.lines != ["stars/red.jpg"]
     assert len(list(rclip.data_dir.glob("model-*.db"))) == 2
 
@@ -178,7 +178,7 @@ def test_no_room_for_the_weights_is_one_line_and_leaves_nothing(rclip: Command, 
     done = rclip("a cat", env={"RCLIP_DATADIR": str(data_dir)}, prefix=limit)
     assert (done.code, done.out) == (2, "")
     last = done.err.splitlines()[-1]
-    assert "text.safetensors File too large; they take 13 MB: make room or fix that, or set RCLIP_DATADIR" in last
+    assert "text.safetensors: File too large; they take 13 MB: make room, or set RCLIP_DATADIR" in last
     assert not [path for path in data_dir.rglob("*") if path.name.startswith(".") or "text" in path.name]
 
 

@@ -3,9 +3,10 @@
 import os
 
 from rclip.cli import choices, report
-from rclip.cli.messages import Notice, Usage
+from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
-from rclip.cli.output import size, write_finding, write_stats
+from rclip.cli.output import write_finding, write_stats
+from rclip.cli.text import size
 from rclip.errors import ExitCode, UsageError
 
 
@@ -21,7 +22,7 @@ class Init(Action):
 
         for directory in options.directories or ("",):
             folder, is_new = location.create(os.fsencode(os.path.expanduser(directory)), datadir.own())
-            report.tell((Notice.INIT_DONE if is_new else Notice.INIT_KNOWN).format(folder=folder))
+            tell((Notice.INIT_DONE if is_new else Notice.INIT_KNOWN).format(folder=folder))
         return ExitCode.FOUND
 
 
@@ -31,7 +32,7 @@ class Index(Action):
 
     options = (
         Option(("--index",), "only bring the index up to date"),
-        Option(("-v", "--verbose"), "report what --index has changed also without a terminal"),
+        Option(("-v", "--verbose"), "report what --index changed, even in a pipe"),
     )
 
     def check(self, options: Options) -> None:
@@ -72,7 +73,7 @@ class Check(Action):
                 is_sound &= not finding.faults
         if is_sound:
             return ExitCode.FOUND
-        report.tell(Notice.DAMAGE_FOUND)
+        tell(Notice.DAMAGE_FOUND)
         return ExitCode.ERROR
 
 
@@ -90,10 +91,28 @@ class Rebuild(Action):
     def run(self, options: Options) -> int:
         with options.open_library() as library:
             for rebuilt in library.rebuild():
-                report.tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
+                tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
             report.update(library, options)
             library.prepare_search()
         return ExitCode.FOUND
+
+
+@register
+class Export(Action):
+    """Writes paths, vectors and metadata to a file."""
+
+    options = (
+        Option(("--export",), "write vectors and metadata: .npz, .parquet, .jsonl", "FILE", choices.export_file),
+    )
+
+    def run(self, options: Options) -> int:
+        path = options.values["export"]
+        with options.open_library() as library:
+            if not options.no_indexing:
+                report.update(library, options)
+            count = library.export(path)
+        tell(Notice.EXPORTED.format(count=count, photos="photo" if count == 1 else "photos", path=path))
+        return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
 
 
 @register
@@ -108,29 +127,13 @@ class Prune(Action):
     def run(self, options: Options) -> int:
         with options.open_library() as library:
             pruned = library.prune(options.values["prune"], options.values["away"])
-        report.tell(Notice.PRUNED.format(forgotten=pruned.forgotten, freed=size(pruned.freed_bytes)))
+        tell(Notice.PRUNED.format(forgotten=pruned.forgotten, freed=size(pruned.freed_bytes)))
         if pruned.kept_offline:
-            report.tell(Notice.PRUNE_KEPT.format(kept=pruned.kept_offline))
+            tell(Notice.PRUNE_KEPT.format(kept=pruned.kept_offline))
         if pruned.blocked_by is None:
             return ExitCode.FOUND
-        report.tell(Notice.PRUNE_BLOCKED.format(reason=pruned.blocked_by))
+        tell(Notice.PRUNE_BLOCKED.format(reason=pruned.blocked_by))
         return ExitCode.ERROR
-
-
-@register
-class Export(Action):
-    """Writes paths, vectors and metadata to a file."""
-
-    options = (Option(("--export",), "write paths, vectors, metadata: .npz, .parquet, .jsonl", "FILE", choices.file),)
-
-    def run(self, options: Options) -> int:
-        path = options.values["export"]
-        with options.open_library() as library:
-            if not options.no_indexing:
-                report.update(library, options)
-            count = library.export(path)
-        report.tell(Notice.EXPORTED.format(count=count, photos="photo" if count == 1 else "photos", path=path))
-        return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
 
 
 def _refuse_no_indexing(action: Action, options: Options) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rclip.cli.template import Template
 
 COLORS = ("auto", "always", "never")
+EXPORTS = (".npz", ".parquet", ".jsonl")
 GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
 
@@ -29,6 +30,12 @@ def term(text: str) -> str:
 def file(text: str) -> str:
     if not text:
         raise ValueError(Value.QUERY_FILE.format(text=text))
+    return text
+
+
+def export_file(text: str) -> str:
+    if os.path.splitext(text)[1].lower() not in EXPORTS:
+        raise ValueError(Value.EXPORT_FILE.format(text=text))
     return text
 
 

@@ -85,6 +85,6 @@ def _parsed_and_run(arguments: "Sequence[str]") -> int:
 
 
 def _tell(said: str | RclipError) -> None:
-    from rclip.cli.report import tell
+    from rclip.cli.messages import tell
 
     tell(said)

@@ -3,9 +3,12 @@
 `rclip.errors` says what has happened to what; the advice that follows is here, as only the command line has options.
 """
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rclip import errors
+from rclip.cli.text import printable
 from rclip.errors import RclipError
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
 
@@ -51,8 +54,8 @@ class Value:
     DEVICE = "must be auto, cpu, cuda, cuda:1 … or mps, not {text!r}"
     TERM = "must be words, or the path or address of a picture: {problem}"
     QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
+    EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
     FOLDER_NAME = "must be the name of a folder, not {text!r}"
-    CAMERA = "must be words of a camera's name, not {text!r}"
     GLOB = "must be a pattern like '2019/**' or 'IMG_*', not {text!r}"
     TEMPLATE = "must be a template with fields like {{path}}, not {text!r}; there are {fields}"
     TEMPLATE_SYNTAX = "{problem}; {{{{ and }}}} stand for braces"
@@ -118,7 +121,8 @@ ADVICE: dict[type[RclipError], str] = {
     errors.UnknownModel: "--model takes a checkpoint's path, or one of {names}",
     errors.SimilarModel: "did you mean {nearest}? --model takes a checkpoint's path, or one of {names}",
     errors.DownloadFailed: "try again, or put the file there by hand: {path}",
-    errors.WeightsNotWritten: "they take {megabytes:.0f} MB: make room or fix that, or set RCLIP_DATADIR",
+    errors.WeightsNotWritten: "fix that, or set RCLIP_DATADIR",
+    errors.NoRoomForWeights: "they take {megabytes:.0f} MB: make room, or set RCLIP_DATADIR",
     errors.DeviceFailed: "use --device cpu",
 }
 """What to do next, by the kind of error; the nearest class above it where it has none of its own."""
@@ -130,7 +134,7 @@ REMEDIES = {
 }
 """What to do about a damaged part of the index, by the name of a `Remedy`."""
 
-FAILURE_ADVICE = {
+FAILURE_ADVICE: dict[int, str] = {
     FailureKind.TOO_LARGE: "--max-image-megapixels raises the limit",
     FailureKind.TOO_SLOW: f"{TIME_LIMIT_VARIABLE} raises the limit",
 }
@@ -139,6 +143,8 @@ FAILURE_ADVICE = {
 
 def of_error(error: RclipError) -> str:
     """What happened, to what, and what to do next, in one line."""
+    if isinstance(error, errors.UnreadablePicture):
+        return of_failure(str(error), error.kind)
     advice = next((ADVICE[kind] for kind in type(error).__mro__ if kind in ADVICE), "")
     return f"{error}; {_filled(advice, error)}" if advice else str(error)
 
@@ -171,8 +177,8 @@ def of_finding(finding: "Finding") -> str:
     )
 
 
-def of_failure(reason: str, kind: FailureKind) -> str:
-    """Why a photo could not be read, and what helps."""
+def of_failure(reason: str, kind: int) -> str:
+    """Why a photo could not be read, and what helps; `kind` is its `FailureKind`."""
     return f"{reason} ({FAILURE_ADVICE[kind]})" if kind in FAILURE_ADVICE else reason
 
 
@@ -186,3 +192,11 @@ def alternatives(words: "tuple[str, ...]") -> str:
     """ "a", "a or b", "a, b or c" """
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def tell(said: str | RclipError) -> None:
+    """One line on stderr."""
+    line = of_error(said) if isinstance(said, RclipError) else said
+    with suppress(OSError):  # nobody listens, which is no reason to stop
+        sys.stderr.write(f"rclip: {printable(line)}\n")
+        sys.stderr.flush()

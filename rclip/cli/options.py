@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from rclip.cli.messages import Usage
+from rclip.cli.messages import Usage, tell
 from rclip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Option(NamedTuple):
     only_with: str = ""
     """The option without which it is refused."""
     kinds: tuple[str, ...] = ()
-    """Values that it may have behind a `=`; the first is meant where it has none."""
+    """Values that it may have after a `=`; the first is the default."""
 
     @property
     def name(self) -> str:
@@ -133,8 +133,6 @@ class Options(NamedTuple):
 
     def open_library(self) -> "Library":
         """The photos of the directories."""
-        from rclip.cli.report import tell
-
         _quiet_decoders()
         values = self.values
         return _import_library()(

@@ -3,13 +3,11 @@
 import gc
 import os
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip.cli import messages
-from rclip.cli.messages import Notice
-from rclip.cli.output import printable
-from rclip.errors import RclipError, ReadOnlyIndex, UnlistedFolder
+from rclip.cli.messages import Notice, tell
+from rclip.errors import ReadOnlyIndex, UnlistedFolder
 from rclip.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -20,14 +18,6 @@ if TYPE_CHECKING:
     from rclip.indexing.summary import Summary
     from rclip.library import Library
     from rclip.photo.failures import FailedPhoto
-
-
-def tell(said: str | RclipError) -> None:
-    """One line on stderr."""
-    line = messages.of_error(said) if isinstance(said, RclipError) else said
-    with suppress(OSError):  # nobody listens, which is no reason to stop
-        sys.stderr.write(f"rclip: {printable(line)}\n")
-        sys.stderr.flush()
 
 
 class _Bar:

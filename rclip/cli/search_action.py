@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclip.cli import choices, report
-from rclip.cli.messages import Notice, Usage
+from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options
 from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.search import query as queries
@@ -76,7 +76,7 @@ def _answer(library: "Library", options: Options) -> int:
             statuses.add(ExitCode.ERROR)
             if str(error) not in reported:  # such as that there is no viewer to open photos with
                 reported.add(str(error))
-                report.tell(error)
+                tell(error)
     if statuses == {ExitCode.NOTHING_FOUND}:
         _say_why_nothing_was_found(library, options)
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
@@ -103,16 +103,16 @@ def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
     """`query` is printed with each hit where there are several queries."""
     options.format.write(hits, options, query)
     if options.values["open"]:
-        from rclip.cli import output, viewer
+        from rclip.cli import text, viewer
 
-        viewer.show([output.absolute(hit.path) for hit in hits])
+        viewer.show([text.absolute(hit.path) for hit in hits])
 
 
 def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
     if options.filters and library.has_photos():
-        report.tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
+        tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
     else:
-        report.tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
+        tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
 
 
 def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":
@@ -128,4 +128,4 @@ def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":
 def _say_which_words_name_a_file(query: "Query") -> None:
     for term in query.terms:
         if isinstance(term.what, Text) and os.path.isfile(term.what.text):
-            report.tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.text))
+            tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.text))

@@ -1,4 +1,4 @@
-"""`--format`: a template like `str.format`'s, that can name a result's facts and nothing else."""
+"""`--format`: a template like `str.format`'s, that can name a result's fields and nothing else."""
 
 import re
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def _run(program: str, *paths: str) -> None:
         except FileNotFoundError:
             raise RclipError(Usage.NO_VIEWER.format(program=program)) from None
         complaints.seek(0)
-        told = complaints.read().decode(errors="replace").split("\n")
+        lines = complaints.read().decode(errors="replace").split("\n")
     if done.returncode:
-        reason = next((line.strip() for line in told if line.strip()), f"exit status {done.returncode}")
+        reason = next((line.strip() for line in lines if line.strip()), f"exit status {done.returncode}")
         raise RclipError(Usage.VIEWER_FAILED.format(program=program, path=paths[0], reason=reason))

@@ -17,7 +17,7 @@ from rclip.files import INDEX_FOLDER
 
 
 class Folder(NamedTuple):
-    """A directory as it is and as the user named it, both with a slash behind."""
+    """A directory as it is and as the user named it, both with a slash at the end."""
 
     real: bytes
     spelled: bytes
@@ -43,7 +43,7 @@ class IndexLocation(NamedTuple):
 
     folder: str
     root: bytes
-    """Absolute, with links resolved and no slash behind; empty for the user's own, whose paths begin at `/`."""
+    """Absolute, with links resolved and no slash at the end; empty for the user's own, whose paths begin at `/`."""
     is_default: bool
     caches: str
     """Where what is derived from its indexes lies: in the user's own folder, as that alone is trusted."""

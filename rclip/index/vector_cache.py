@@ -1,8 +1,8 @@
 """The vectors once more, as one memory-mapped matrix that is scanned at the speed of memory.
 
-Reading a million vectors out of SQLite takes seconds; here they lie one behind the other, (N, D) float16, beside their
+Reading a million vectors out of SQLite takes seconds; here they lie one after the other, (N, D) float16, beside their
 ids in ascending order. The matrix is derived and disposable: new rows are appended when there are enough of them, a
-scan takes what is newer from the table, and on any doubt the files are made anew, or passed over where they cannot be.
+scan takes newer rows from the table, and on any doubt the files are rebuilt, or ignored where they cannot be.
 
     <model>.matrix/seal.json                what the two files hold, and the stat they had when that was last checked
     <model>.matrix/vectors-<token>          N · D float16
@@ -30,7 +30,7 @@ APPEND_FROM_ROWS = 4096
 
 
 class _Manifest(NamedTuple):
-    """What the files hold. Bytes behind the sealed ones are of an append that did not end, and are not read."""
+    """What the files hold. Bytes after the ones it covers are of an append that did not end, and are not read."""
 
     token: str
     rows: int
@@ -38,7 +38,7 @@ class _Manifest(NamedTuple):
     last_id: int
     """All photos with vectors up to this id are in the matrix, but for those that have been replaced or moved out."""
     crc32: list[int]
-    """Of the sealed bytes: vectors, ids."""
+    """Of the bytes it covers: vectors, ids."""
     stats: list[list[int]]
     """The files' stats when they were last found to have these checksums: vectors, ids."""
 
@@ -120,7 +120,7 @@ class VectorCache:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _mapped(self, contents: _Manifest) -> tuple[mmap.mmap, np.ndarray]:
-        """The file of vectors, and what is sealed of it. (N, D) float16"""
+        """The file of vectors, and the part of it that the manifest covers. (N, D) float16"""
         with self._open("vectors", contents) as file:
             if os.fstat(file.fileno()).st_size < _covered_bytes(
                 "vectors", contents
@@ -137,7 +137,7 @@ class VectorCache:
         return open(self._path(kind, contents), "rb", opener=isolation.open_itself)
 
     def _trusted_manifest(self) -> _Manifest | None:
-        """The seal, if the files are what it says and of this very table."""
+        """The manifest, if the files are as it says and belong to this very table."""
         try:
             contents = manifest.read(self._manifest_path, _Manifest)
             contents.check()
@@ -159,7 +159,7 @@ class VectorCache:
         return [manifest.identity(stat) for stat in stats]
 
     def _checksums(self, contents: _Manifest) -> list[int]:
-        """Of the sealed bytes. Raises OSError, and ValueError when there are fewer."""
+        """Of the bytes that the manifest covers. Raises OSError, and ValueError when there are fewer."""
         checksums = []
         for kind in _KINDS:
             with self._open(kind, contents) as file:
@@ -200,7 +200,7 @@ class VectorCache:
         return differs
 
     def discard(self) -> None:
-        """Has the next run make it anew; until then the table answers. Raises OSError where it may not be deleted."""
+        """Has the next run rebuild it; until then the table answers. Raises OSError where it may not be deleted."""
         self._manifest = None
         with suppress(FileNotFoundError):
             os.unlink(self._manifest_path)
@@ -215,7 +215,7 @@ class VectorCache:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS) -> None:
-        """Appends what the table has more, if there are so many ids; starts anew where there is nothing to trust.
+        """Appends the table's newer rows, if there are so many ids; starts over where there is nothing to trust.
 
         Raises `StoreError`, also when the disk is full; what was there before is then still good.
         """
@@ -310,8 +310,8 @@ _NOTE = "matrix"
 def _is_derived(name: str) -> bool:
     """Whether a file of this name is one of ours, or of an earlier version that also kept columns of metadata."""
     kind, *tokens = name.split("-")
-    is_seal = name in ("seal.json", "columns.json")
-    return is_seal or (kind in (*_KINDS, "columns") and all(map(manifest.is_name, tokens)))
+    is_manifest = name in ("seal.json", "columns.json")  # the second of an earlier version
+    return is_manifest or (kind in (*_KINDS, "columns") and all(map(manifest.is_name, tokens)))
 
 
 def _note(contents: _Manifest) -> str:

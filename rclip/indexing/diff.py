@@ -48,8 +48,8 @@ def plan_update(
 ) -> Plan:
     """Merges a walk of `folder` with the rows below it, both in path order.
 
-    A row is gone only if the walk listed the folder it was in and would have come to it. Raises `UnlistedFolder` when
-    `folder` itself cannot be listed.
+    A row is missing only if the walk listed its folder and would have come to it. Raises `UnlistedFolder` when `folder`
+    itself cannot be listed.
     """
     plan = Plan()
     row = next(rows, None)

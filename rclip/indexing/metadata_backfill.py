@@ -24,7 +24,7 @@ def describe(
     summary: Summary,
     progress: Callable[[int, int | None], None],
 ) -> None:
-    """Adds the facts of these photos' files to the store; adds to `summary` what has been stored.
+    """Adds the metadata of these photos' files to the store, and counts it in `summary`.
 
     A file that has changed or vanished since, or cannot be opened, is left for another time.
     """

@@ -28,7 +28,7 @@ _LISTED_BETWEEN = 1024
 
 
 def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None], None]:
-    """A function to be called with the files done and the total, which `report` is told as an event."""
+    """A function to be called with the files done and the total, which passes them to `report` as an event."""
     if report is None:
         return lambda done, total: None
     started_s = time.monotonic()

@@ -1,7 +1,7 @@
 """Lists the photos below a folder in the order in which the index keeps them.
 
 The order is that of whole paths compared as bytes, so that a walk and the table can be merged in one pass. A folder's
-entries are sorted with a slash behind the names of folders, because that is how they compare inside longer paths:
+entries are sorted with a slash after the names of folders, because that is how they compare inside longer paths:
 `a.jpg` < `a/b.jpg` although `a` < `a.jpg`.
 """
 
@@ -27,7 +27,7 @@ class File(NamedTuple):
 
 
 class Unlisted(NamedTuple):
-    """A folder (path relative, with a slash behind it) of whose photos this walk says nothing.
+    """A folder (path relative, with a slash at its end) of whose photos this walk says nothing.
 
     `reason` is None for a folder left out on purpose, else why it could not be listed.
     """
@@ -37,7 +37,7 @@ class Unlisted(NamedTuple):
 
 
 class Empty(NamedTuple):
-    """A folder without a single entry: emptied by its owner, or a mount point whose drive is away."""
+    """A folder without a single entry: emptied by its owner, or a mount point whose drive is unplugged."""
 
     path: bytes
 
@@ -96,7 +96,7 @@ def _look_into(
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
-    """Without following links; a name whose kind cannot be told is left to `_stat` to report."""
+    """Without following links; a name whose kind cannot be found is left to `_stat` to report."""
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:

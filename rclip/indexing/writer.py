@@ -65,7 +65,7 @@ class _Batch(NamedTuple):
 
 
 def _encoded(batches: Iterable[list[Outcome]], encoder: ImageEncoder, total: int) -> Iterator[_Batch]:
-    """The batches in order, each when its vectors are there, while the model works on those behind it."""
+    """The batches in order, each when its vectors are there, while the model works on the next ones."""
     waiting: deque[_Batch] = deque()
     for outcomes in batches:
         total -= len(outcomes)
@@ -125,7 +125,7 @@ class _Writer:
         return done
 
     def take_unresolved(self) -> list[PendingFile]:
-        """Files whose match was gone when it was wanted, because another run is at work here: to be read once more."""
+        """Files whose match had disappeared when it was wanted, because another run is at work: to be read again."""
         unresolved, self._unresolved = self._unresolved, []
         unresolved += (copy.pending for copy in self._copies)
         self._copies = []

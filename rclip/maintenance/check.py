@@ -33,7 +33,7 @@ LENGTH_TOLERANCE = 5e-3
 """How far from 1 the length of a sound vector may be: ten times what rounding to half precision does, 2^-11 at most."""
 
 _WRITERS_MOMENT_S = 1.0
-"""Within which a run that is just writing the matrix has told the table of it."""
+"""Within which a run that is just writing the cache has noted that in the table."""
 
 
 _MOST_FAULTS = 100  # listed of the vectors; the others are counted
@@ -111,7 +111,7 @@ def _check_matrix(store: Store) -> Finding:
 
 
 def _suspicious(store: Store) -> tuple[VectorCache, str | None]:
-    """The cache and what speaks against it, also after a moment: another run may just have been writing it."""
+    """The cache and its fault, looked at twice: another run may just have been writing it."""
     cache = VectorCache(store)
     corruption = cache.corruption()
     if corruption is not None:

@@ -1,4 +1,4 @@
-"""Forgets files that have been gone for long, and gives the disk back what they took.
+"""Forgets files that have been missing for long, and frees their space.
 
 No file that is there is forgotten, whatever the table says of it: a drive may have been plugged in since the last run.
 """
@@ -47,13 +47,13 @@ def prune_index(index: PhotoIndex, folders: Sequence[bytes], older_than_s: float
 
 
 def forget(store: Store, folders: Iterable[bytes], older_than_s: float, with_offline: bool) -> Pruned:
-    """Deletes what has been gone from the folders for so long and is not there now. Raises `StoreError`.
+    """Deletes the rows of files that have been missing for so long and are absent now. Raises `StoreError`.
 
     `with_offline` also offline ones, and those that no run has come to look for yet: they count as missing from now on.
     """
     folders = list(folders)
     before_ns = time.time_ns() - round(older_than_s * 1e9) if older_than_s else _EVER_NS  # clocks are put back, too
-    before_ns = max(before_ns, 0)
+    before_ns = max(before_ns, 1)  # where the time is unknown it is 1
     if with_offline:
         _mark_absent_offline(store, folders)
     missing = [row for folder in folders for row in store.missing(folder, before_ns, with_offline=True)]

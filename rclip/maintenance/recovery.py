@@ -115,7 +115,7 @@ def rebuild(path: str, model_key: str, preprocessing: int, place: IndexLocation)
 
 
 def _free_name(path: str) -> str:
-    """The path, or with a number behind it where there is one already: a second may see several."""
+    """The path, or with a number after it where there is one already: a second may see several."""
     names = (f"{path}-{number}" if number else path for number in count())
     return next(name for name in names if not any(os.path.lexists(name + suffix) for suffix in SUFFIXES))
 
@@ -284,7 +284,7 @@ def _last_rowid(connection: sqlite3.Connection, path: str, table: str) -> int:
 
 
 def _rows_between(connection: sqlite3.Connection, sql: str, first: int, last: int) -> Iterator[tuple[int, ...]]:
-    """Halves the range wherever reading stops: a page that is gone takes its own rows along and no others.
+    """Halves the range wherever reading stops: a lost page takes its own rows along and no others.
 
     Wide ranges come first, so that giving up costs what is next to the damage.
     """

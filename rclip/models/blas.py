@@ -5,10 +5,15 @@ after the last wish has ended it is what it was before the first.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 CORES = os.cpu_count() or 1
 
@@ -20,13 +25,11 @@ _original: Any = None
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
     """Inside, BLAS uses so many threads; where several wish something else at once, the latest wish counts."""
-    from threadpoolctl import ThreadpoolController  # a query has no use for it
-
     global _original
     wish = [threads]
     with _lock:
         _wishes.append(wish)
-        limiter = ThreadpoolController().limit(limits=threads, user_api="blas")
+        limiter = _controller("torch" in sys.modules).limit(limits=threads, user_api="blas")
         if len(_wishes) == 1:
             _original = limiter
     try:
@@ -35,7 +38,15 @@ def limited(threads: int) -> Iterator[None]:
         with _lock:
             _wishes[:] = [other for other in _wishes if other is not wish]
             if _wishes:
-                ThreadpoolController().limit(limits=_wishes[-1][0], user_api="blas")
+                _controller("torch" in sys.modules).limit(limits=_wishes[-1][0], user_api="blas")
             else:
                 _original.restore_original_limits()
                 _original = None
+
+
+@cache
+def _controller(has_torch: bool) -> "ThreadpoolController":
+    """Of all libraries that are loaded, which takes a millisecond to find out; torch brings some of its own."""
+    from threadpoolctl import ThreadpoolController  # the command has no use for it in a query
+
+    return ThreadpoolController()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rclip.errors import ModelError, plain_reason
+from rclip.errors import NoCheckpoint, UnreadableCheckpoint, plain_reason
 from rclip.models import openai_layout, torch_archive
 from rclip.models.config import ModelConfig
 
@@ -24,9 +24,9 @@ def read(path: str) -> tuple[dict[str, np.ndarray], ModelConfig]:
 
             require_resnet(rounded, config)
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {plain_reason(error)}") from error
+        raise UnreadableCheckpoint(path=path, reason=plain_reason(error)) from error
     except Exception as error:  # zip files, pickles and torch raise anything at all on other files
-        raise ModelError(f"{path} is no CLIP checkpoint (neither a TorchScript archive nor a state dict)") from error
+        raise NoCheckpoint(path=path, reason="neither a TorchScript archive nor a state dict") from error
     return rounded, config
 
 

@@ -1,13 +1,14 @@
 """What a model is made of: everything about it that its arrays do not say by themselves.
 
 The configuration is kept with the weights. The towers, the tokenizer and the preprocessing read it; none of them has
-constants of its own. The names are the field's, so that other families can be described by it as well; a value that
-nothing here can run is refused as soon as it is written down.
+constants of its own. The names are the field's, so that other families can be described by it as well. A value that
+nothing here can run is neither written nor read: `checked` refuses it.
+
+Named tuples, because defining the same as data classes takes 3 ms more of every query.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclip.errors import ModelError
 
@@ -27,9 +28,8 @@ def _require_transformer(tower: str, width: int, heads: int, layers: int) -> Non
     _require(heads > 0 and width > 0 and width % heads == 0, f"{tower} width and heads", (width, heads))
 
 
-@dataclass(frozen=True)
-class TextConfig:
-    """Texts to token ids to vectors. Raises `ModelError` for values that cannot be run."""
+class TextConfig(NamedTuple):
+    """Texts to token ids to vectors."""
 
     context_length: int
     """Tokens that the model reads at most, start and end included."""
@@ -44,7 +44,7 @@ class TextConfig:
     is_causal: bool = True
     """Whether a token attends only to those before it."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         _require_transformer("text", self.width, self.heads, self.layers)
         _require(self.context_length >= 2, "context length", self.context_length)
         # The tokenizer's ids and ranks are kept in 16 bits.
@@ -54,9 +54,8 @@ class TextConfig:
         _require(self.is_causal, "is_causal", self.is_causal)
 
 
-@dataclass(frozen=True)
-class ImageConfig:
-    """Pictures to squares to vectors. Raises `ModelError` for values that cannot be run."""
+class ImageConfig(NamedTuple):
+    """Pictures to squares to vectors."""
 
     side: int
     """Of the squares that the tower takes, in pixels."""
@@ -79,7 +78,7 @@ class ImageConfig:
     """"crop": the shorter side is scaled to `side`, and the middle square is taken."""
     interpolation: str = "bicubic"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if len(self.layers) == 1:
             _require_transformer("image", self.width, self.heads, self.layers[0])
         else:
@@ -107,9 +106,8 @@ class ImageConfig:
         return self.side // self.patch_size
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """One model. Raises `ModelError` for values that cannot be run."""
+class ModelConfig(NamedTuple):
+    """One model."""
 
     dimensions: int
     """The length of its vectors."""
@@ -118,19 +116,24 @@ class ModelConfig:
     text: TextConfig
     image: ImageConfig
 
-    def __post_init__(self) -> None:
+    def checked(self) -> "ModelConfig":
+        """Itself. Raises `ModelError` for values that cannot be run."""
         _require(self.dimensions > 0, "dimensions", self.dimensions)
         _require(self.activation in ("quick_gelu", "gelu", "gelu_tanh"), "activation", self.activation)
+        self.text.check()
+        self.image.check()
+        return self
 
     def to_json(self) -> str:
-        """In one line, for the metadata of a weights file."""
-        return json.dumps(asdict(self))
+        """In one line, for the metadata of a weights file. Raises `ModelError` for values that cannot be run."""
+        self.checked()
+        return json.dumps(self._asdict() | {"text": self.text._asdict(), "image": self.image._asdict()})
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
-        """Raises ValueError, KeyError or TypeError for what `to_json` has not written."""
+        """Raises `ModelError` for values that cannot be run, and ValueError, KeyError or TypeError for other text."""
         fields: dict[str, Any] = json.loads(text)
         image: dict[str, Any] = fields["image"]
         image |= {name: tuple(image[name]) for name in ("layers", "mean", "std")}
         fields |= {"text": TextConfig(**fields["text"]), "image": ImageConfig(**image)}
-        return cls(**fields)
+        return cls(**fields).checked()

@@ -1,4 +1,4 @@
-"""What this machine has to compute with, told without torch, which takes a second to say it."""
+"""What this machine can compute with, found without torch, which takes a second to import."""
 
 import os
 import platform

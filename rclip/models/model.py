@@ -5,11 +5,12 @@ Texts and single pictures go through the numpy towers, which start at once; `ima
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rclip import isolation
 from rclip.models import blas, model_files, numpy_towers, registry
 from rclip.models.config import ModelConfig
 from rclip.models.safetensors import Tensors
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 _TEXT_BATCH = 32
 _FEW_TEXTS = 8  # for which threads take longer to be called than to help
+
+
+def _one_core() -> AbstractContextManager[object]:
+    """For a text or two: threads that wait for one another take many times as long where other programs are at work."""
+    return nullcontext() if isolation.owns_process else blas.limited(1)  # the command has one core for it anyway
 
 
 class Model:
@@ -96,7 +102,7 @@ class Model:
         # Texts of like length go together, and the longest of a batch decides what it costs.
         order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
         batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
-        with blas.limited(blas.CORES) if len(texts) > _FEW_TEXTS else nullcontext():
+        with blas.limited(blas.CORES) if len(texts) > _FEW_TEXTS else _one_core():
             vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
         return numpy_towers.require_finite(vectors[np.argsort(order)], self.name), list(cut)
 

@@ -14,13 +14,21 @@ from contextlib import suppress
 import numpy as np
 
 from rclip import datadir
-from rclip.errors import ModelError, UnreadableCheckpoint, WeightsLost, WeightsNotWritten, plain_reason
+from rclip.errors import (
+    ModelError,
+    NoRoomForWeights,
+    UnreadableCheckpoint,
+    WeightsLost,
+    WeightsNotWritten,
+    is_full,
+    plain_reason,
+)
 from rclip.models import safetensors, tokenizer
 from rclip.models.config import ModelConfig
 from rclip.models.registry import Checkpoint
 from rclip.models.safetensors import Tensors, UnusableFile
 
-_LAYOUT = "2"  # of the two files; raised when their contents change meaning
+_LAYOUT = "2"  # of the two files; raised when their contents change
 _LAYOUT_WITHOUT_CONFIG = "1"  # the same arrays
 _TRIES = 3  # somebody may be deleting them at this moment
 TEXT = "text.safetensors"
@@ -151,7 +159,9 @@ def _write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         datadir.make_private(os.path.dirname(path))
         safetensors.write(path, arrays, metadata)
     except OSError as error:
-        raise WeightsNotWritten(path=path, reason=plain_reason(error), megabytes=size / 1e6) from error
+        if is_full(error):
+            raise NoRoomForWeights(path=path, reason=plain_reason(error), megabytes=size / 1e6) from error
+        raise WeightsNotWritten(path=path, reason=plain_reason(error)) from error
 
 
 def _clip_merges() -> list[str]:

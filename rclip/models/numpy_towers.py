@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rclip.errors import BrokenWeights, ModelError
+from rclip.errors import BrokenWeights
 from rclip.models.config import ModelConfig
 from rclip.models.openai_layout import IMAGE_BLOCKS, TEXT_BLOCKS
 
@@ -82,10 +82,8 @@ class ImageTower:
     """Pixels to vectors, for vision transformers."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], config: ModelConfig):
-        """Raises `ModelError` for a ResNet's."""
         image = config.image
-        if image.is_resnet:
-            raise ModelError("numpy runs no ResNet")
+        assert not image.is_resnet, "those are for torch"
         self._heads, self._activation = image.heads, ACTIVATIONS[config.activation]
         self._grid, self._patch = image.grid, image.patch_size
         mean, std = np.array(image.mean, np.float32), np.array(image.std, np.float32)

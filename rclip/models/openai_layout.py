@@ -36,7 +36,7 @@ def config_of(arrays: Arrays) -> ModelConfig:
         raise ValueError(f"a vocabulary of {vocabulary_size}")
     text = TextConfig(context_length, vocabulary_size, width, _heads(width), _count(arrays, TEXT_BLOCKS))
     image = _vit_config(arrays) if "visual.proj" in arrays else _resnet_config(arrays)
-    return ModelConfig(arrays["text_projection"].shape[1], "quick_gelu", text, image)
+    return ModelConfig(arrays["text_projection"].shape[1], "quick_gelu", text, image).checked()
 
 
 def _heads(width: int) -> int:

@@ -3,7 +3,7 @@
 <https://github.com/huggingface/safetensors#format>: eight bytes with the header's length, a JSON header, the arrays'
 bytes without gaps. Reading it takes twenty lines, fewer than a query can afford to import.
 
-Beside each file lies its seal (`manifest`).
+Beside each file lies its manifest.
 """
 
 import json
@@ -25,7 +25,7 @@ _ALIGNMENT_BYTES = 64  # of the first array: a cache line, and enough for any ve
 
 
 class UnusableFile(Exception):
-    """The file is missing, cut short, altered or not ours: make it anew."""
+    """The file is missing, cut short, altered or not ours: it must be rebuilt."""
 
 
 class Tensors(Mapping[str, np.ndarray]):
@@ -63,7 +63,7 @@ class Tensors(Mapping[str, np.ndarray]):
 
 
 def write(path: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes the file and its seal, each beside its place and then renamed: a reader finds a whole file or none.
+    """Writes the file and its manifest, each beside its place and then renamed: a reader finds a whole file or none.
 
     Arrays of larger items must come first, so that all are aligned. Raises OSError and leaves nothing behind then.
     """
@@ -109,7 +109,7 @@ def _manifest_path(path: str) -> str:
 
 
 def _check_manifest(path: str, file: BinaryIO) -> None:
-    """Raises ValueError when the bytes are not those that were sealed, TypeError or OSError when it has no seal."""
+    """Raises ValueError when the bytes are not the ones written, TypeError or OSError when it has no manifest."""
     manifest_path = _manifest_path(path)
     contents = manifest.read(manifest_path, _Manifest)
     now = contents._replace(stat=manifest.identity(os.fstat(file.fileno())))

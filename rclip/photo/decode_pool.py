@@ -5,7 +5,7 @@ A process can: the kernel ends one that computes for too long or wants too much 
 other, and the next file gets a new process. `decode_worker` is what runs in them.
 
 A conversation goes over a pair of sockets. We send a file's suffix and, beside it, its descriptor. The process answers
-with a line of JSON: `{"reason": …}`, or `{"facts": […]}` and behind it the pixels. Before that it may once say
+with a line of JSON: `{"reason": …}`, or `{"metadata": […]}` and after it the pixels. Before that it may once say
 `{"wants": "turn"}` and wait for a byte, because large pictures are decoded one at a time.
 """
 
@@ -63,7 +63,7 @@ class DecodePool:
     """Processes that decode, as many as threads ask at a time; each of those waits for the answer to its own file."""
 
     def __init__(self, resolution: int, max_pixels: int):
-        """`resolution` is the side of the squares wanted; 0 asks for the facts alone.
+        """`resolution` is the side of the squares wanted; 0 asks for the metadata alone.
 
         Nothing is started before it is needed.
         """
@@ -128,7 +128,7 @@ class DecodePool:
 
 
 def _error_of_the_dead(was_ready: bool, status: int) -> DecodeError:
-    """What its process's exit status tells of a file."""
+    """The reason that its process's exit status gives for a file."""
     if not was_ready:
         return DecodeError("no decoder can be started", FailureKind.PASSING)
     if status == -signal.SIGPROF:
@@ -166,7 +166,7 @@ class _Process:
     def ask(
         self, descriptor: int, suffix: str, size_bytes: int, turn: threading.Lock
     ) -> tuple[bytes, PhotoMetadata] | DecodeError:
-        """So many bytes of pixels and the facts, or why there are none.
+        """So many bytes of pixels and the metadata, or why there are none.
 
         Raises OSError or EOFError when the process dies over it.
         """
@@ -183,7 +183,7 @@ class _Process:
         if "reason" in answer:
             extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
             return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
-        metadata = PhotoMetadata(*answer["facts"])
+        metadata = PhotoMetadata(*answer["metadata"])
         return self._receive(size_bytes), metadata._replace(keywords=tuple(metadata.keywords))
 
     def _receive_json(self) -> dict[str, Any]:

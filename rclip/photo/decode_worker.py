@@ -65,7 +65,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 def _answer(
     connection: socket.socket, file: BinaryIO, suffix: str, resolution: int, max_pixels: int
 ) -> tuple[dict[str, object], bytes]:
-    """The answer's line, and the pixels behind it."""
+    """The answer's line, and the pixels after it."""
 
     def wait_for_turn() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -75,9 +75,9 @@ def _answer(
 
     try:
         if not resolution:
-            return {"facts": image.read_metadata(_in_memory(file), suffix, max_pixels, wait_for_turn)}, b""
+            return {"metadata": image.read_metadata(_in_memory(file), suffix, max_pixels, wait_for_turn)}, b""
         picture = image.decode(_in_memory(file), suffix, resolution, max_pixels, wait_for_turn)
-        return {"facts": picture.metadata}, picture.square.tobytes()
+        return {"metadata": picture.metadata}, picture.square.tobytes()
     except DecodeError as error:
         return {"reason": str(error), "kind": error.kind, "extra": error.extra.name if error.extra else None}, b""
     except OSError as error:

@@ -20,7 +20,10 @@ import numpy as np
 
 from rclip import datadir
 from rclip.errors import UsageError, plain_reason
-from rclip.search.hits import Hit
+from rclip.index.location import Folder
+from rclip.models import Model
+from rclip.search.hits import Hit, hit_of
+from rclip.search.searcher import Searcher
 
 
 class ModelIdentity(NamedTuple):
@@ -36,6 +39,10 @@ class ModelIdentity(NamedTuple):
     """The version of the way from a file to pixels."""
     dimensions: int
 
+    @classmethod
+    def of(cls, model: Model, preprocessing: int, dimensions: int) -> "ModelIdentity":
+        return cls(model.name, model.key, model.digest, preprocessing, dimensions)
+
 
 class ExportedPhoto(NamedTuple):
     """One line of an export."""
@@ -49,6 +56,20 @@ Chunks = Iterable[Sequence[ExportedPhoto]]
 
 _NUMBERS = ("captured_s", "offset_min", "latitude", "longitude", "width", "height", "rating")
 """Of `PhotoMetadata`, each of which may be unknown."""
+
+
+def photos_of(searchers: Iterable[Searcher], folders: Sequence[Folder]) -> Iterator[list[ExportedPhoto]]:
+    """All photos that may be found, with absolute paths, some thousands at a time."""
+    for searcher in searchers:
+        ids = searcher.photo_ids()
+        for start in range(0, len(ids), _EXPORTED_TOGETHER):
+            found = searcher.photos_of(ids[start : start + _EXPORTED_TOGETHER].tolist())
+            hits = [hit_of(each, folders) for each in found]
+            absolute = [hit._replace(path=os.path.abspath(hit.path)) for hit in hits]
+            yield [ExportedPhoto(hit, each.row.vector) for hit, each in zip(absolute, found, strict=True)]
+
+
+_EXPORTED_TOGETHER = 4096
 
 
 def export(path: str, chunks: Chunks, model: ModelIdentity) -> int:
@@ -111,7 +132,7 @@ def _write_jsonl(file: BinaryIO, chunks: Chunks, model: ModelIdentity, _: str) -
     identity = {"model": model._asdict()}
     for photos in chunks:
         count += len(photos)
-        # Eight digits behind the point tell any two numbers of half precision apart.
+        # Eight digits after the point distinguish any two numbers of half precision.
         numbers = np.round(_vectors(photos, model.dimensions).astype(np.float64), 8).tolist()
         for photo, vector in zip(photos, numbers, strict=True):
             line = json.dumps({**_as_json(photo.hit), "vector": vector} | identity)

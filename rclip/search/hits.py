@@ -1,4 +1,4 @@
-"""What a search tells of a photo that it has found."""
+"""A photo that a search has found, as front ends get it."""
 
 import os
 from collections.abc import Sequence

@@ -191,7 +191,7 @@ def parse_line(line: str) -> Query:
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words that make up the query, and those behind it: a term belongs to it if a sign stands before it.
+    """The words that make up the query, and those after it: a term belongs to it if a sign stands before it.
 
     The first word always does.
     """

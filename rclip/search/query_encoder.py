@@ -91,8 +91,13 @@ class QueryEncoder:
         if decoders:
             decoders.close()
 
+    @property
+    def dimensions(self) -> int:
+        """The length of the model's vectors. Raises `ModelError`."""
+        return self._model.dimensions or self._text_vectors({"a"})["a"].size
+
     def _no_vectors(self) -> np.ndarray:
-        return np.empty((0, self._model.dimensions or self._text_vectors({"a"})["a"].size), np.float32)
+        return np.empty((0, self.dimensions), np.float32)
 
     def _meaning(
         self, query: Query, texts: dict[str, np.ndarray], stores: Sequence[Store]
@@ -124,9 +129,8 @@ class QueryEncoder:
         return self._encoded(self._pixels(what)) if stored is None else stored
 
     def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
-        dimensions = self._no_vectors().shape[1]
-        if len(vector) != dimensions:
-            raise UsageError(f"the query's vector has {len(vector)} numbers, and the model's have {dimensions}")
+        if len(vector) != self.dimensions:
+            raise UsageError(f"the query's vector has {len(vector)} numbers, and the model's have {self.dimensions}")
         return vector
 
     # --- texts -------------------------------------------------------------------------------------------------------
@@ -216,14 +220,14 @@ class QueryEncoder:
         try:
             return image.decode_array(file, suffix, self._model.resolution, self._limit_pixels())
         except DecodeError as error:
-            raise UnreadablePicture(name=path, reason=str(error)) from error
+            raise UnreadablePicture(name=path, reason=str(error), kind=error.kind) from error
 
     def _decoded_apart(self, file: BinaryIO, name: str, suffix: str) -> np.ndarray:
         """As pictures for the index are: in a process that may crash."""
         try:
             return self._decoders.decode(file, suffix).pixels
         except DecodeError as error:
-            raise UnreadablePicture(name=name, reason=str(error)) from error
+            raise UnreadablePicture(name=name, reason=str(error), kind=error.kind) from error
 
     def _limit_pixels(self) -> int:
         from rclip.photo.decode_pool import default_max_pixels

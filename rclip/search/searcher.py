@@ -24,6 +24,9 @@ _MAX_TIES = 1000  # beyond which ties are left as they fall
 _MAX_SCORES = 1 << 24
 """So many are held at once, 64 MiB."""
 
+_LEAST = 256
+"""So many of the best are asked for where some may be missing or in other folders: another pass would cost more."""
+
 _LOOKED_THROUGH = 2048
 """So many of the best are looked up where filters are wide or scores limited, before the search asks for more."""
 
@@ -102,6 +105,7 @@ class Searcher:
                     if not nearest:
                         nearest = self._nearest(vectors, queries[number:], top, selection)
                     found = self._best(vectors, nearest.pop(0), query, top, selection)
+                    selection.are_all_present = False  # others may write before the next query
                 yield found
 
         return find
@@ -122,10 +126,10 @@ class Searcher:
         if selection.is_relevant:
             return self._relevant(vectors, queries, selection)
         k = top + _MARGIN
-        if selection.is_wide:
-            k = max(k, _LOOKED_THROUGH)
-        elif selection.min_score > -1:
+        if selection.min_score > -1:
             k = min(k, _LOOKED_THROUGH)
+        if selection.ids is None:
+            k = max(k, _LOOKED_THROUGH if selection.judges_rows else _LEAST)
         found = vectors.search(_stacked(queries, min(k, self.store.last_id())), k, selection.ids)
         return [_Nearest(ids, scores, selection.min_score, k) for ids, scores in zip(*found, strict=True)]
 
@@ -193,7 +197,10 @@ class Searcher:
         self, ids: np.ndarray, selection: Selection, query: EncodedQuery | None = None
     ) -> "Iterator[ScoredPhoto]":
         """The photos of these ids that are present and pass, but for the pictures that the query was made of."""
-        rows = [row for row in self.store.records(ids.tolist()) if row]
+        found = self.store.records(ids.tolist())
+        if any(selection.is_missing(row and row.path) for row in found):
+            raise self.store.damage()
+        rows = [row for row in found if row]
         rows = [row for row in rows if query is None or row.path not in query.pictures]
         metadata = self.store.metadata.of([row.id for row in rows])
         for row, known in zip(rows, metadata, strict=True):
@@ -268,6 +275,16 @@ class Searcher:
             selection.settle()
         assert selection.ids is not None
         yield from _in_parts(filtering.newest_of(self.store, np.setdiff1d(selection.ids, seen).tolist()))
+
+
+def vectors_of_all(searchers: Sequence[Searcher], dimensions: int) -> tuple[list[bytes], np.ndarray]:
+    """What `Searcher.vectors` gives for several indexes, in a copy unless it is one; a photo of two comes once."""
+    parts = [searcher.vectors() for searcher in searchers]
+    if len(parts) == 1:
+        return parts[0]
+    distinct = {path: vector for paths, vectors in parts for path, vector in zip(paths, vectors, strict=True)}
+    vectors = np.array([*distinct.values()], np.float16)
+    return [*distinct], vectors.reshape(len(distinct), dimensions)
 
 
 def merged(

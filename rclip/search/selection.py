@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 _MAX_IDS = 50_000
 """Up to so many photos that pass a filter, or are in the folders, are listed; of more, the best are looked at."""
 
+_JUDGED_ROWS = 8192
+"""Up to so many photos are sooner judged one by one than by listing all that a wide filter lets pass."""
+
 _MAX_PATHS = 20_000
 """The same for paths that match a glob."""
 
 
 class Selection:
-    """What the scope and the filters select, at the moment of the snapshot that it is made in."""
+    """The photos that the scope and the filters select, as of the snapshot that it is made in."""
 
     def __init__(self, index: PhotoIndex, scope: Scope, filters: "Filters | None"):
         """Asks each filter for its photos, in some milliseconds. Raises `StoreError`."""
@@ -30,24 +33,32 @@ class Selection:
         self._scope = scope
         self.min_score = -np.inf if filters is None or filters.min_score is None else filters.min_score
         self.is_relevant = filters is not None and filters.is_relevant
-        self._by_row: Sequence[Filter] = filters.by_row() if filters else ()
+        self._by_row: Sequence[Filter] = _by_row(filters) if filters else ()
         self._paths = self._paths_of(filters.paths) if filters and filters.paths else None
         self._wide: list[Filter] = []
+        self.are_all_present = False
+        """Whether all photos among `ids` must be present and in the folders, as long as its snapshot lasts."""
         self.ids = self._narrowed()
         """(N,) int64, ascending: all that pass are among them, but for too wide filters, and others; None for all."""
 
     @property
     def is_wide(self) -> bool:
-        """Whether a filter lets so many pass that `ids` takes no account of it."""
-        return bool(self._wide)
+        """Whether `ids` should take account of filters that let too many pass to be listed at first."""
+        return bool(self._wide) and (self.ids is None or len(self.ids) > _JUDGED_ROWS)
+
+    @property
+    def judges_rows(self) -> bool:
+        """Whether many photos may have to be looked up for each that passes."""
+        return bool(self._by_row) or self._paths is not None
 
     def settle(self) -> None:
         """Has `ids` take account of wide filters, too, which takes half a second in an index of a million photos."""
         from rclip.index.store import filtering
 
-        every = [filtering.ids(self._store, each.clause()) for each in self._wide]
+        for each in self._wide:
+            if self.ids is None or len(self.ids):
+                self.ids = _common([self.ids, filtering.ids(self._store, each.clause())])
         self._wide = []
-        self.ids = _common([self.ids, *every])
 
     def allows_path(self, path: bytes) -> bool:
         """Whether a walk of the scope would come to the photo, and the globs allow it."""
@@ -56,6 +67,10 @@ class Selection:
             and (self._paths is None or self._paths[folder].allow(os.fsdecode(relative)))
             for folder, relative in self._scope.inside(path)
         )
+
+    def is_missing(self, path: bytes | None) -> bool:
+        """Whether a photo that the table lists in the folders has another path or none in its row: that is damage."""
+        return self.are_all_present and (path is None or not any(self._scope.inside(path)))
 
     def passes(self, photo: "Photo") -> bool:
         """Whether a photo that is present passes all filters but those by score."""
@@ -83,6 +98,7 @@ class Selection:
             self._store.check_counts(ranges)
         if self._paths and any(inside.wanted for inside in self._paths.values()):
             return self._ids_by_glob(self._paths)
+        self.are_all_present = ids is not None
         return ids
 
     def _paths_of(self, globs: Sequence[str]) -> "dict[bytes, Paths]":
@@ -107,6 +123,12 @@ class Selection:
                     return None
                 found |= like
         return np.array(sorted(id_ for id_, path in found.items() if self.allows_path(path)), np.int64)
+
+
+def _by_row(filters: "Filters") -> "list[Filter]":
+    from rclip.filters import by_row  # a query without filters does without
+
+    return by_row(filters)
 
 
 def _common(several: Iterable[np.ndarray | None]) -> np.ndarray | None:

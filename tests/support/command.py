@@ -52,7 +52,7 @@ class Command:
     ) -> subprocess.CompletedProcess[bytes]:
         command = [*prefix, sys.executable, "-P", "-m", "rclip", "--model", model or self.model, *arguments]
         return subprocess.run(
-            command, cwd=cwd or self.cwd, env=self.env | (env or {}), capture_output=True, timeout=120, check=False
+            command, cwd=cwd or self.cwd, env=self.env | (env or {}), capture_output=True, timeout=600, check=False
         )
 
     @property

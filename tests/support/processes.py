@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,8 @@ def held(pid: int) -> Iterator[None]:
             pass
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was killed while held
+            os.kill(pid, signal.SIGCONT)
 
 
 def wait_until_it_listens(run: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rclip import isolation
-from rclip.cli import output
+from rclip.cli import messages, text
 from rclip.cli.preview import probe, protocols
 from rclip.cli.preview.probe import Screen
 from rclip.cli.terminal import Style
@@ -34,7 +34,7 @@ class _Layout:
         self.rows = max(1, min(height, most, screen.lines - _CAPTION_LINES - 1))
         width, height_px = screen.cell
         wished = max(12, round(self.rows * height_px * _ASPECT / width))
-        room = screen.columns - 1  # behind the last column the cursor is not where it seems to be
+        room = screen.columns - 1  # after the last column the cursor is not where it seems to be
         self.in_a_row = max(1, (room + _GAP) // (wished + _GAP))
         self.columns = max(1, (room + _GAP) // self.in_a_row - _GAP)
 
@@ -76,10 +76,10 @@ def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, max_
 def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> None:
     metadata, paths = b"", b""
     for number, hit in enumerate(hits):
-        date = f"  {output.dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
-        metadata += layout.left(number) + f"{output.scored(hit, style)}{date}".encode()
-        path = output.shortened(output.printable(hit.path), layout.columns)
-        paths += layout.left(number) + output.dressed(path, hit, style).encode()
+        date = f"  {text.dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
+        metadata += layout.left(number) + f"{text.scored(hit, style)}{date}".encode()
+        path = text.shortened(text.printable(hit.path), layout.columns)
+        paths += layout.left(number) + text.dressed(path, hit, style).encode()
     _write(metadata + b"\n" + paths + b"\n")
 
 
@@ -95,7 +95,8 @@ def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> byte
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
             pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)
     except (OSError, DecodeError) as error:
-        return _told(f"cannot show it: {output.printable(plain_reason(error))}", layout)
+        reason = messages.of_failure(plain_reason(error), getattr(error, "kind", 0))
+        return _told(f"cannot show it: {text.printable(reason)}", layout)
     return _sequence(pixels, screen, layout)
 
 
@@ -118,9 +119,9 @@ def _sequence(pixels: np.ndarray, screen: Screen, layout: _Layout) -> bytes:
     return protocols.in_tmux(sequence) if screen.passthrough else sequence
 
 
-def _told(text: str, layout: _Layout) -> bytes:
+def _told(line: str, layout: _Layout) -> bytes:
     """In lines that fit into a picture's place."""
-    lines = textwrap.wrap(text, layout.columns, max_lines=layout.rows, placeholder="…")
+    lines = textwrap.wrap(line, layout.columns, max_lines=layout.rows, placeholder="…")
     return "".join(f"{line}\x1b[{len(line)}D\x1b[B" for line in lines).encode()
 
 

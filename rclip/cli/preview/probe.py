@@ -66,7 +66,7 @@ class Tmux(NamedTuple):
     cell: tuple[int, int] | None = None
     passthrough: bool = False
     is_alone: bool = False
-    """Whether nothing stands beside our pane: what tmux cannot scroll in one go it draws anew, without our pictures."""
+    """Whether nothing stands beside our pane: what tmux cannot scroll in one go it redraws, without our pictures."""
 
 
 @contextmanager
@@ -223,7 +223,7 @@ def _cell_by_window() -> tuple[int, int] | None:
 
 # --- asking tmux -----------------------------------------------------------------------------------------------------
 
-# Through tmux a terminal can be told things but not asked: tmux keeps the answers, and tells what they were.
+# Through tmux a terminal can be sent things but not asked: tmux keeps the answers, and reports what they were.
 _TMUX_FACTS = (
     "allow-passthrough",
     "client_termtype",
@@ -243,10 +243,10 @@ def _ask_tmux(environ: Mapping[str, str]) -> Tmux:
     wanted = "\n".join(f"#{{{fact}}}" for fact in _TMUX_FACTS)
     try:
         command = [isolation.program("tmux"), "display-message", "-p", *(["-t", pane] if pane else []), wanted]
-        told = subprocess.run(command, capture_output=True, timeout=1, check=True).stdout  # noqa: S603
+        answer = subprocess.run(command, capture_output=True, timeout=1, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return Tmux()
-    lines = told.decode(errors="replace").split("\n") + [""] * len(_TMUX_FACTS)
+    lines = answer.decode(errors="replace").split("\n") + [""] * len(_TMUX_FACTS)
     passthrough, name, features, width, height, pane_width, window_width = lines[: len(_TMUX_FACTS)]
     return Tmux(
         name,

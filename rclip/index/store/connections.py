@@ -209,7 +209,7 @@ def connect_copy(source: Connection) -> Connection:
 
 
 def connect_immutable(path: str) -> Connection:
-    """For reading a file that may be anybody's: alone, as it lies there, and without an end to no query.
+    """For reading a file that may be anybody's: alone, as it is on disk.
 
     No log or journal beside it is looked at, no lock is asked for, nothing is written.
     """
@@ -228,7 +228,7 @@ def connect_immutable(path: str) -> Connection:
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Has SQLite believe no schema, and doubt each page; what may be done with a file is told by the file to none."""
+    """Has SQLite trust no schema, and check each page."""
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     if sys.version_info >= (3, 12):

@@ -50,8 +50,8 @@ def _loan(store: Store, row: tuple[Any, ...]) -> ImportedRow:
     return ImportedRow(store.outer(path), FileStat(*stat), digest, vector, metadata)
 
 
-def import_rows(store: Store, loans: Iterable[ImportedRow]) -> None:
-    """Takes over what another index has lent. Of paths that both have this one's own word counts.
+def import_rows(store: Store, rows: Iterable[ImportedRow]) -> None:
+    """Takes rows of another index over. Of paths that both have, this index's own row counts.
 
     Belongs inside a transaction.
     """
@@ -60,7 +60,7 @@ def import_rows(store: Store, loans: Iterable[ImportedRow]) -> None:
         (path, size, mtime_ns, device, inode, digest, vector, has_metadata, has_capture_time)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
-    for path, stat, digest, vector, metadata in loans:
+    for path, stat, digest, vector, metadata in rows:
         has_time = metadata is not None and metadata.captured_s is not None
         row = (store.inner(path), *stat, digest, vector, metadata is not None, has_time)
         added = store.connection.execute(sql, row)
@@ -69,7 +69,7 @@ def import_rows(store: Store, loans: Iterable[ImportedRow]) -> None:
 
 
 def note_imported(store: Store) -> None:
-    """All that another index could lend has been taken over. Belongs inside a transaction."""
+    """Notes that everything has been imported. Belongs inside a transaction."""
     store.connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_imported', '')")
 
 

@@ -43,7 +43,7 @@ def stored_vectors(database: Database) -> Iterator[list[tuple[int, bytes, bytes]
 
 
 def invalid_metadata(database: Database) -> tuple[int, list[bytes]]:
-    """How many photos have facts, and the paths of those whose facts were never stored so."""
+    """How many photos have metadata, and the paths of those whose metadata cannot have been stored like that."""
     sql = """
         SELECT CAST(path AS BLOB), coalesce(maker, iif(camera IS NULL, '', x'')), coalesce(model, ''),
                captured_s, offset_min, latitude, longitude, camera, metadata.width, metadata.height, keywords, rating

@@ -1,9 +1,10 @@
-"""What photos say of themselves: the tables `facts` and `cameras`."""
+"""The metadata of photos: the tables `metadata` and `cameras`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rclip.index.store.database import Database, require
+from rclip.index.store.database import Database
+from rclip.index.store.session import require
 from rclip.index.store.validation import are_valid
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
@@ -16,7 +17,7 @@ METADATA_COLUMNS = (*_WHEN_AND_WHERE, "camera", *_THE_REST)
 
 
 class PhotoWithoutMetadata(NamedTuple):
-    """A photo whose file has not been looked through for facts."""
+    """A photo whose file has not been read for metadata."""
 
     id: int
     path: bytes
@@ -25,7 +26,7 @@ class PhotoWithoutMetadata(NamedTuple):
 
 
 class MetadataTable:
-    """The facts of one index's photos. Methods raise `StoreError`; those that write belong inside a transaction."""
+    """The metadata of one index's photos. Methods raise `StoreError`; those that write belong inside a transaction."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -43,7 +44,7 @@ class MetadataTable:
             return [_metadata(row) if row else NO_METADATA for row in found]
 
     def without_metadata(self, folder: bytes) -> list[PhotoWithoutMetadata]:
-        """The photos that are in the folder and whose files have not been looked through for facts, in path order."""
+        """The photos in the folder whose files have not been read for metadata, in path order."""
         sql = """
             SELECT id, path, size, mtime_ns FROM images INDEXED BY images_without_metadata
             WHERE path >= ? AND path < ? AND has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL

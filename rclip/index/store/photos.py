@@ -7,11 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip.files import FileStat
-from rclip.index.store.database import CHUNK_ROWS, Database, require
+from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.metadata import MetadataTable
+from rclip.index.store.session import require
 from rclip.index.store.validation import has_unit_length
 from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+
+_COUNTED_ROWS = 4096
 
 
 class FileRow(NamedTuple):
@@ -36,7 +39,7 @@ class KnownRow(NamedTuple):
 
 
 class PhotoRow(NamedTuple):
-    """What is told of a photo that was found."""
+    """The row of a photo that was found."""
 
     id: int
     path: bytes
@@ -46,8 +49,8 @@ class PhotoRow(NamedTuple):
     """D float16"""
 
 
-class Store(Database):
-    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`.
+class PhotoQueries(Database):
+    """What is asked of the photos of one open index. Methods raise `StoreError`.
 
     A range of paths needs no check of their type: SQLite sorts all other values before bytes.
     """
@@ -60,7 +63,7 @@ class Store(Database):
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def rows(self, folder: bytes) -> Iterator[FileRow]:
-        """All files known below `folder` (which ends in a slash), gone ones too, in path order."""
+        """All files known below `folder` (which ends in a slash), missing ones too, in path order."""
         sql = """
             SELECT id, path, mtime_ns, size, missing_ns, is_offline FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ? ORDER BY path
@@ -74,7 +77,7 @@ class Store(Database):
         return FileRow._make((row[0], self.outer(row[1]), *row[2:]))
 
     def count(self, folder: bytes) -> tuple[int, int]:
-        """How many files are known to be below `folder`, unreadable ones too, and how many are gone from it."""
+        """How many files are known to be below `folder`, unreadable ones too, and how many are missing from it."""
         sql = """
             SELECT count(*) FILTER (WHERE missing_ns IS NULL), count(missing_ns) FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ?
@@ -84,7 +87,7 @@ class Store(Database):
         return there, missing
 
     def missing(self, folder: bytes, before_ns: int, with_offline: bool) -> list[FileRow]:
-        """Files below `folder` that have been gone since `before_ns` or longer; offline ones only if asked.
+        """Files below `folder` that have been missing since `before_ns` or longer; offline ones only if asked.
 
         In path order.
         """
@@ -108,9 +111,9 @@ class Store(Database):
             return [FailedPhoto(self.outer(path), reason, FailureKind(kind)) for path, reason, kind in found]
 
     def find_content(self, digest: bytes, path: bytes) -> KnownRow | None:
-        """A photo with these bytes: the one at `path`, else one that is gone from its place, else any.
+        """A photo with these bytes: the one at `path`, else one that is missing from its place, else any.
 
-        Of very many copies only some are looked at: where the gone one is not among them, this is one more copy.
+        Of very many copies only some are looked at: where the missing one is not among them, this is one more copy.
         """
         at_path = """
             SELECT id, missing_ns IS NOT NULL, path FROM images
@@ -124,7 +127,7 @@ class Store(Database):
         return self._match(at_path, (self.inner(path), digest)) or self._match(anywhere, (digest,))
 
     def find_identity(self, stat: FileStat) -> KnownRow | None:
-        """A photo that the file system says is this very file under another name, by preference one that is gone.
+        """A photo that the file system says is this very file under another name, by preference a missing one.
 
         None where the index travels: other machines number devices and files otherwise, and exFAT by the minute.
         """
@@ -145,7 +148,7 @@ class Store(Database):
             return KnownRow(found[0], bool(found[1]), self.outer(found[2])) if found else None
 
     def records(self, ids: Iterable[int]) -> list[PhotoRow | None]:
-        """One for each id, None where the photo has gone since."""
+        """One for each id, None where the photo has gone missing since."""
         sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND missing_ns IS NULL"
         with self.reading():
             found = [self.connection.execute(sql, (id_,)).fetchone() for id_ in ids]
@@ -210,14 +213,22 @@ class Store(Database):
     def check_counts(self, folders: Iterable[bytes]) -> None:
         """Raises `DamagedIndex` when two indexes of the table do not agree on how many files there are in the folders.
 
-        A page that has lost a row shows nothing of it, and no other query would.
+        A page that has lost a row shows nothing of it, and no other query would. Of a small index, whose table is read
+        as a whole by each search, the table's own rows are counted, too.
         """
-        sql = """
+        in_folder = """
             SELECT (SELECT count(*) FROM images INDEXED BY images_listing WHERE path >= ?1 AND path < ?2),
                    (SELECT count(*) FROM images INDEXED BY sqlite_autoindex_images_1 WHERE path >= ?1 AND path < ?2)
         """
+        in_table = """
+            SELECT (SELECT count(*) FROM images NOT INDEXED),
+                   (SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL)
+                 + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
+        """
         with self.errors():
-            counts = [self.connection.execute(sql, self.range_of(folder)).fetchone() for folder in folders]
+            counts = [self.connection.execute(in_folder, self.range_of(folder)).fetchone() for folder in folders]
+            if self.last_id() < _COUNTED_ROWS:
+                counts.append(self.connection.execute(in_table).fetchone())
         if any(one != other for one, other in counts):
             raise self.damage()
 
@@ -277,7 +288,9 @@ class Store(Database):
             count: int = self.connection.execute(sql, (last_id,)).fetchone()[0]
         return count
 
-    # --- writing -----------------------------------------------------------------------------------------------------
+
+class Store(PhotoQueries):
+    """One open index. Methods raise `StoreError`; those that write belong inside `with store.transaction():`."""
 
     def add(
         self, path: bytes, stat: FileStat, digest: bytes, vector: np.ndarray, metadata: PhotoMetadata = NO_METADATA
@@ -358,7 +371,7 @@ class Store(Database):
         self.connection.executemany(sql, ((missing_ns, is_offline, id_) for id_ in ids))
 
     def forget(self, rows: Iterable[FileRow]) -> int:
-        """Deletes those of the rows that are still gone, and returns how many that were."""
+        """Deletes those of the rows that are still missing, and returns how many that were."""
         sql = "DELETE FROM images WHERE id = ? AND path = ? AND missing_ns = ?"
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_gaps', '')")  # in pages that are half full
         return self.connection.executemany(

@@ -40,7 +40,7 @@ def insert_row(database: Database, table: str, row: Mapping[str, object]) -> boo
 
 
 def clear_lost_metadata(database: Database) -> None:
-    """Photos are looked through once more whose facts, or whose camera, have been lost on the way here."""
+    """Has photos read once more whose metadata, or whose camera, was lost on the way here."""
     database.connection.execute("DELETE FROM metadata WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)")
     database.connection.execute(
         "UPDATE images SET has_metadata = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM metadata)"

@@ -73,7 +73,7 @@ def decode(
     max_pixels: int,
     wait_for_turn: Callable[[], None] = lambda: None,
 ) -> DecodedImage:
-    """What `square` gives, and the facts of the whole picture. Takes and raises what that does."""
+    """What `decode_square` gives, and the metadata of the whole picture. Takes and raises what that does."""
     with decoders_errors():
         image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, wait_for_turn))
         info, size = image.info, geometry.upright_size(stored_size, orientation)
@@ -87,7 +87,7 @@ def decode(
 def read_metadata(
     stream: BinaryIO, suffix: str, max_pixels: int, wait_for_turn: Callable[[], None] = lambda: None
 ) -> PhotoMetadata:
-    """The facts of `look`, for which most formats need not be decoded. Takes and raises what that does."""
+    """The metadata of `decode`, for which most formats need not be decoded. Takes and raises what that does."""
     with decoders_errors():
         image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, wait_for_turn))
         if metadata is None:

@@ -42,7 +42,7 @@ def middle_square(image: Image.Image, size: tuple[int, int], resolution: int) ->
 
     Same arithmetic as torchvision's `Resize` and `CenterCrop`, but the sides that would be cut off are never computed:
     a strip of 1×10,000 pixels would else become 224×2,240,000. It is done on the `size` that the picture has in full:
-    where it was decoded smaller, rounding anew would shift the square by half a pixel, which CLIP notices.
+    where it was decoded smaller, rounding again would shift the square by half a pixel, which CLIP notices.
     """
     width, height = size
     shrunk = round(width / image.width)  # 1, 2, 4 or 8

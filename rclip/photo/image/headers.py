@@ -92,7 +92,7 @@ def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _jxl_codestream_start(stream: BinaryIO) -> bytes:
-    """Its first 16 bytes, which may lie in a box behind others. Empty when there is none."""
+    """Its first 16 bytes, which may lie in a box after others. Empty when there is none."""
     start = stream.read(16)
     if start.startswith(b"\xff\x0a"):
         return start

@@ -17,7 +17,7 @@ _PHOTOSHOP_IPTC, _PHOTOSHOP_EXIF, _PHOTOSHOP_XMP = 0x0404, 0x0422, 0x0424
 
 
 def are_told_late(image: Image.Image) -> bool:
-    """Whether some may lie behind the pixels, where many programs put them into PNGs."""
+    """Whether some may lie after the pixels, where many programs put them into PNGs."""
     return image.format == "PNG"
 
 

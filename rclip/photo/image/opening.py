@@ -82,7 +82,7 @@ class Opened(NamedTuple):
     size: tuple[int, int]
     """Width and height as stored, which scaled decoding rounds up to a whole fraction."""
     metadata: PhotoMetadata | None = None
-    """None where `blocks.facts` finds them in the picture."""
+    """None where `metadata_blocks.metadata` finds it in the picture."""
 
 
 def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened:
@@ -112,7 +112,7 @@ def draft(jpeg: Image.Image, resolution: int) -> None:
 
 def _has_many_scans(jpeg: Image.Image, stream: BinaryIO) -> bool:
     """Whether libjpeg has to keep the coefficients of the whole picture until the last scan, also for a draft of it."""
-    # Pillow has stopped behind the first scan's marker.
+    # Pillow has stopped after the first scan's marker.
     return "progressive" in jpeg.info or headers.components_in_next_scan(stream) < len(jpeg.getbands())
 
 

@@ -59,7 +59,7 @@ def kept(rclip: Command, gallery: Path) -> Path:
     """The gallery with an index of its own, up to date."""
     done = rclip("--init")
     assert (done.code, done.out) == (0, "")
-    assert one_line(done.err).startswith(f"rclip: {gallery}/.rclip made: ")
+    assert one_line(done.err).startswith(f"rclip: created {gallery}/.rclip: ")
     assert update(rclip) == "12 new photos"
     return gallery
 
@@ -71,7 +71,7 @@ def test_searches_in_and_below_use_it_and_those_above_do_not(rclip: Command, kep
     assert rclip("-n", "-t", "1", "a red star", cwd=kept / "stars").lines == ["red.jpg"]
     assert not own_indexes(rclip)
     assert paths_in(kept)[:2] == [b"/circles/blue.jpg", b"/circles/green.jpg"]
-    assert update(rclip, str(kept.parent)) == "12 new"
+    assert update(rclip, str(kept.parent)) == "12 new photos"
     assert len(own_indexes(rclip)) == 1
     assert rclip("-n", "-t", "1", "a red star", cwd=kept.parent).lines == ["photos/stars/red.jpg"]
 
@@ -186,7 +186,7 @@ def test_making_it_again_changes_nothing(rclip: Command, kept: Path) -> None:
     before = index_in(kept).read_bytes()
     done = rclip("--init", str(kept))
     assert (done.code, done.out) == (0, "")
-    assert f"there is {kept}/.rclip already" in one_line(done.err)
+    assert f"{kept}/.rclip exists already" in one_line(done.err)
     assert index_in(kept).read_bytes() == before
 
 

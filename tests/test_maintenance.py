@@ -166,8 +166,8 @@ def test_a_read_only_index_is_checked(filled: Command, drop_root: tuple[str, ...
     few(
         [
             ("zeroblob(length(vector))", "its vector has the length 0, not 1"),
-            ("CAST(x'007E' || substr(vector, 3) AS BLOB)", "its vector holds what is no number"),
-            ("CAST(x'007C' || substr(vector, 3) AS BLOB)", "its vector holds what is no number"),
+            ("CAST(x'007E' || substr(vector, 3) AS BLOB)", "its vector holds values that are not numbers"),
+            ("CAST(x'007C' || substr(vector, 3) AS BLOB)", "its vector holds values that are not numbers"),
             ("CAST(x'0048' || substr(vector, 3) AS BLOB)", "its vector has the length 8"),
             ("substr(vector, 3)", "its vector takes"),
             ("x''", "its vector takes 0 bytes, not"),
@@ -314,7 +314,7 @@ def test_facts_that_were_never_stored_so_are_a_line_and_rebuilt(
     metadata = report(rclip, code=2)["metadata"]
     assert metadata.splitlines() == [
         f"1 of 2 damaged; {MEND_INDEX}",
-        f"{photos}/a.jpg: what is noted of it was never stored so",
+        f"{photos}/a.jpg: its metadata was never stored so",
     ]
     assert "dates and places of 1 older photo" in rclip("--rebuild").err
     assert report(rclip)["metadata"] == "sound: of 2 photos"
@@ -498,10 +498,10 @@ def test_an_unplugged_drive_is_forgotten_only_on_request(rclip: Command, gallery
 
 
 def test_photos_away_since_nobody_knows_when_are_away_for_any_time(rclip: Command, gallery: Path) -> None:
-    """So earlier versions have stored them."""
+    """So the index has them whose time earlier versions did not store."""
     rclip("--index")
     (gallery / "stars/red.jpg").unlink()
-    execute(rclip, f"UPDATE images SET missing_ns = 0 WHERE {path_is('stars/red')}")
+    execute(rclip, f"UPDATE images SET missing_ns = 1, is_offline = 1 WHERE {path_is('stars/red')}")
     assert prune(rclip, "100y").startswith("0 forgotten; 1 kept: ")
     assert prune(rclip, "100y", "--away") == "1 forgotten"
 
