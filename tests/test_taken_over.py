@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rclip.index.store.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from rclip.index.store.schema import APPLICATION_ID, MIGRATIONS, VERSION, expected, of_file
 from rclip.models import Model
 from tests.support.command import Command
 
@@ -30,6 +30,14 @@ LAYOUT_1 = f"""
     INSERT INTO images ({PHOTO}, gone_ns) SELECT * FROM aside ORDER BY id;
     DROP TABLE aside;
 """
+
+
+def test_the_migrations_end_in_the_schema_of_a_new_index() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for script in MIGRATIONS:
+        connection.executescript(script)
+    assert of_file(connection) == expected(VERSION)
+    connection.close()
 
 
 @pytest.fixture
