@@ -158,7 +158,7 @@ def _import_library() -> "type[Library]":
     """numpy's BLAS would start a thread for each core and have them spin while they wait for one another.
 
     A query's products are too small to gain from it, and with another program at work they become ten times as slow.
-    What encodes pictures asks for its threads itself (`models.image_encoder`).
+    What encodes pictures asks for its threads itself (`models.local_encoder`).
     """
     is_ours = os.environ.setdefault("OPENBLAS_NUM_THREADS", "1") == "1"
     from rclip.library import Library
