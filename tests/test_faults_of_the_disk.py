@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,29 +83,85 @@ def re_run_hint(line: str) -> bool:
     return line.startswith("rclip: cannot ") and "run again" in line
 
 
-def test_no_room_to_make_the_index(rclip: Command, gallery: Path, mount: Mount) -> None:
+@pytest.mark.parametrize(
+    "rooms", few([(0, 200_000, 350_000), range(4096, 700_000, 32_768)]), ids=lambda rooms: f"{len(rooms)} sizes"
+)
+def test_no_room_to_make_the_index(rclip: Command, gallery: Path, mount: Mount, rooms: Sequence[int]) -> None:
+    """Wherever the disk is full, what is left is sound or nothing, and the next run with room goes on."""
     mount(rclip.data_dir, 64 << 20)
-    for room in (0, 4096, 20_000, 60_000):
+    for room in rooms:
         ballast = fill_up(rclip.data_dir, room)
-        done = rclip("--index", "-v")
-        assert done.code == 2, (room, done)
-        assert one_line(done.err).startswith("rclip: ")
-        assert "make" in done.err
-        assert not leftovers(rclip.data_dir)
+        done = rclip("--index", "-v", "-b", "1")
         ballast.unlink()
-        for path in rclip.data_dir.glob("*.db*"):
-            assert integrity(path) == "ok"
-            path.unlink()
-    assert update(rclip) == "12 new photos"
+        assert_told(done, "make room on that disk and run again; everything stored is kept")
+        assert not leftovers(rclip.data_dir)
+        indexes = list(rclip.data_dir.glob("*.db"))
+        assert [integrity(path) for path in indexes] == ["ok"] * len(indexes)
+        kept = Table(rclip).count() if indexes else 0
+        assert update(rclip) == f"{12 - kept} new photos"
+        index_of(rclip).unlink()
 
 
-def test_no_file_may_be_made_for_the_index(rclip: Command, gallery: Path) -> None:
-    done = rclip("--index", "-v", prefix=size_limit(4))
+@pytest.mark.parametrize("rooms", few([(0, 150_000, 200_000), range(4096, 400_000, 32_768)]), ids=len)
+def test_no_room_to_make_a_portable_index(rclip: Command, gallery: Path, mount: Mount, rooms: Sequence[int]) -> None:
+    mount(gallery, 64 << 20)
+    rclip("--init", gallery)
+    for room in rooms:
+        ballast = fill_up(gallery, room)
+        done = rclip("--index", "-v", "-b", "1", gallery)
+        ballast.unlink()
+        index = next((gallery / ".rclip").glob("*.db"))
+        assert integrity(index) == "ok"
+        if done.code:
+            assert_told(done, "make room on that disk and run again; everything stored is kept")
+        assert rclip("--index", "-v", gallery).code == 0
+        assert len(rclip("-n", "-t", "99", "star", gallery).lines) == 12
+        assert integrity(index) == "ok"
+        index.unlink()
+
+
+@pytest.mark.parametrize("rooms", few([(0, 250_000), range(4096, 500_000, 32_768)]), ids=len)
+def test_no_room_to_rebuild_the_index(rclip: Command, gallery: Path, mount: Mount, rooms: Sequence[int]) -> None:
+    """The one that there is keeps its place until the new one is whole."""
+    rclip("--index", "-v")
+    mount(rclip.data_dir, 64 << 20)
+    for room in rooms:
+        ballast = fill_up(rclip.data_dir, room)
+        done = rclip("--rebuild")
+        assert rclip("-n", "-t", "1", "a red star").lines == ["stars/red.jpg"]
+        ballast.unlink()
+        if done.code:
+            assert_told(done, "make room on that disk and run again; everything stored is kept")
+        assert integrity(index_of(rclip)) == "ok"
+        assert not leftovers(rclip.data_dir)
+        assert update(rclip) == ""
+
+
+def test_a_full_disk_is_searched(rclip: Command, gallery: Path, draw: Draw, mount: Mount) -> None:
+    """SQLite has no room for the files that it makes beside the index even for reading."""
+    rclip("--index", "-v")
+    expected = rclip("-n", "a red star")
+    mount(rclip.data_dir, 64 << 20)
+    ballast = fill_up(rclip.data_dir, 0)
+    assert rclip("-n", "a red star") == expected
+    assert rclip("a red star") == expected  # nothing is new, so nothing has to be written
+    draw("new.jpg")
+    done = rclip("a red star")
+    assert_told(done, "the disk is full; make room on that disk and run again; everything stored is kept")
+    ballast.unlink()
+    assert update(rclip) == "1 new photo"
+
+
+@pytest.mark.parametrize("kilobytes", few([4, 100, 140, 144, 148, 160]))
+def test_no_file_may_be_made_for_the_index(rclip: Command, gallery: Path, kilobytes: int) -> None:
+    done = rclip("--index", "-v", "-b", "1", prefix=size_limit(kilobytes))
     assert done.code == 2
     assert one_line(done.err).startswith("rclip: ")
     assert not leftovers(rclip.data_dir)
-    assert not list(rclip.data_dir.glob("*.db*"))
-    assert update(rclip) == "12 new photos"
+    indexes = list(rclip.data_dir.glob("*.db"))
+    assert [integrity(path) for path in indexes] == ["ok"] * len(indexes)
+    kept = Table(rclip).count() if indexes else 0
+    assert update(rclip) == f"{12 - kept} new photos"
 
 
 def test_no_room_for_the_matrix(rclip: Command, draw: Draw, mount: Mount) -> None:

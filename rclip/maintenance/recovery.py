@@ -172,6 +172,7 @@ def _copy_sound_rows(path: str, store: Store) -> int:
                 recovery.clear_lost_metadata(store)
                 if _has_imported(connection):
                     note_imported(store)
+            store.fold_log()
         finally:
             connection.close()
     finally:

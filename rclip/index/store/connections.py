@@ -18,6 +18,7 @@ from rclip import datadir, isolation
 
 SUFFIXES = ("", "-wal", "-shm", "-journal")  # of the files that SQLite keeps for one
 BUSY_TIMEOUT_S = 60.0
+NO_ROOM_FOR_LOG_INDEX = "SQLITE_IOERR_SHMSIZE"
 _LOCKED = (errno.EACCES, errno.EAGAIN)
 _STALE_LOCK_S = 3600.0
 _MOST_VALUE_BYTES = 1 << 17  # far more than any row of ours
@@ -34,6 +35,8 @@ class Connection(sqlite3.Connection):
     """
     is_fixed = False
     """Whether the content cannot change as long as it is open."""
+    lacks_room = False
+    """Whether it only reads because the disk has no room for the files that SQLite makes beside the index."""
 
 
 class ConnectionPool:
@@ -136,7 +139,14 @@ def connect(database: str, timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
 def connect_own(path: str, is_writable: bool) -> Connection:
     """Read and write; or read; or, where SQLite cannot even make its own files, read what no one can change."""
     if is_writable:
-        return connect(path)
+        try:
+            return connect(path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != NO_ROOM_FOR_LOG_INDEX:
+                raise
+        connection = connect_untouched(path)  # whoever is at work with it has made those files
+        connection.lacks_room = True
+        return connection
     try:
         return connect(_uri(path, "mode=ro"))
     except sqlite3.OperationalError:

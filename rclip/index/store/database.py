@@ -120,6 +120,7 @@ class Database(Session):
         try:
             self._use(connect(temporary))
             self._upgrade(identity)
+            self.fold_log()
             self._close_connection()
             _place_unless_there(temporary, self.path)
         finally:
@@ -150,7 +151,7 @@ class Database(Session):
         if not is_empty and (version < 1 or found != schema.expected(version)):
             raise self.damage()
         if version < schema.VERSION:
-            if not is_empty and not self.is_writable:
+            if not is_empty and (not self.is_writable or self.connection.lacks_room):
                 self._replace_by_copy()
             self._upgrade(identity)
         self._prepare(self.connection)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from rclip import errors
 from rclip.errors import DamagedIndex, StoreError
 from rclip.index.location import IndexLocation
-from rclip.index.store.connections import Connection, ConnectionPool
+from rclip.index.store.connections import NO_ROOM_FOR_LOG_INDEX, Connection, ConnectionPool
 
 _STEPS = 100_000
 """So many of SQLite's own steps between two looks at how many are left, in a place that was not adopted."""
@@ -74,6 +74,8 @@ class Session:
         """All writes inside happen, or none."""
         with self.errors(), self._writers:
             connection = self.connection
+            if connection.lacks_room:
+                raise errors.DiskFull(path=self.path)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -145,6 +147,14 @@ class Session:
         """The error for content that cannot have been stored so."""
         return DamagedIndex(path=self.path, root=self.folder_served)
 
+    def fold_log(self) -> None:
+        """Brings all that the log holds into the file itself, which can then be moved without it. Raises `StoreError`.
+
+        Closing does so, too, but says nothing where the disk has no room: then half of it lies in the file.
+        """
+        with self.errors():
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     # --- what is noted of the whole ----------------------------------------------------------------------------------
 
     def value(self, sql: str) -> int:
@@ -199,7 +209,7 @@ def _translated(error: sqlite3.Error, path: str, root: str) -> StoreError:
     is_no_text = not code and "decode to UTF-8" in str(error)  # the module's own, of words that no rclip stored
     if is_no_text or code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return DamagedIndex(path=path, root=root, reason=str(error))
-    if code.startswith("SQLITE_FULL"):
+    if code.startswith("SQLITE_FULL") or code == NO_ROOM_FOR_LOG_INDEX:
         return errors.DiskFull(path=path)
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return errors.IndexLocked(path=path)
