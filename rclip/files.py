@@ -11,8 +11,33 @@ INDEX_FOLDER = b".rclip"
 """The folder of a portable index, in the folder of photos that it belongs to."""
 
 
-HOUSEKEEPING = frozenset({b"@eaDir", b"node_modules", b".git", b"System Volume Information"})
-"""Folders that programs keep for themselves: Synology's thumbnails, packages, version control, Windows' own."""
+HOUSEKEEPING = frozenset({
+    b"node_modules",
+    b".git",
+    # Windows: what is deleted, restore points
+    b"$recycle.bin",
+    b"recycler",
+    b"recycled",
+    b"system volume information",
+    # network drives by Synology, QNAP, NetApp and others: thumbnails, what is deleted, snapshots
+    b"@eadir",
+    b"@tmp",
+    b"@__thumb",
+    b"#recycle",
+    b"@recycle",
+    b"@recently-snapshot",
+    b"#snapshot",
+    b"~snapshot",
+    # macOS on drives of others
+    b"network trash folder",
+    b"temporary items",
+    # Unix
+    b"lost+found",
+})  # fmt: skip
+"""Folders that systems and programs keep for themselves, in lower case: thumbnails, recycle bins, snapshots, packages.
+
+Those that start with a dot are hidden anyway, such as `.Trash-1000`, `.zfs` and `.snapshots`.
+"""
 
 
 class FileStat(NamedTuple):
@@ -54,6 +79,41 @@ def digest_of(stream: BinaryIO | RawIOBase) -> bytes:
     return file_digest(stream, lambda: blake2b(digest_size=16)).digest()  # type: ignore[arg-type]
 
 
+def spellings(name: bytes) -> frozenset[bytes]:
+    """The name, and the same with letters and their accents as one character (NFC), and as several (NFD).
+
+    Keyboards write the former, macOS and drives that it has written the latter.
+    """
+    if name.isascii():
+        return frozenset([name])
+    import unicodedata
+
+    text = os.fsdecode(name)
+    return frozenset([name, *(os.fsencode(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))])
+
+
+def as_on_disk(path: bytes) -> bytes:
+    """The path with each name spelled as the folder has it, where that differs only in how accents are encoded.
+
+    What is not there stays as it is.
+    """
+    if path.isascii() or os.path.lexists(path):
+        return path
+    found = SEPARATOR if path.startswith(SEPARATOR) else b""
+    for name in path.split(SEPARATOR):
+        here = os.path.join(found, name)
+        found = here if os.path.lexists(here) else os.path.join(found, _as_listed(name, found))
+    return found
+
+
+def _as_listed(name: bytes, folder: bytes) -> bytes:
+    wanted = spellings(name)
+    try:
+        return next((entry for entry in os.listdir(folder or os.curdir.encode()) if spellings(entry) & wanted), name)
+    except (OSError, ValueError):  # ValueError: a NUL
+        return name
+
+
 class IgnoreRules(NamedTuple):
     """Which names a walk passes over; where indexes lie it never goes."""
 
@@ -63,7 +123,7 @@ class IgnoreRules(NamedTuple):
     def ignores_folder(self, name: bytes) -> bool:
         if self.include_hidden:
             return name in self.exclude_dirs or name == INDEX_FOLDER
-        return name[:1] == b"." or name in HOUSEKEEPING or name in self.exclude_dirs
+        return name[:1] == b"." or name.lower() in HOUSEKEEPING or name in self.exclude_dirs
 
     def ignores_file(self, name: bytes) -> bool:
         return not self.include_hidden and name[:1] == b"."

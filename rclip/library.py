@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rclip import argument_checks, datadir
 from rclip.argument_checks import StrPath
 from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError
-from rclip.files import SEPARATOR, IgnoreRules
+from rclip.files import SEPARATOR, IgnoreRules, spellings
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
@@ -108,7 +108,7 @@ class Library:
         named = [argument_checks.path("a directory", each) for each in directories or ("",)]
         self._folders = [location.resolve(os.fsencode(folder)) for folder in named]
         excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
-        rules = IgnoreRules(frozenset(excluded), include_hidden)
+        rules = IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden)
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)

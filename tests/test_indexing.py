@@ -409,7 +409,27 @@ def test_copies_of_a_photo_that_cannot_be_read_now_are_read_once(rclip: Command,
 # --- which files -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", few([".hidden", "@eaDir", "node_modules", ".git", "System Volume Information"]))
+PASSED_OVER = [
+    ".hidden",
+    "$RECYCLE.BIN",
+    "@eaDir",
+    "node_modules",
+    ".git",
+    "System Volume Information",
+    "$Recycle.Bin",
+    "RECYCLER",
+    "#recycle",
+    "@Recycle",
+    "#snapshot",
+    "@Recently-Snapshot",
+    "~snapshot",
+    ".Trash-1000",
+    ".zfs",
+    "lost+found",
+]
+
+
+@pytest.mark.parametrize("folder", few(PASSED_OVER))
 def test_hidden_and_housekeeping_folders_are_passed_over(rclip: Command, draw: Draw, folder: str) -> None:
     draw("seen.jpg")
     draw(f"{folder}/deep/unseen.jpg", "blue star")

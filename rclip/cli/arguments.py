@@ -16,6 +16,7 @@ from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
 from rclip.errors import ExitCode, UsageError
+from rclip.files import as_on_disk
 from rclip.filters import FILTERS, Filters
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _default_top(query: "Query | None", values: Mapping[str, Any]) -> int | None
 def _refuse_missing(options: Options, words: Sequence[str]) -> None:
     """Raises `UsageError` for a folder that is not there."""
     for folder in options.directories:
-        if not os.path.exists(os.path.expanduser(folder)):
+        if not os.path.exists(as_on_disk(os.fsencode(os.path.expanduser(folder)))):
             if options.query and os.sep not in folder:
                 raise UsageError(Usage.NO_FOLDER_BUT_WORDS.format(folder=folder, words=" ".join(words)))
             raise UsageError(Usage.NO_FOLDER.format(folder=folder))

@@ -8,6 +8,7 @@ from rclip.cli import choices, report
 from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options
 from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.files import as_on_disk
 from rclip.search import query as queries
 from rclip.search.query import Text
 
@@ -60,7 +61,7 @@ class Search(Action):
 def _is_plainly_a_folder(word: str) -> bool:
     """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
     is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
-    return is_path and os.path.isdir(os.path.expanduser(word))
+    return is_path and os.path.isdir(as_on_disk(os.fsencode(os.path.expanduser(word))))
 
 
 def _answer(library: "Library", options: Options) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rclip import datadir, isolation
 from rclip.errors import CannotAdopt, CannotInit, LostFolder, NoFolder, NotAFolder, plain_reason
-from rclip.files import INDEX_FOLDER
+from rclip.files import INDEX_FOLDER, as_on_disk
 
 
 class Folder(NamedTuple):
@@ -25,6 +25,7 @@ class Folder(NamedTuple):
 
 def resolve(spelled: bytes) -> Folder:
     """The directory of that name, the current one for an empty one. Raises `UsageError`."""
+    spelled = as_on_disk(spelled)
     try:
         real = os.path.realpath(spelled)
     except (OSError, ValueError) as error:  # the current folder was deleted; a NUL

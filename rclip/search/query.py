@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
 from rclip.errors import BadWeight, EmptyQuery, OpenQuery, UsageError
+from rclip.files import as_on_disk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,7 @@ class Query(_Fields):
             return parse(query)
         if isinstance(query, os.PathLike):
             path = os.fsdecode(query)
-            return cls((Term(1.0, Picture(os.path.expanduser(path))),), _unicode(path))
+            return cls((Term(1.0, Picture(_on_disk(path))),), _unicode(path))
         if isinstance(query, bytes | bytearray | memoryview):
             if not query:
                 raise UsageError("the query is an empty file")
@@ -219,13 +220,17 @@ def _term(sign: float, written: str) -> Term:
 def _what(written: str) -> Text | Picture | Link:
     """Tells a path from words by how it starts. Bytes that are no UTF-8 become the replacement character in words."""
     if written.startswith(_PATH_STARTS):
-        return Picture(os.path.expanduser(written))
+        return Picture(_on_disk(written))
     text = _unicode(written)
     if text.lower().startswith(_LINK_STARTS):
         return Link(text)
     if not text.strip():
         raise EmptyQuery()
     return Text(text)
+
+
+def _on_disk(path: str) -> str:
+    return os.fsdecode(as_on_disk(os.fsencode(os.path.expanduser(path))))
 
 
 def _unicode(text: str) -> str:
