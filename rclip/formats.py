@@ -52,10 +52,6 @@ def missing_extra(suffix: str) -> Extra | None:
     return next((extra for extra in EXTRAS if suffix in extra.suffixes and not extra.installed()), None)
 
 
-MARK_BYTES = 4
-"""As many of a file's first bytes as `is_common` looks at."""
-
-
 def is_common(head: bytes) -> bool:
     """Whether a file that starts so is a JPEG, PNG, WebP, GIF or BMP, whose decoders have met every kind of damage."""
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM"))

@@ -49,7 +49,7 @@ def drawn_as(suffix: str) -> bytes:
 
 
 def decode(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> np.ndarray:
-    got = image.decode_array(io.BytesIO(data), suffix, resolution, max_pixels)
+    got = np.asarray(image.decode(io.BytesIO(data), suffix, resolution, max_pixels).square)
     assert got.shape == (resolution, resolution, 3)
     assert got.dtype == np.uint8
     return got
@@ -66,7 +66,7 @@ def assert_shows(data: bytes, upright: Image.Image, within: float, suffix: str =
 def unreadable(data: bytes, suffix: str = "jpg", resolution: int = RESOLUTION, max_pixels: int = NO_LIMIT) -> str:
     """The reason for which this is refused; it must be one line."""
     with pytest.raises(DecodeError) as refusal:
-        image.decode_array(io.BytesIO(data), suffix, resolution, max_pixels)
+        image.decode(io.BytesIO(data), suffix, resolution, max_pixels)
     reason = str(refusal.value)
     assert reason
     assert reason == " ".join(reason.split())
@@ -571,7 +571,7 @@ def test_a_large_jpeg_is_judged_by_its_scaled_decoding() -> None:
 
 
 def thumbnail(data: bytes, box: tuple[int, int], suffix: str = "jpg", max_pixels: int = NO_LIMIT) -> np.ndarray:
-    got = image.thumbnail(io.BytesIO(data), suffix, box, max_pixels)
+    got = np.asarray(image.thumbnail(io.BytesIO(data), suffix, box, max_pixels))
     assert got.dtype == np.uint8
     return got
 
@@ -613,7 +613,7 @@ def test_a_thumbnail_fills_its_box_one_way(
 
 def test_a_thumbnail_of_half_blocks_has_a_pixel_for_each() -> None:
     data = pictures.saved(pictures.drawn(), "PNG")
-    got = image.thumbnail(io.BytesIO(data), "png", (160, 120), NO_LIMIT, step=(10, 20))
+    got = np.asarray(image.thumbnail(io.BytesIO(data), "png", (160, 120), NO_LIMIT, step=(10, 20)))
     assert got.shape == (6, 16, 3)
     assert difference(got, resized(pictures.drawn(), 16, 6)) <= 2
 

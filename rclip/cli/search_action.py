@@ -10,7 +10,7 @@ from rclip.cli.options import Action, Option, Options
 from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.files import as_on_disk
 from rclip.search import query as queries
-from rclip.search.query import Text
+from rclip.search.query import Link, Picture, Text
 
 if TYPE_CHECKING:
     from rclip.library import Hit, Library
@@ -47,11 +47,15 @@ class Search(Action):
 
     def check(self, options: Options) -> None:
         for term in options.query.terms if options.query else ():
-            if isinstance(term.what, queries.Picture) and os.path.isdir(term.what.path):
+            if isinstance(term.what, Picture) and os.path.isdir(term.what.path):
                 raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=term.what.path))
 
     def run(self, options: Options) -> int:
         options.format.check(options)
+        if _needs_a_decoder(options):
+            from rclip.photo import decode_pool
+
+            decode_pool.start_ahead()
         with options.open_library() as library:
             if not options.no_indexing:
                 report.update(library, options)
@@ -62,6 +66,16 @@ def _is_plainly_a_folder(word: str) -> bool:
     """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
     is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
     return is_path and os.path.isdir(as_on_disk(os.fsencode(os.path.expanduser(word))))
+
+
+def _needs_a_decoder(options: Options) -> bool:
+    """Whether a picture will surely be decoded: in a thumbnail, or of a query if it does not lie among the photos."""
+    pictures = [term.what for term in options.query.terms] if options.query else []
+    folders = tuple(os.path.join(os.path.realpath(folder), "") for folder in options.directories or (os.curdir,))
+    return bool(options.values["preview"]) or any(
+        isinstance(what, Link) or (isinstance(what, Picture) and not os.path.realpath(what.path).startswith(folders))
+        for what in pictures
+    )
 
 
 def _answer(library: "Library", options: Options) -> int:

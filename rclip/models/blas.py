@@ -44,6 +44,20 @@ def limited(threads: int) -> Iterator[None]:
                 _original = None
 
 
+def idle_cores() -> int:
+    """How many nothing else runs on at this moment, at least 1.
+
+    Threads for the others would be in the way: each product waits, spinning, for the one that has no core.
+    """
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            running = int(file.read().split()[3].partition("/")[0]) - 1  # this thread
+    except (OSError, ValueError, IndexError):
+        running = 0
+    of_late = round(os.getloadavg()[0] - 0.5)  # other programs may just pause, and queries that came before were ours
+    return max(1, CORES - max(running, of_late))
+
+
 @cache
 def _controller(has_torch: bool) -> "ThreadpoolController":
     """Of all libraries that are loaded, which takes a millisecond to find out; torch brings some of its own."""

@@ -90,10 +90,10 @@ class LocalEncoder:
         return 2 if self._bulk and not self._bulk.is_cpu else CORES + 1
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
-        """A few pictures that are waited for: all cores at once. Raises `ModelError`."""
+        """A few pictures that are waited for: all cores that are idle. Raises `ModelError`."""
         if self._must_be_torch:
             return numpy_towers.require_finite(self._torch_encoder()(pixels), self._name)
-        with blas.limited(CORES):
+        with blas.limited(blas.idle_cores()):
             return numpy_towers.require_finite(self._tower(pixels), self._name)
 
     def _torch_encoder(self) -> "TorchEncoder":

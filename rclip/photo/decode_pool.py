@@ -2,32 +2,37 @@
 
 Decoders are C: they crash, loop, take all memory and talk on stderr, and no thread of ours could be taken out of one.
 A process can: the kernel ends one that computes for too long or wants too much memory, its file is a failure like any
-other, and the next file gets a new process. `decode_worker` is what runs in them.
+other, and the next file gets a new process. `decode_worker` is what runs in them. Pictures for the index, of queries
+and for thumbnails all go there.
 
-A conversation goes over a pair of sockets. We send a file's suffix and, beside it, its descriptor. The process answers
-with a line of JSON: `{"reason": …}`, or `{"metadata": […]}` and after it the pixels. Before that it may once say
-`{"wants": "turn"}` and wait for a byte, because large pictures are decoded one at a time.
+A conversation goes over a pair of sockets. We send a line of JSON, the request, and beside it the file's descriptor.
+The process answers with a line of JSON: `{"reason": …}`, or `{"metadata": […], "shape": […]}` and after it so many
+pixels. Before that it may say `{"wants": bytes}` and wait for a byte: what all of them take together is limited, so
+large pictures wait for one another.
 """
 
 import json
-import math
 import os
 import signal
 import socket
 import subprocess
 import threading
-from contextlib import suppress
-from typing import Any, BinaryIO, NamedTuple
-
-import numpy as np
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rclip import formats, isolation
 from rclip.errors import plain_reason
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
+from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, machine_bytes
 from rclip.photo.metadata import PhotoMetadata
+
+if TYPE_CHECKING:
+    import numpy as np  # is imported while the first process starts
 
 _TIME_LIMIT_S = 60.0
 _SUFFIX_LENGTH = 16  # longer than any there is
+_LINE_BYTES = 1 << 20  # of an answer: a hundred keywords, and more
 
 
 def default_max_pixels() -> int:
@@ -35,11 +40,7 @@ def default_max_pixels() -> int:
 
     That is 4 bytes a pixel as Pillow keeps colours, and twice that while it is turned, expanded or converted.
     """
-    try:
-        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        memory_bytes = 8 << 30
-    return memory_bytes // 64
+    return machine_bytes() // 64
 
 
 def time_limit_s() -> float:
@@ -54,7 +55,7 @@ def time_limit_s() -> float:
 class DecodedPhoto(NamedTuple):
     """What a file shows, and what it says of itself."""
 
-    pixels: np.ndarray
+    pixels: "np.ndarray"
     """(S, S, 3) uint8"""
     metadata: PhotoMetadata
 
@@ -67,9 +68,9 @@ class DecodePool:
 
         Nothing is started before it is needed.
         """
-        self._shape = (resolution, resolution, 3)
-        self._arguments = [str(resolution), str(max_pixels), str(time_limit_s())]
-        self._one_large_picture = threading.Lock()
+        self._resolution = resolution
+        self._max_pixels = max_pixels
+        self._room = _Room(max_pixels)
         self._lock = threading.Lock()
         """Around what follows."""
         self._idle: list[_Process] = []
@@ -81,22 +82,35 @@ class DecodePool:
 
         Raises `DecodeError`.
         """
+        return self._decode(file, suffix, {"resolution": self._resolution})
+
+    def thumbnail(self, file: BinaryIO, suffix: str, box: tuple[int, int], step: tuple[int, int]) -> "np.ndarray":
+        """The whole picture in `box` (width, height), one pixel of each `step`: (h, w, 3) uint8. Raises `DecodeError`.
+
+        See `image.thumbnail`.
+        """
+        return self._decode(file, suffix, {"box": box, "step": step}).pixels
+
+    def _decode(self, file: BinaryIO, suffix: str, wanted: dict[str, Any]) -> DecodedPhoto:
         try:
             process = self._take()
         except OSError as error:
             reason = f"no decoder can be started: {plain_reason(error)}"
             raise DecodeError(reason, FailureKind.PASSING) from error
+        import numpy as np
+
+        request = wanted | {"suffix": suffix[:_SUFFIX_LENGTH], "max_pixels": self._max_pixels}
         answer = None
         with suppress(OSError, EOFError):  # which mean that it has died
-            answer = process.ask(file.fileno(), suffix, math.prod(self._shape), self._one_large_picture)
+            answer = process.ask(file.fileno(), request, self._room)
         if not self._put_back(process, is_alive=answer is not None):
             status = process.end()
             answer = answer or _error_of_the_dead(process.was_ready, status)
         assert answer
         if isinstance(answer, DecodeError):
             raise answer
-        pixels, metadata = answer
-        return DecodedPhoto(np.frombuffer(pixels, np.uint8).reshape(self._shape), metadata)
+        pixels, shape, metadata = answer
+        return DecodedPhoto(np.frombuffer(pixels, np.uint8).reshape(shape), metadata)
 
     def close(self) -> None:
         """Ends all processes at once; to threads that wait for one it looks as if it had died."""
@@ -113,7 +127,7 @@ class DecodePool:
         with self._lock:
             if self._is_closed:
                 raise OSError("the run is ending")
-            process = self._idle.pop() if self._idle else _Process(self._arguments)
+            process = self._idle.pop() if self._idle else _started_ahead() or _Process()
             self._busy.add(process)
         return process
 
@@ -125,6 +139,55 @@ class DecodePool:
             if is_kept:
                 self._idle.append(process)
         return is_kept
+
+
+_ahead: "list[_Process]" = []
+
+
+def start_ahead() -> None:
+    """Starts a process that the first pool will use, while its user still loads what it needs itself."""
+    with suppress(OSError):  # the pool will say what is wrong
+        _ahead.append(_Process())
+
+
+def _started_ahead() -> "_Process | None":
+    with suppress(IndexError):
+        return _ahead.pop()
+    return None
+
+
+class _Room:
+    """The memory that the decoders of a pool may take together, beside the little that each has for itself.
+
+    Of two parts: files that are read, and pictures that are decoded. Who has some of one may wait for the other, never
+    the other way round, so no two wait for one another.
+    """
+
+    def __init__(self, max_pixels: int):
+        self.files = _Bytes(machine_bytes() // 8)
+        self.pictures = _Bytes(BYTES_PER_PIXEL * max_pixels)  # the largest that is allowed has all of it
+
+
+class _Bytes:
+    """So many to be taken by several threads, in turn; whoever finds too few left waits. One can always be served."""
+
+    def __init__(self, total: int):
+        self._total = self._left = total
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        wanted = min(wanted, self._total)
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._left >= wanted)
+            self._left -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += wanted
+                self._changed.notify_all()
 
 
 def _error_of_the_dead(was_ready: bool, status: int) -> DecodeError:
@@ -145,12 +208,13 @@ def _error_of_the_dead(was_ready: bool, status: int) -> DecodeError:
 class _Process:
     """One decoding process and our end of the line to it."""
 
-    def __init__(self, arguments: list[str]):
+    def __init__(self) -> None:
         """Raises OSError. It is not waited for."""
         ours, its = socket.socketpair()
+        arguments = [str(its.fileno()), str(time_limit_s())]
         with its:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, with modules found as here
-                isolation.python(_START, json.dumps(isolation.module_path()), str(its.fileno()), *arguments),
+                isolation.python(_START, json.dumps(isolation.module_path()), *arguments),
                 env=isolation.python_environment() | {"OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
                 cwd="/",  # not among the photos
                 pass_fds=[its.fileno()],
@@ -164,34 +228,50 @@ class _Process:
         self.was_ready = False
 
     def ask(
-        self, descriptor: int, suffix: str, size_bytes: int, turn: threading.Lock
-    ) -> tuple[bytes, PhotoMetadata] | DecodeError:
-        """So many bytes of pixels and the metadata, or why there are none.
+        self, descriptor: int, request: dict[str, Any], room: _Room
+    ) -> tuple[bytes, tuple[int, int, int], PhotoMetadata] | DecodeError:
+        """The pixels, their shape (h, w, 3) and the metadata, or why there are none.
 
-        Raises OSError or EOFError when the process dies over it.
+        Raises OSError or EOFError when the process dies over it, or talks nonsense.
         """
         if not self.was_ready:
             self._receive(1)
             self.was_ready = True
-        # A descriptor does not travel without a byte, and an address may end in anything.
-        socket.send_fds(self._socket, [f".{suffix[:_SUFFIX_LENGTH]}".encode(errors="replace")], [descriptor])
-        answer = self._receive_json()
-        if "wants" in answer:
-            with turn:
+        file_bytes = bytes_for_file(os.fstat(descriptor).st_size)
+        with room.files.taken(file_bytes), ExitStack() as taken:
+            # A descriptor does not travel without a byte.
+            socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
+            answer = self._receive_json()
+            while "wants" in answer:
+                taken.close()
+                taken.enter_context(room.pictures.taken(int(answer["wants"])))
                 self._socket.sendall(b"\0")
                 answer = self._receive_json()
+            with _nonsense_ends_it():
+                return self._understood(answer, request)
+
+    def _understood(
+        self, answer: dict[str, Any], request: dict[str, Any]
+    ) -> tuple[bytes, tuple[int, int, int], PhotoMetadata] | DecodeError:
         if "reason" in answer:
             extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
             return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
         metadata = PhotoMetadata(*answer["metadata"])
-        return self._receive(size_bytes), metadata._replace(keywords=tuple(metadata.keywords))
+        height, width, channels = answer["shape"]
+        side = request.get("resolution")
+        most = request["box"] if side is None else (side, side)
+        if not (0 <= height <= most[1] and 0 <= width <= most[0] and channels == 3):
+            raise ValueError("not the pixels asked for")
+        pixels = self._receive(height * width * channels)
+        return pixels, (height, width, channels), metadata._replace(keywords=tuple(metadata.keywords))
 
     def _receive_json(self) -> dict[str, Any]:
-        line = self._answers.readline()
+        line = self._answers.readline(_LINE_BYTES)
         if not line.endswith(b"\n"):
             raise EOFError
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        with _nonsense_ends_it():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
 
     def _receive(self, length: int) -> bytes:
         received = self._answers.read(length)
@@ -208,6 +288,15 @@ class _Process:
         self._socket.close()
         self._process.kill()
         return self._process.wait()
+
+
+@contextmanager
+def _nonsense_ends_it() -> Iterator[None]:
+    """A decoder that a file has taken over may answer anything. Raises EOFError."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, RecursionError):
+        raise EOFError from None
 
 
 _START = """

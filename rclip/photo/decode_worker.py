@@ -6,50 +6,96 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 from rclip.errors import plain_reason
 from rclip.photo import image
-from rclip.photo.failures import DecodeError, FailureKind
-from rclip.photo.image.opening import lift_limits
+from rclip.photo.failures import DecodeError, FailureKind, OutOfMemory
+from rclip.photo.image.opening import MOST_THREADS, lift_limits
+from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, data_bytes, limit_data, machine_bytes
+from rclip.photo.metadata import NO_METADATA
 
 _IN_MEMORY_BYTES = 64 << 20
 
 _WAITS_AT_MOST_S = 600.0
 """On the clock, for one file: decoding is limited by its own time, but a disk that never answers is, too."""
 
-_BYTES_A_PIXEL = 20  # JPEG 2000 takes 19, WebP 16, most others 4 to 8
-_BYTES_BESIDE = 256 << 20  # the file itself, its metadata
-_BYTES_A_CORE = 32 << 20  # AVIF's and JPEG XL's decoders start a thread for each
+_MOST_BYTES_BESIDE = 256 << 20
+_LEAST_BYTES_BESIDE = 128 << 20
+_BYTES_OF_THREADS = MOST_THREADS * (32 << 20)
 
 
-def main(descriptor: str, resolution: str, max_pixels: str, time_limit_s: str) -> None:
+def main(descriptor: str, time_limit_s: str) -> None:
     """Answers until the other side of the socket is closed."""
     connection = socket.socket(fileno=int(descriptor))
     lift_limits()
-    _limit_memory(_BYTES_A_PIXEL * int(max_pixels) + _BYTES_BESIDE + _BYTES_A_CORE * (os.cpu_count() or 1))
     connection.sendall(b"\0")  # ready
+    memory = _Memory(connection)
     while True:
-        suffix, descriptors, _, _ = socket.recv_fds(connection, 1024, 1)
+        request, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
         if not descriptors:
             return
         with open(descriptors[0], "rb") as file, _time_limit(float(time_limit_s)):
-            answer, pixels = _answer(connection, file, suffix.decode()[1:], int(resolution), int(max_pixels))
+            memory.begin(os.fstat(file.fileno()).st_size)
+            answer, pixels = _answer(file, json.loads(request), memory)
+        memory.end()
         _say(connection, answer)
         connection.sendall(pixels)
 
 
-def _limit_memory(size_bytes: int) -> None:
-    """Beyond what is in use now. Where the system knows no such limit, the picture's size alone is one."""
-    import resource
+class _Memory:
+    """What the process may take beyond what it takes now: something beside, and what it has been given for a picture.
 
-    with suppress(OSError, ValueError):
-        with open("/proc/self/statm", encoding="ascii") as file:
-            pages_in_use = int(file.read().split()[5])
-        limit = pages_in_use * resource.getpagesize() + size_bytes
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+    Where the system knows no such limit, the picture's size alone is one.
+    """
+
+    def __init__(self, connection: socket.socket):
+        self._connection = connection
+        cores = os.cpu_count() or 1
+        beside = machine_bytes() // (4 * cores)  # of each of as many processes
+        self._beside = min(max(beside, _LEAST_BYTES_BESIDE), _MOST_BYTES_BESIDE) + _BYTES_OF_THREADS
+        self._in_use = data_bytes()
+        self._file = self._given = 0
+
+    def begin(self, file_bytes: int) -> None:
+        """For the next file."""
+        self._file = bytes_for_file(file_bytes)
+        self._limit()
+
+    def end(self) -> None:
+        """Before others are told that they can have it."""
+        self._file = self._given = 0
+        self._limit()
+
+    def reserve(self, pixels: int) -> None:
+        """Before so many pixels are decoded. Waits until others have left enough, unless they are few."""
+        if pixels > max(_FEW_PIXELS, self._given):
+            self._ask(pixels)
+
+    def _ask(self, pixels: int) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _say(self._connection, {"wants": BYTES_PER_PIXEL * pixels})
+        if not self._connection.recv(1):
+            raise SystemExit
+        signal.setitimer(signal.ITIMER_REAL, _WAITS_AT_MOST_S)
+        self._given = pixels
+        self._limit()
+
+    def reserve_all(self, max_pixels: int) -> bool:
+        """Whether there is more than was given; then it is given."""
+        is_more = max_pixels > self._given
+        if is_more:
+            self._given = 0
+            self._ask(max_pixels)
+        return is_more
+
+    def _limit(self) -> None:
+        limit_data(self._in_use + self._beside + self._file + BYTES_PER_PIXEL * self._given)
+
+
+_FEW_PIXELS = 4_000_000
+"""What is beside has room for them."""
 
 
 @contextmanager
@@ -62,32 +108,39 @@ def _time_limit(seconds: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(
-    connection: socket.socket, file: BinaryIO, suffix: str, resolution: int, max_pixels: int
-) -> tuple[dict[str, object], bytes]:
+def _answer(file: BinaryIO, request: dict[str, Any], memory: _Memory) -> tuple[dict[str, object], bytes]:
     """The answer's line, and the pixels after it."""
-
-    def wait_for_turn() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _say(connection, {"wants": "turn"})
-        connection.recv(1)
-        signal.setitimer(signal.ITIMER_REAL, _WAITS_AT_MOST_S)
-
     try:
-        if not resolution:
-            return {"metadata": image.read_metadata(_in_memory(file), suffix, max_pixels, wait_for_turn)}, b""
-        picture = image.decode(_in_memory(file), suffix, resolution, max_pixels, wait_for_turn)
-        return {"metadata": picture.metadata}, picture.square.tobytes()
+        try:
+            return _decoded(file, request, memory)
+        except OutOfMemory:
+            if not memory.reserve_all(request["max_pixels"]):
+                raise
+            return _decoded(file, request, memory)
     except DecodeError as error:
         return {"reason": str(error), "kind": error.kind, "extra": error.extra.name if error.extra else None}, b""
     except OSError as error:
         return {"reason": plain_reason(error), "kind": FailureKind.PASSING, "extra": None}, b""
 
 
+def _decoded(file: BinaryIO, request: dict[str, Any], memory: _Memory) -> tuple[dict[str, object], bytes]:
+    stream, suffix, max_pixels = _in_memory(file), request["suffix"], request["max_pixels"]
+    if "box" in request:
+        thumbnail = image.thumbnail(stream, suffix, request["box"], max_pixels, request["step"], memory.reserve)
+        width, height = thumbnail.size
+        return {"metadata": NO_METADATA, "shape": (height, width, 3)}, thumbnail.tobytes()
+    resolution = request["resolution"]
+    shape = (resolution, resolution, 3)
+    if not resolution:
+        return {"metadata": image.read_metadata(stream, suffix, max_pixels, memory.reserve), "shape": shape}, b""
+    picture = image.decode(stream, suffix, resolution, max_pixels, memory.reserve)
+    return {"metadata": picture.metadata, "shape": shape}, picture.square.tobytes()
+
+
 def _in_memory(file: BinaryIO) -> BinaryIO:
     """The file from its start; read at once, unless it is very large: decoders read in small pieces, back and forth."""
     file.seek(0)
-    return io.BytesIO(file.read()) if os.fstat(file.fileno()).st_size <= _IN_MEMORY_BYTES else file
+    return io.BytesIO(file.read(_IN_MEMORY_BYTES)) if os.fstat(file.fileno()).st_size <= _IN_MEMORY_BYTES else file
 
 
 def _say(connection: socket.socket, answer: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rclip import formats, isolation
+from rclip import isolation
 from rclip.errors import CancelledQuery, RclipError, UnreadablePicture, UsageError, plain_reason
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
@@ -161,7 +161,7 @@ class QueryEncoder:
         if isinstance(what, PictureData):
             found = self._vector_with(digest_of(io.BytesIO(what.data)), stores)
         elif isinstance(what, Picture):
-            with _reported(what.path), open(what.path, "rb") as file:
+            with _reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
                 seen = file_stat(os.fstat(file.fileno()))
                 names = sorted(_names_of(what.path))
                 found = _first(self._checked(store, store.vector_at(name, seen)) for store in stores for name in names)
@@ -184,8 +184,8 @@ class QueryEncoder:
 
     def _pixels(self, what: Picture | PictureData | PictureObject) -> np.ndarray:
         if isinstance(what, Picture):
-            with _reported(what.path), open(what.path, "rb") as file:
-                return self._file_pixels(file, what.path)
+            with _reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+                return self._decoded_apart(file, what.path, _suffix(what.path))
         import tempfile
 
         with tempfile.TemporaryFile() as file:
@@ -203,24 +203,6 @@ class QueryEncoder:
 
         with remote_image.fetch(url) as file:
             return self._decoded_apart(file, url, _suffix(remote_image.path_of(url)))
-
-    def _file_pixels(self, file: BinaryIO, path: str) -> np.ndarray:
-        """The command decodes common formats itself: a process would cost its query 0.03 s, a seventh of its time.
-
-        Any other program keeps its own Pillow, which has limits that are too low for photos.
-        """
-        suffix, mark = _suffix(path), file.read(formats.MARK_BYTES)
-        file.seek(0)
-        if not isolation.owns_process or suffix in formats.RAW.suffixes or not formats.is_common(mark):
-            return self._decoded_apart(file, path, suffix)
-        from rclip.photo import image
-        from rclip.photo.image.opening import lift_limits
-
-        lift_limits()
-        try:
-            return image.decode_array(file, suffix, self._model.resolution, self._limit_pixels())
-        except DecodeError as error:
-            raise UnreadablePicture(name=path, reason=str(error), kind=error.kind) from error
 
     def _decoded_apart(self, file: BinaryIO, name: str, suffix: str) -> np.ndarray:
         """As pictures for the index are: in a process that may crash."""

@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,9 @@ from rclip.cli.preview import probe, protocols
 from rclip.cli.preview.probe import Screen
 from rclip.cli.terminal import Style
 from rclip.errors import plain_reason
-from rclip.photo import decode_pool, image
+from rclip.photo import decode_pool
+from rclip.photo.decode_pool import DecodePool
 from rclip.photo.failures import DecodeError
-from rclip.photo.image.opening import lift_limits
 
 if TYPE_CHECKING:
     from rclip.library import Hit
@@ -51,21 +52,21 @@ def write(hits: "Sequence[Hit]", kind: str, height: int, style: Style, max_megap
     if not hits:
         return
     max_pixels = round(max_megapixels * 1e6) if max_megapixels else decode_pool.default_max_pixels()
-    with probe.screen(kind) as screen:
+    with probe.screen(kind) as screen, closing(DecodePool(0, max_pixels)) as decoders:
         layout = _Layout(screen, height)
         for start in range(0, len(hits), layout.in_a_row):
             _write(b"\n" if start else b"")
             row = hits[start : start + layout.in_a_row]
-            _write_pictures(row, screen, layout, max_pixels)
+            _write_pictures(row, screen, layout, decoders)
             _write_captions(row, layout, style)
 
 
-def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, max_pixels: int) -> None:
+def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, decoders: DecodePool) -> None:
     """Each as soon as it is read. Room is made first: what scrolls while it is drawn is drawn in the wrong place."""
     _write(b"\n" * layout.rows + b"\x1b[%dA" % layout.rows)
     try:
         for number, hit in enumerate(hits):
-            _write(layout.left(number) + b"\x1b7" + _drawn(hit, screen, layout, max_pixels) + b"\x1b8")
+            _write(layout.left(number) + b"\x1b7" + _drawn(hit, screen, layout, decoders) + b"\x1b8")
     except BaseException:
         _write(b"\x1b\\\x1b[m")  # it may have been stopped within a picture, and what follows is text
         raise
@@ -86,14 +87,13 @@ def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> Non
 _DATED_COLUMNS = len("-0.314  2019-02-03")
 
 
-def _drawn(hit: "Hit", screen: Screen, layout: _Layout, max_pixels: int) -> bytes:
+def _drawn(hit: "Hit", screen: Screen, layout: _Layout, decoders: DecodePool) -> bytes:
     scale = _ITERM_SCALE if screen.kind == "iterm" else 1
     box = layout.columns * screen.cell[0] * scale, layout.rows * screen.cell[1] * scale
     step = (screen.cell[0], max(1, screen.cell[1] // 2)) if screen.kind == "blocks" else (1, 1)
-    lift_limits()
     try:
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
-            pixels = image.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, max_pixels, step)
+            pixels = decoders.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, step)
     except (OSError, DecodeError) as error:
         reason = messages.of_failure(plain_reason(error), getattr(error, "kind", 0))
         return _told(f"cannot show it: {text.printable(reason)}", layout)

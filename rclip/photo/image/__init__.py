@@ -40,42 +40,21 @@ class DecodedImage(NamedTuple):
     metadata: PhotoMetadata
 
 
-def decode_array(stream: BinaryIO, suffix: str, resolution: int, max_pixels: int) -> "np.ndarray":
-    """The middle square of the upright picture. -> (resolution, resolution, 3) uint8
-
-    Takes and raises what `square` does.
-    """
-    import numpy as np
-
-    return np.asarray(decode_square(stream, suffix, resolution, max_pixels))
-
-
-def decode_square(
-    stream: BinaryIO,
-    suffix: str,
-    resolution: int,
-    max_pixels: int,
-    wait_for_turn: Callable[[], None] = lambda: None,
-) -> Image.Image:
-    """The middle square of the upright picture, in RGB, `resolution` pixels wide and high.
-
-    `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
-    Raises `DecodeError` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
-    `wait_for_turn` is called, once at most, before a large picture is decoded.
-    """
-    return decode(stream, suffix, resolution, max_pixels, wait_for_turn).square
-
-
 def decode(
     stream: BinaryIO,
     suffix: str,
     resolution: int,
     max_pixels: int,
-    wait_for_turn: Callable[[], None] = lambda: None,
+    reserve: Callable[[int], None] = lambda pixels: None,
 ) -> DecodedImage:
-    """What `decode_square` gives, and the metadata of the whole picture. Takes and raises what that does."""
+    """The middle square of the upright picture, `resolution` pixels wide and high, and the metadata of all of it.
+
+    `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
+    Raises `DecodeError` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
+    `reserve` is called with a number of pixels before so many are decoded, and may wait until there is memory for them.
+    """
     with decoders_errors():
-        image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, wait_for_turn))
+        image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, reserve))
         info, size = image.info, geometry.upright_size(stored_size, orientation)
         if metadata is None and not metadata_blocks.are_told_late(image):
             metadata = metadata_blocks.metadata(image, size)
@@ -85,11 +64,11 @@ def decode(
 
 
 def read_metadata(
-    stream: BinaryIO, suffix: str, max_pixels: int, wait_for_turn: Callable[[], None] = lambda: None
+    stream: BinaryIO, suffix: str, max_pixels: int, reserve: Callable[[int], None] = lambda pixels: None
 ) -> PhotoMetadata:
     """The metadata of `decode`, for which most formats need not be decoded. Takes and raises what that does."""
     with decoders_errors():
-        image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, wait_for_turn))
+        image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, reserve))
         if metadata is None:
             if metadata_blocks.are_told_late(image):
                 image.load()
@@ -101,20 +80,23 @@ _SMALLEST = 1  # any preview will do
 
 
 def thumbnail(
-    stream: BinaryIO, suffix: str, box: tuple[int, int], max_pixels: int, step: tuple[int, int] = (1, 1)
-) -> "np.ndarray":
-    """The whole upright picture, as large as `box` (width, height in pixels) takes it. -> (h, w, 3) uint8
+    stream: BinaryIO,
+    suffix: str,
+    box: tuple[int, int],
+    max_pixels: int,
+    step: tuple[int, int] = (1, 1),
+    reserve: Callable[[int], None] = lambda pixels: None,
+) -> Image.Image:
+    """The whole upright picture in RGB, as large as `box` (width, height in pixels) takes it.
 
-    Only one pixel of each `step` (width, height) is made, for a screen that shows no more. `suffix`, `max_pixels` and
-    what is raised are as in `square`.
+    Only one pixel of each `step` (width, height) is made, for a screen that shows no more. The others are as in
+    `decode`, as is what is raised.
     """
-    import numpy as np
-
     with decoders_errors():
-        image, orientation, size, _ = _opened(stream, suffix, min(box), Room(max_pixels, lambda: None))
+        image, orientation, size, _ = _opened(stream, suffix, min(box), Room(max_pixels, reserve))
         image = geometry.turned(samples.resizable(image), orientation)
         made = geometry.largest_in(box, geometry.upright_size(size, orientation), step)
-        return np.asarray(samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)))
+        return samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
 def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opened:

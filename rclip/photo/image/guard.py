@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from PIL import UnidentifiedImageError
 
 from rclip.errors import plain_reason
-from rclip.photo.failures import DecodeError, FailureKind
+from rclip.photo.failures import DecodeError, FailureKind, OutOfMemory
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def decoders_errors() -> Iterator[None]:
     except DecodeError:
         raise
     except MemoryError:
-        raise DecodeError("it takes too much memory to decode", FailureKind.TOO_LARGE) from None
+        raise OutOfMemory from None
     except ImportError as error:
         raise DecodeError(f"a decoder does not work here: {plain_reason(error)}", FailureKind.PASSING) from error
     except Exception as error:

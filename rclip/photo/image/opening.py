@@ -1,5 +1,6 @@
 """Files opened by Pillow: read as far as that goes without decoding, and only where the picture may be so large."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import BinaryIO, NamedTuple
@@ -45,8 +46,13 @@ _FORMATS = [
 ]
 
 
+MOST_THREADS = 4
+"""Of one decoder. AVIF's and JPEG XL's would start one for each core, each with memory of its own."""
+
+
 def lift_limits() -> None:
     """Sets Pillow's own limits for the whole process, which must be rclip's, before anything is opened."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = min(MOST_THREADS, os.cpu_count() or 1)
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
     Image.MAX_IMAGE_PIXELS = None  # `Room` has a limit of its own, which also knows about scaled decoding
 
@@ -54,23 +60,17 @@ def lift_limits() -> None:
 class Room:
     """The memory that a picture may take, to be asked for before it is decoded."""
 
-    def __init__(self, max_pixels: int, wait_for_turn: Callable[[], None]):
+    def __init__(self, max_pixels: int, reserve: Callable[[int], None]):
+        """`reserve` is called with the number of pixels, and returns when there is memory for them."""
         self._max_pixels = max_pixels
-        self._wait_for_turn = wait_for_turn
-        self._has_waited = False
+        self._reserve = reserve
 
     def claim(self, width: int, height: int) -> None:
         """Raises `DecodeError` for a picture above the limit."""
         if width * height > self._max_pixels:
             limit = f"{self._max_pixels / 1e6:.3g} megapixels"
             raise DecodeError(f"{width}×{height} is more than {limit}", FailureKind.TOO_LARGE)
-        if width * height > _LARGE_PIXELS and not self._has_waited:
-            self._has_waited = True
-            self._wait_for_turn()
-
-
-_LARGE_PIXELS = 32_000_000
-"""Beyond so many, memory would grow with the number of those who decode at the same time."""
+        self._reserve(width * height)
 
 
 class Opened(NamedTuple):
@@ -101,7 +101,16 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
         if has_many_scans:
             room.claim(*size)
     room.claim(*image.size)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        room.claim(*_tile_size(image))
     return Opened(image, orientation_of(image), size)
+
+
+def _tile_size(tiff: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
+    """Width and height of what is decoded at once, which may be larger than the picture; 0 where it has no tiles."""
+    sides = [tiff.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    width, height = (side if isinstance(side, int) else 0 for side in sides)
+    return width, height
 
 
 def draft(jpeg: Image.Image, resolution: int) -> None:
@@ -126,6 +135,7 @@ def _teach_pillow(extra: Extra) -> str:
 
         pillow_heif.register_heif_opener()
         return "HEIF"
-    import pillow_jxl  # noqa: F401 - registers itself
+    from pillow_jxl import JpegXLImagePlugin  # registers itself
 
+    JpegXLImagePlugin.DECODE_THREADS = min(MOST_THREADS, os.cpu_count() or 1)
     return "JXL"
