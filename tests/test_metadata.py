@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,12 @@ PHOTO = PhotoMetadata(
 )
 
 
+def png_text(kind: bytes, key: bytes, text: bytes) -> bytes:
+    """The content of a chunk of text of any of the three kinds."""
+    before = {b"tEXt": b"\0", b"zTXt": b"\0\0", b"iTXt": b"\0\0\0\0\0"}[kind]
+    return key + before + (zlib.compress(text) if kind == b"zTXt" else text)
+
+
 def test_what_changed_since_it_was_listed_is_not_taken_for_what_was_indexed(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(pictures.saved(PICTURE, "JPEG", exif=exif_block().tobytes()))
@@ -163,6 +170,151 @@ def test_iptc_in_jpeg_and_tiff() -> None:
 
 def test_iptc_in_latin_1() -> None:
     assert metadata_parser.parse(Blocks(iptc=iptc((2, 25, "été".encode("latin-1")))), 1, 1).keywords == ("été",)
+
+
+def tiff_with(tag: int, kind: int, content: bytes, order: str = "<", *more: tuple[int, int, bytes]) -> bytes:
+    """An 8×8 gray TIFF with such a tag, and `more` of them; `kind` is 1 for bytes, 2 text, 4 longs, 7 undefined."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 277: 1, 278: 8, 279: 64}
+    entries = {number: (3, 1, struct.pack(order + "Hxx", value)) for number, value in tags.items()}
+    values = b""
+    values_at = 8 + 2 + 12 * (len(tags) + 2 + len(more)) + 4
+    for number, type_, data in ((tag, kind, content), *more):
+        data = data.ljust(-(-len(data) // 4) * 4, b"\0") if type_ == 4 else data
+        count = len(data) // 4 if type_ == 4 else len(data)
+        entries[number] = (type_, count, struct.pack(order + "I", values_at + len(values)))
+        values += data + b"\0" * (len(data) % 2)
+    entries[273] = (4, 1, struct.pack(order + "I", values_at + len(values)))
+    directory = b"".join(
+        struct.pack(order + "HHI", number, *entries[number][:2]) + entries[number][2] for number in sorted(entries)
+    )
+    header = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    return header + struct.pack(order + "H", len(entries)) + directory + b"\0" * 4 + values + bytes(64)
+
+
+def photoshop_block(iptc_block: bytes) -> bytes:
+    """Adobe's resources, of which IPTC is the second."""
+    resources = b""
+    for number, content in ((0x03ED, b"\0\x48\0\0\0\1\0\2\0\x48\0\0\0\1\0\2"), (0x0404, iptc_block)):
+        resources += b"8BIM" + struct.pack(">HBxI", number, 0, len(content)) + content + b"\0" * (len(content) % 2)
+    return resources
+
+
+STORM = iptc((2, 25, b"lighthouse"), (2, 25, b"storm"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [1, 2, 4, 7], ids=["BYTE", "ASCII", "LONG", "UNDEFINED"])
+def test_iptc_and_xmp_of_a_tiff_are_bytes_whatever_type_they_claim(kind: int, order: str) -> None:
+    """So `exiftool -IPTC:Keywords -XMP:Rating` reads all of these."""
+    file = tiff_with(33723, kind, STORM, order, (700, kind, XMP))
+    assert both_ways(file, "tif").keywords == ("lake", "Zürich & hills", "lighthouse", "storm")
+    assert both_ways(file, "tif").rating == 4
+
+
+def test_iptc_as_longs_of_the_wrong_order() -> None:
+    padded = STORM.ljust(-(-len(STORM) // 4) * 4, b"\0")
+    swapped = b"".join(padded[at : at + 4][::-1] for at in range(0, len(padded), 4))
+    assert both_ways(tiff_with(33723, 4, swapped), "tif").keywords == ("lighthouse", "storm")
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", STORM[:-2], b"\xff" + STORM, STORM[:9]], ids=["empty", "cut off", "shifted", "one letter"]
+)
+def test_iptc_that_is_damaged_in_its_own_tag_is_taken_from_photoshops(damaged: bytes) -> None:
+    file = tiff_with(33723, 7, damaged, "<", (34377, 7, photoshop_block(STORM)))
+    assert both_ways(file, "tif").keywords == ("lighthouse", "storm")
+    assert both_ways(tiff_with(34377, 1, photoshop_block(STORM)), "tif").keywords == ("lighthouse", "storm")
+
+
+def raw_profile(name: str, content: bytes) -> bytes:
+    """As ImageMagick and Exiv2 write it: the name, the number of bytes, and these in hexadecimal."""
+    digits = content.hex()
+    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    return f"\n{name}\n{len(content):8}\n{lines}\n".encode()
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("exif_name", ["exif", "APP1"])
+@pytest.mark.parametrize(
+    ("iptc_name", "wraps"), [("iptc", bytes), ("iptc", photoshop_block), ("8bim", photoshop_block)]
+)
+def test_raw_profiles_of_a_png(kind: bytes, exif_name: str, iptc_name: str, wraps: Any) -> None:
+    profiles = {exif_name: exif_block().tobytes(), iptc_name: wraps(STORM), "xmp": XMP}
+    chunks = [
+        (kind, png_text(kind, b"Raw profile type " + name.encode(), raw_profile(name, content)))
+        for name, content in profiles.items()
+    ]
+    expected = PHOTO._replace(keywords=("lake", "Zürich & hills", "lighthouse", "storm"), rating=4)
+    assert both_ways(pictures.png(_samples(), *chunks), "png") == expected
+    png = pictures.saved(PICTURE, "PNG")
+    assert both_ways(png[:-12] + b"".join(pictures.png_chunk(*each) for each in chunks) + png[-12:], "png") == expected
+
+
+def test_a_raw_profile_may_hold_xmp_under_the_name_of_a_jpegs_segment() -> None:
+    content = raw_profile("APP1", b"http://ns.adobe.com/xap/1.0/\0" + XMP)
+    chunk = (b"zTXt", png_text(b"zTXt", b"Raw profile type APP1", content))
+    assert both_ways(pictures.png(_samples(), chunk), "png").rating == 4
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\nexif\n", b"\nexif\n 99999999999999\n00", b"\nexif\n 4\nxyz", b"\nexif\n 900\n4578"]
+)
+def test_a_raw_profile_that_is_broken_costs_nothing_else(content: bytes) -> None:
+    chunks = [
+        (b"tEXt", png_text(b"tEXt", b"Raw profile type exif", content)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+    ]
+    assert both_ways(pictures.png(_samples(), *chunks), "png").rating == 4
+
+
+@pytest.mark.parametrize("name", ["exif", "APP1"])
+def test_a_png_is_turned_by_the_exif_of_its_raw_profile(name: str) -> None:
+    import numpy as np
+
+    stored = np.asarray(pictures.as_stored(PICTURE, 6))
+    chunk = (b"zTXt", png_text(b"zTXt", b"Raw profile type " + name.encode(), raw_profile(name, pictures.exif(6))))
+    found = both_ways(pictures.png(stored, chunk), "png")
+    assert (found.width, found.height) == PICTURE.size
+
+
+def _uuid_box(identity: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 24 + len(content), b"uuid") + identity + content
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "after the pixels"])
+def test_metadata_of_jpeg_2000(place: str) -> None:
+    """The boxes that Exiv2 and ExifTool write."""
+    file = pictures.saved(PICTURE, "JPEG2000")
+    boxes = (
+        _uuid_box(b"JpgTiffExif->JP2", exif_block().tobytes().removeprefix(b"Exif\0\0"))
+        + _uuid_box(bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), XMP)
+        + _uuid_box(bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"), STORM)
+    )
+    at = file.index(b"jp2c") - 4
+    length = struct.unpack_from(">I", file, at)[0] or len(file) - at
+    codestream = struct.pack(">I", length) + file[at + 4 :]
+    parts = (boxes, codestream) if place == "before the pixels" else (codestream, boxes)
+    expected = PHOTO._replace(keywords=("lake", "Zürich & hills", "lighthouse", "storm"), rating=4)
+    assert both_ways(file[:at] + b"".join(parts), "jp2") == expected
+
+
+def test_boxes_of_jpeg_2000_that_are_broken_or_too_many() -> None:
+    file = pictures.saved(PICTURE, "JPEG2000")
+    at = file.index(b"jp2c") - 4
+    file = file[:at] + struct.pack(">I", len(file) - at) + file[at + 4 :]
+    empty = struct.pack(">I4s", 8, b"free")
+    for rest in (empty * 100_000 + _uuid_box(b"JpgTiffExif->JP2", b"II"), struct.pack(">I4s", 4, b"uuid"), b"\0\0\0"):
+        found = image.read_metadata(io.BytesIO(file + rest), "jp2", LIMIT)
+        assert (found.width, found.captured_s) == (64, None)
+
+
+def test_xmp_of_a_gif() -> None:
+    """As XMP's specification, part 3, has it: not in blocks, and with a trailer that leads out of it."""
+    gif = pictures.saved(PICTURE, "GIF")
+    trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    block = b"\x21\xff\x0bXMP DataXMP" + XMP + trailer
+    end = gif.rindex(b"\x3b")
+    assert both_ways(gif[:end] + block + gif[end:], "gif").rating == 4
 
 
 @pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
@@ -290,9 +442,25 @@ def test_xmp_counts_up_to_where_it_is_broken() -> None:
         ("0000:00:00 00:00:00", None),
         ("    :  :     :  :  ", None),
         ("2023:02:30 10:00:00", None),
-        ("2023:07:14 24:00:00", None),
+        ("2023:07:14 24:00:00", ("2023-07-14T00:00:00", None)),
+        ("2019:01:01 24:04:20", ("2019-01-01T00:04:20", None)),
+        ("2010:06:28 10:32:60", ("2010-06-28T10:33:00", None)),
+        ("2010:06:28 10:99:60", ("2010-06-28T00:00:00", None)),
+        ("1993:08:15   :  :  ", ("1993-08-15T00:00:00", None)),
+        ("1993:08:     :  :  ", ("1993-08-01T00:00:00", None)),
+        ("1993:  :     :  :  ", ("1993-01-01T00:00:00", None)),
+        ("1993:08:00 00:00:00", ("1993-08-01T00:00:00", None)),
+        ("1993:00:00 00:00:00", ("1993-01-01T00:00:00", None)),
+        ("1993:08:00 10:20:30", ("1993-08-01T00:00:00", None)),
+        ("1997:08:25:13:12:50", ("1997-08-25T13:12:50", None)),
+        ("2013:06:05 15:22:11\0\x7f\1junk", ("2013-06-05T15:22:11", None)),
+        ("2013:06:05 15:22:11 DST", ("2013-06-05T15:22:11", None)),
+        ("2013-6-5 1:02:03", ("2013-06-05T01:02:03", None)),
+        ("20130605", ("2013-06-05T00:00:00", None)),
+        ("20130605T152211+0200", ("2013-06-05T15:22:11", 120)),
         ("0001:01:01 00:00:00", None),
         ("yesterday", None),
+        ("20130605152", None),
         (20230714, None),
     ],
 )
@@ -317,7 +485,32 @@ def test_the_time_of_taking_goes_before_those_of_digitizing_and_changing() -> No
     assert year(main=changed, photo={0x9004: times[0x9004]}, xmp=XMP) == 2019
     assert year(main=changed, photo={0x9004: times[0x9004]}) == 2002
     assert year(main=changed) == 2003
+    assert year(main={**changed, 0x9003: "1998:01:01 00:00:00"}) == 1998
+    assert year(main={**changed, **times}, photo={0x9004: times[0x9004]}) == 2001
+    assert year(main={**changed, 0x9004: "1999:01:01 00:00:00"}) == 1999
+    assert year(photo={0x0132: "2004:01:01 00:00:00"}) == 2004
     assert year(iptc=IPTC) == 2018
+    assert year(creation_time="2006-05-04", main=changed) == 2006
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Thu, 05 May 2011 07:08:09 +0200", ("2011-05-05T07:08:09", 120)),
+        ("Sat, 4 Jul 2009 11:14:12 -0330", ("2009-07-04T11:14:12", -210)),
+        ("Sat Jul  4 11:14:12 2009", ("2009-07-04T11:14:12", None)),
+        ("4 Jul 2009 11:14:12 GMT", ("2009-07-04T11:14:12", 0)),
+        ("2011:05:06 07:08:09", ("2011-05-06T07:08:09", None)),
+        ("2011-05-06T07:08:09Z", ("2011-05-06T07:08:09", 0)),
+        ("some time ago", None),
+    ],
+)
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_the_creation_time_of_a_png(kind: bytes, written: str, meant: tuple[str, int | None] | None) -> None:
+    """`exiftool -PNG:CreationTime` reads all that it knows the same way."""
+    found = both_ways(pictures.png(_samples(), (kind, png_text(kind, b"Creation Time", written.encode()))), "png")
+    assert (found.captured_s and captured_at(found.captured_s, None).isoformat()) == (meant and meant[0])
+    assert found.offset_min == (meant and meant[1])
 
 
 @pytest.mark.parametrize(
@@ -331,6 +524,45 @@ def test_the_time_of_taking_goes_before_those_of_digitizing_and_changing() -> No
 )
 def test_places_that_are_none(gps: dict[int, Any]) -> None:
     assert metadata_parser.parse(Blocks(gps=gps), 1, 1).latitude is None
+
+
+@pytest.mark.parametrize(
+    ("latitude_side", "longitude_side", "signs"),
+    [
+        ("S", "W", (-1, -1)),
+        ("South", "West", (-1, -1)),
+        ("SOUTH\0", "WEST\0", (-1, -1)),
+        ("s", "w", (-1, -1)),
+        ("North", "East", (1, 1)),
+        ("Sud", "Ouest", (-1, -1)),
+        ("Süd", "Ost", (-1, 1)),
+        (b"South\0", b"East\0", (-1, 1)),
+        ("", "", (1, 1)),
+    ],
+)
+def test_hemispheres_may_be_words(latitude_side: Any, longitude_side: Any, signs: tuple[int, int]) -> None:
+    gps = {1: latitude_side, 2: (33.0, 51.0, 30.0), 3: longitude_side, 4: (151.0, 12.0, 36.0)}
+    found = metadata_parser.parse(Blocks(gps=gps), 1, 1)
+    assert (found.latitude, found.longitude) == (near(33.858333 * signs[0]), near(151.21 * signs[1]))
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [
+        ('="33,51.5S"', '="151,12,36W"'),
+        ('="33,51.5South"', '="151,12,36West"'),
+        ('="33.858333" e:GPSLatitudeRef="South"', '="151.21" e:GPSLongitudeRef="W"'),
+        ('="-33.858333" e:GPSLatitudeRef="South"', '="-151.21"'),
+    ],
+)
+def test_hemispheres_in_xmp(latitude: str, longitude: str) -> None:
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<r:Description xmlns:e="http://ns.adobe.com/exif/1.0/" '
+        f"e:GPSLatitude{latitude} e:GPSLongitude{longitude}/></r:RDF></x:xmpmeta>"
+    )
+    found = metadata_parser.parse(Blocks(xmp=packet.encode()), 1, 1)
+    assert (found.latitude, found.longitude) == (near(-33.858333), near(-151.21))
 
 
 @pytest.mark.parametrize(

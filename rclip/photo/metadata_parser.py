@@ -42,6 +42,8 @@ class Blocks(NamedTuple):
     gps: Tags = _NO_TAGS
     xmp: bytes = b""
     iptc: bytes = b""
+    creation_time: str = ""
+    """A PNG's text of that name, in whatever form."""
 
 
 def parse(blocks: Blocks, width: int, height: int) -> PhotoMetadata:
@@ -64,8 +66,14 @@ def parse(blocks: Blocks, width: int, height: int) -> PhotoMetadata:
 
 
 _MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, _DATE_TIME = 0x010F, 0x0110, 0x4746, 0x9C9E, 0x0132
-MAIN_TAGS = (_MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, _DATE_TIME)
-"""All of `Blocks.main` that is looked at."""
+_TAKEN, _DIGITIZED, _CHANGED = (0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010)
+"""Tags of a time and of its offset from UTC."""
+
+PHOTO_TAGS = (*_TAKEN, *_DIGITIZED, *_CHANGED)
+"""All of `Blocks.photo` that is looked at."""
+
+MAIN_TAGS = (_MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, *PHOTO_TAGS)
+"""All of `Blocks.main` that is looked at; TIFF/EP (ISO 12234-2) has the times of taking in it."""
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -120,17 +128,9 @@ def _number(value: Any) -> float | None:
 
 # --- when ------------------------------------------------------------------------------------------------------------
 
-_TAKEN, _DIGITIZED, _CHANGED = (0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010)
-"""Tags of a time and of its offset from UTC."""
-
-PHOTO_TAGS = (*_TAKEN, *_DIGITIZED, _CHANGED[1])
-"""All of `Blocks.photo` that is looked at."""
-
-_TIME = re.compile(
-    r"\s*(\d{4})(?:[-:/.](\d\d)(?:[-:/.](\d\d)(?:[T ]+(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(Z|[-+]\d\d:?\d\d)?)?)?)?"
-    r"[\s\0]*",
-    re.ASCII,
-)
+_DATE = re.compile(r"(\d{4})(?:[-:/. ](\d\d?|  )(?:[-:/. ](\d\d?|  ))?)?(?!\d)", re.ASCII)
+_CLOCK = re.compile(r"[T:, ]*(\d\d?):(\d\d)(?::(\d\d))?(?:[.,]\d+)?\s*(Z|[-+]\d\d:?\d\d)?", re.ASCII)
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:[T ]?(\d\d)(\d\d)(\d\d)?)?(Z|[-+]\d\d:?\d\d)?", re.ASCII)
 _OFFSET = re.compile(r"\s*(?:Z|([-+])(\d\d):?(\d\d))[\s\0]*", re.ASCII)
 _FIRST_YEAR = 1800  # there is no older photo
 
@@ -139,12 +139,17 @@ def _captured(
     blocks: Blocks, xmp: Mapping[str, list[Any]], iptc: Mapping[str, list[Any]]
 ) -> tuple[int, int | None] | None:
     """The time at which the picture was taken or, by and by, whatever is known to be near that."""
+    main, photo = blocks.main, blocks.photo
     for value, offset in (
-        _exif_time(blocks.photo, blocks.photo, _TAKEN),
+        _exif_time(photo, _TAKEN, photo),
+        _exif_time(main, _TAKEN, main, photo),
         *((value, None) for value in (*xmp["taken"], *iptc["created"], *xmp["created"])),
-        _exif_time(blocks.photo, blocks.photo, _DIGITIZED),
+        _exif_time(photo, _DIGITIZED, photo),
+        _exif_time(main, _DIGITIZED, main, photo),
         *((value, None) for value in xmp["digitized"]),
-        _exif_time(blocks.main, blocks.photo, _CHANGED),
+        (_iso_time(blocks.creation_time), None),
+        _exif_time(main, _CHANGED, photo, main),
+        _exif_time(photo, _CHANGED, photo),
     ):
         time = _time(value, offset)
         if time:
@@ -152,22 +157,62 @@ def _captured(
     return None
 
 
-def _exif_time(times: Tags, offsets: Tags, tags: tuple[int, int]) -> tuple[Any, Any]:
-    return times.get(tags[0]), offsets.get(tags[1])
+def _exif_time(times: Tags, tags: tuple[int, int], *offsets: Tags) -> tuple[Any, Any]:
+    """A time of one directory, and its offset, which may stand in another."""
+    return times.get(tags[0]), next((found[tags[1]] for found in offsets if tags[1] in found), None)
 
 
 def _time(value: Any, offset: Any) -> tuple[int, int | None] | None:
-    """Seconds of the camera's clock and minutes that it is ahead of UTC."""
+    """Seconds of the camera's clock and minutes that it is ahead of UTC. What is known in part starts that part.
+
+    A month or a day that is blank or zero is unknown, and so is what follows it; a clock that makes no sense is, too.
+    """
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    found = _TIME.fullmatch(text[:_MOST_TEXT]) if isinstance(text, str) else None
-    if not found:
+    text = text[:_MOST_TEXT].partition("\0")[0].strip() if isinstance(text, str) else ""
+    if compact := _COMPACT.fullmatch(text):
+        *date, hour, minute, second, zone = compact.groups()
+    elif found := _DATE.match(text):
+        date = [*found.groups()]
+        clock = _CLOCK.match(text, found.end())
+        hour, minute, second, zone = clock.groups() if clock else (None,) * 4
+    else:
         return None
-    year, month, day, hour, minute, second, zone = found.groups()
+    year, month, day = (int((part or "").strip() or 0) for part in date)
+    clock_s = _clock_s(hour, minute, second) if month and day else None
     try:
-        when = datetime(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0))
+        when = datetime(year, month or 1, (day or 1) if month else 1)
     except ValueError:
         return None
-    return (timegm(when.timetuple()), _offset_min(zone or offset)) if when.year >= _FIRST_YEAR else None
+    if year < _FIRST_YEAR:
+        return None
+    return timegm(when.timetuple()) + (clock_s or 0), None if clock_s is None else _offset_min(zone or offset)
+
+
+def _clock_s(hour: str | None, minute: str | None, second: str | None) -> int | None:
+    """Seconds from midnight, which some cameras call 24:00; None for what no clock shows."""
+    numbers = [int(part or 0) for part in (hour, minute, second)]
+    if hour is None or numbers[0] > 24 or numbers[1] > 59 or numbers[2] > 60:
+        return None
+    return numbers[0] % 24 * 3600 + numbers[1] * 60 + numbers[2]
+
+
+_ZONE_AT_END = re.compile(r"(?:[-+]\d{4}|\b[A-Z]{1,4})\s*(?:\([^()]*\))?\s*\Z", re.ASCII)
+
+
+def _iso_time(text: str) -> str:
+    """A time as e-mails have it (RFC 1123), which PNG recommends, in ISO's form; any other text as it is."""
+    if not text[:1].isalpha() and "," not in text and not re.match(r"\d\d? [A-Za-z]", text):
+        return text
+    from email.utils import parsedate_tz  # few files have such
+
+    found = parsedate_tz(text[:_MOST_TEXT])
+    if not found:
+        return text
+    year, month, day, hour, minute, second, *_, offset_s = found
+    offset_min = abs(offset_s or 0) // 60
+    sign = "-" if (offset_s or 0) < 0 else "+"
+    zone = f"{sign}{offset_min // 60:02}{offset_min % 60:02}" if _ZONE_AT_END.search(text) else ""
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}"
 
 
 def _offset_min(value: Any) -> int | None:
@@ -189,7 +234,7 @@ GPS_TAGS = (1, 2, 3, 4)  # latitude's side and degrees, and longitude's
 def _position(gps: Tags, xmp: Mapping[str, list[Any]]) -> tuple[float, float] | None:
     latitude, longitude = _degrees(gps.get(2), gps.get(1)), _degrees(gps.get(4), gps.get(3))
     if latitude is None or longitude is None:
-        latitude, longitude = (next(iter(map(_xmp_degrees, xmp[key])), None) for key in ("latitude", "longitude"))
+        latitude, longitude = (_xmp_degrees(xmp[key], xmp[key + " side"]) for key in ("latitude", "longitude"))
     if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
         return None
     return (latitude, longitude) if latitude or longitude else None  # 0, 0: a receiver that has seen no satellite
@@ -201,17 +246,24 @@ def _degrees(value: Any, side: Any) -> float | None:
     if not parts or None in parts:
         return None
     degrees = sum(part / 60**power for power, part in enumerate(parts) if part is not None)
-    return -degrees if _text(side).upper() in ("S", "W") else degrees
+    return -abs(degrees) if _SOUTH_OR_WEST.match(_text(side).upper()) else degrees
 
 
-_XMP_DEGREES = re.compile(r"\s*(\d+)(?:,(\d+(?:\.\d+)?))?(?:,(\d+(?:\.\d+)?))?([NSEW])\s*", re.ASCII)
+_SOUTH_OR_WEST = re.compile("S|W|OESTE|OUEST|OVEST")
+"""Their letters, and words for them: "South", "Sud", "West", "Ouest"."""
+
+_XMP_DEGREES = re.compile(
+    r"\s*(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?(?:,(\d+(?:\.\d+)?))?\s*([NSEWO][A-Z]*)\s*", re.ASCII | re.IGNORECASE
+)
 
 
-def _xmp_degrees(value: str) -> float | None:
-    """XMP's "48,51.49N" or "48,51,29N"."""
-    found = _XMP_DEGREES.fullmatch(value[:_MOST_TEXT])
+def _xmp_degrees(values: list[str], sides: list[str]) -> float | None:
+    """XMP's "48,51.49N" or "48,51,29N"; some write a number, and its side as EXIF does."""
+    if not values:
+        return None
+    found = _XMP_DEGREES.fullmatch(values[0][:_MOST_TEXT])
     if not found:
-        return _number(value)
+        return _degrees(values[0], sides[0] if sides else "")
     *parts, side = found.groups()
     return _degrees([part or 0 for part in parts], side)
 
@@ -229,6 +281,8 @@ _PROPERTIES = {
     _BASIC + "CreateDate": "digitized",
     _EXIF + "GPSLatitude": "latitude",
     _EXIF + "GPSLongitude": "longitude",
+    _EXIF + "GPSLatitudeRef": "latitude side",
+    _EXIF + "GPSLongitudeRef": "longitude side",
     _TIFF + "Make": "maker",
     _TIFF + "Model": "model",
     _BASIC + "Rating": "rating",
@@ -293,6 +347,14 @@ def _refuse_entity(*_: object) -> None:
 _UTF_8_ANNOUNCED = b"\x1b%G"
 
 
+def is_whole_iptc(block: bytes) -> bool:
+    """Whether its data sets go on to its end, or to zeros that fill up the last number of a block of 32-bit ones."""
+    end = 0
+    for _, content in _iptc_sets(block):
+        end += 5 + len(content)
+    return end > 0 and not block[end:].strip(b"\0")
+
+
 def _iptc(block: bytes) -> Mapping[str, list[Any]]:
     found: defaultdict[str, list[Any]] = defaultdict(list)
     sets = defaultdict(list)
@@ -307,11 +369,13 @@ def _iptc(block: bytes) -> Mapping[str, list[Any]]:
 
 def _iptc_sets(block: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
     """Each data set's record and number, and its content."""
+    if block[3:4] == b"\x1c" != block[:1]:  # written as 32-bit numbers of the wrong order
+        block = b"".join(block[at : at + 4][::-1] for at in range(0, len(block), 4))
     at = 0
     while block[at : at + 1] == b"\x1c" and at + 5 <= len(block):
         size_bytes = int.from_bytes(block[at + 3 : at + 5], "big")
-        if size_bytes > 0x7FFF:  # an extended one: nothing that is wanted is that long
-            return
+        if size_bytes > 0x7FFF or at + 5 + size_bytes > len(block):
+            return  # an extended one, as nothing that is wanted is that long, or one that is cut off
         yield (block[at + 1], block[at + 2]), block[at + 5 : at + 5 + size_bytes]
         at += 5 + size_bytes
 

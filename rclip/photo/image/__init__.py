@@ -55,12 +55,12 @@ def decode(
     """
     with decoders_errors():
         image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, reserve))
-        info, size = image.info, geometry.upright_size(stored_size, orientation)
-        if metadata is None and not metadata_blocks.are_told_late(image):
+        size = geometry.upright_size(stored_size, orientation)
+        if metadata is None:
             metadata = metadata_blocks.metadata(image, size)
         upright = geometry.turned(samples.resizable(image), orientation)
         square = samples.on_white(geometry.middle_square(upright, size, resolution))
-        return DecodedImage(square, metadata or metadata_blocks.metadata_of_info(info, size))
+        return DecodedImage(square, metadata)
 
 
 def read_metadata(
@@ -70,8 +70,6 @@ def read_metadata(
     with decoders_errors():
         image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, reserve))
         if metadata is None:
-            if metadata_blocks.are_told_late(image):
-                image.load()
             metadata = metadata_blocks.metadata(image, geometry.upright_size(size, orientation))
         return metadata
 

@@ -22,7 +22,7 @@ from PIL import (
 
 from rclip.formats import HEIF, Extra
 from rclip.photo.failures import DecodeError, FailureKind, needs_extra
-from rclip.photo.image import headers
+from rclip.photo.image import headers, metadata_blocks
 from rclip.photo.image.geometry import orientation_of
 from rclip.photo.metadata import PhotoMetadata
 
@@ -103,6 +103,10 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
     room.claim(*image.size)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         room.claim(*_tile_size(image))
+    if image.format == "PNG":
+        image.load()  # some of its metadata may lie after the pixels
+        metadata_blocks.note_raw_profiles(image.info)
+    metadata_blocks.note_blocks_around(stream, image)
     return Opened(image, orientation_of(image), size)
 
 

@@ -4,6 +4,7 @@ Apart from the rest because LibRaw takes time to load.
 """
 
 import io
+from calendar import timegm
 from typing import Any, BinaryIO
 
 import rawpy
@@ -72,9 +73,16 @@ def _preview(raw: rawpy.RawPy, contents: bytes, resolution: int, room: Room) -> 
 
 def _metadata(raw: rawpy.RawPy, contents: bytes) -> PhotoMetadata:
     stored_size = raw.sizes.width, raw.sizes.height
-    return metadata_parser.parse(
+    found = metadata_parser.parse(
         blocks_of(contents), *upright_size(stored_size, _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1))
     )
+    taken = raw.other.timestamp  # all that there is of formats that are no TIFFs, as Canon's first and Sigma's
+    if found.captured_s is None and taken and taken.year > _NO_YEAR:
+        return found._replace(captured_s=timegm(taken.timetuple()))
+    return found
+
+
+_NO_YEAR = 1970  # which is what an unknown time is, or one of a camera whose clock was never set
 
 
 _RAF_PREVIEW_AT = 84
@@ -84,6 +92,8 @@ _CR3_BOXES_WITHIN_BYTES = 1 << 16
 
 def blocks_of(contents: bytes) -> Blocks:
     """Nearly all are TIFFs, if under marks of their own; Fuji's hold a JPEG, Canon's newest the blocks in boxes."""
+    if contents.startswith(b"\0MRM"):  # Minolta's: a TIFF among its blocks
+        contents = contents[contents.find(b"\0TTW", 0, _CR3_BOXES_WITHIN_BYTES) + 8 :]
     if contents[:2] in (b"II", b"MM"):
         return metadata_blocks.of_exif(lambda: _exif_of_tiff(contents))
     if contents.startswith(b"FUJIFILM"):
