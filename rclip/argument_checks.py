@@ -92,6 +92,9 @@ def filters(value: object) -> "Filters | None":
     text("camera", value.camera)
     texts("paths", value.paths)
     texts("types", value.types)
+    texts("keywords", value.keywords)
+    if value.rating is not None and not isinstance(value.rating, int):
+        raise wrong_type("rating", "a whole number", value.rating)
     if value.min_score is not None and not _are_numbers((value.min_score,)):
         raise wrong_type("min_score", "a number", value.min_score)
     return value

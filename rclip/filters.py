@@ -102,6 +102,10 @@ class Filters:
     """
     types: frozenset[str] = frozenset()
     """Endings of file names, in lower case."""
+    rating: int | None = None
+    """So many stars or more."""
+    keywords: tuple[str, ...] = ()
+    """All of which the photo must have, in any case."""
     min_score: float | None = None
     is_relevant: bool = False
     """Whether they must stand out for the query, by `ranking.relevance_cutoff`."""
@@ -379,3 +383,64 @@ class Suffix(Filter):
 
     def matches(self, photo: Photo) -> bool:
         return suffix(photo.path) in self._types
+
+
+# --- ratings and keywords --------------------------------------------------------------------------------------------
+
+
+def parse_rating(text: str) -> int:
+    """1 to 5. Raises ValueError, saying what it must be."""
+    if text.strip() not in ("1", "2", "3", "4", "5"):
+        raise ValueError(f"must be a number of stars from 1 to 5, not {text!r}")
+    return int(text)
+
+
+@register
+class Rated(Filter):
+    """With so many stars or more."""
+
+    options = (FilterOption("--rating", "rating", parse_rating, "N", "rated with N stars or more, from 1 to 5"),)
+
+    def __init__(self, rating: int):
+        self._rating = rating
+
+    def clause(self) -> Clause:
+        return Clause("SELECT id FROM metadata WHERE rating >= ?", (self._rating,))
+
+    def matches(self, photo: Photo) -> bool:
+        return photo.metadata.rating is not None and photo.metadata.rating >= self._rating
+
+
+def parse_keywords(text: str) -> tuple[str, ...]:
+    """`beach, Lisbon` -> both. Raises ValueError where there is none."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not found:
+        raise ValueError(f"must be keywords, separated by commas, not {text!r}")
+    return found
+
+
+@register
+class Keywords(Filter):
+    """With all of these keywords, in any case."""
+
+    options = (
+        FilterOption("--keyword", "keywords", parse_keywords, "WORDS", "photos with these keywords: beach,lisbon"),
+    )
+
+    def __init__(self, keywords: tuple[str, ...]):
+        self._keywords = keywords
+
+    def clause(self) -> Clause:
+        """By the letters in ASCII, as SQLite knows no other letters' lower case."""
+        words = [word.lower() for word in self._keywords if word.isascii()]
+        conditions = "".join(" AND instr(lower(keywords), ?)" for _ in words)
+        sql = f"SELECT id FROM metadata WHERE keywords IS NOT NULL{conditions}"  # noqa: S608 - question marks
+        return Clause(sql, tuple(words))
+
+    def matches(self, photo: Photo) -> bool:
+        return set(map(_folded, self._keywords)) <= set(map(_folded, photo.metadata.keywords))
+
+
+def _folded(word: str) -> tuple[bool, str]:
+    """The same for two words that differ in case. No other letter is taken for one in ASCII, as SQLite takes none."""
+    return word.isascii(), word.casefold()

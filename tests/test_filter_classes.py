@@ -55,8 +55,11 @@ def made_up(number: int) -> Photo:
     latitude, longitude = float(number * 7 % 181 - 90), float(number * 13 % 361 - 180)
     place = (latitude, longitude) if number % 4 else (None, None)
     captured_s = 1_000_000_000 + number * 7919 % 4000 * DAY_S if number % 3 else None
+    keywords = (("Meer", "Straße"), ("meer", "\u212alm"), ("Kälte",), ())[number % 4]
+    rating = (None, -1, 0, 1, 4, 5)[number % 6]
+    camera = f"Maker{number % 3}", f"Modèle {number % 11}"
     return Photo(
-        path, mtime_ns, PhotoMetadata(captured_s, 60, place[0], place[1], f"Maker{number % 3}", f"Modèle {number % 11}")
+        path, mtime_ns, PhotoMetadata(captured_s, 60, place[0], place[1], *camera, None, None, keywords, rating)
     )
 
 
@@ -118,6 +121,13 @@ CASES: list[tuple[Filters, Callable[[Photo], bool]]] = [
     (Filters(camera="nothing"), lambda photo: False),
     (Filters(types=parse_types("png,raw")), lambda photo: photo.path.lower().endswith((b"png", b"nef"))),
     (Filters(types=parse_types("jpg")), lambda photo: photo.path.endswith((b"jpg", b"jpeg"))),
+    (Filters(rating=4), lambda photo: photo.metadata.rating in (4, 5)),
+    (Filters(rating=1), lambda photo: photo.metadata.rating in (1, 4, 5)),
+    (Filters(keywords=("MEER",)), lambda photo: "meer" in map(str.lower, photo.metadata.keywords)),
+    (Filters(keywords=("mee",)), lambda photo: False),
+    (Filters(keywords=("meer", "straße")), lambda photo: "Straße" in photo.metadata.keywords),
+    (Filters(keywords=("klm",)), lambda photo: False),
+    (Filters(keywords=("KÄLTE",)), lambda photo: "Kälte" in photo.metadata.keywords),
     (Filters(near=Near(48.8, 2.3, 900)), lambda photo: km_to(photo, 48.8, 2.3) <= 900),
     (Filters(near=Near(-89.9, 0, 2000)), lambda photo: km_to(photo, -89.9, 0) <= 2000),
     (Filters(near=Near(10, -179.5, 700)), lambda photo: km_to(photo, 10, -179.5) <= 700),
@@ -145,7 +155,8 @@ def assert_right(store: Store, photos: dict[int, Photo]) -> None:
         matching = {id_ for id_, photo in photos.items() if all(each.matches(photo) for each in by_row(asked))}
         assert matching == expected, asked
         found = selected(store, asked)
-        is_exact = not asked.near and asked.camera.isascii()  # a box has corners; SQLite knows ASCII's lower case only
+        is_exact = not (asked.near or asked.keywords) and asked.camera.isascii()  # a box has corners; SQLite knows
+        # the lower case of ASCII only, and looks for words within others
         assert found == expected if is_exact else found >= expected, asked
         newest = [ids.tolist() for ids in filtering.newest_first(store, filters.time_range(asked))]
         assert_newest_first([id_ for ids in newest for id_ in ids if id_ in expected], expected, photos)

@@ -90,6 +90,10 @@ MIGRATIONS = [
         DELETE FROM metadata WHERE id = OLD.id;
     END;
     """,
+    """
+    CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
+    CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -140,6 +144,8 @@ SCHEMA = """
     CREATE INDEX metadata_captured ON metadata (captured_s) WHERE captured_s IS NOT NULL;
     CREATE INDEX metadata_place ON metadata (latitude, longitude) WHERE latitude IS NOT NULL;
     CREATE INDEX metadata_camera ON metadata (camera) WHERE camera IS NOT NULL;
+    CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
+    CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
     END;
