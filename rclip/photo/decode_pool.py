@@ -12,6 +12,7 @@ large pictures wait for one another.
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _TIME_LIMIT_S = 60.0
 _SUFFIX_LENGTH = 16  # longer than any there is
+_MOST_FILE_BYTES = 64 << 20
 _LINE_BYTES = 1 << 20  # of an answer: a hundred keywords, and more
 
 
@@ -90,6 +92,13 @@ class DecodePool:
         See `image.thumbnail`.
         """
         return self._decode(file, suffix, {"box": box, "step": step}).pixels
+
+    def thumbnail_file(self, file: BinaryIO, suffix: str, long_side: int) -> bytes:
+        """A JPEG file with the whole picture in an open file, whose position is lost. Raises `DecodeError`.
+
+        See `image.thumbnail_file`.
+        """
+        return self._decode(file, suffix, {"long_side": long_side}).pixels.tobytes()
 
     def _decode(self, file: BinaryIO, suffix: str, wanted: dict[str, Any]) -> DecodedPhoto:
         try:
@@ -229,8 +238,8 @@ class _Process:
 
     def ask(
         self, descriptor: int, request: dict[str, Any], room: _Room
-    ) -> tuple[bytes, tuple[int, int, int], PhotoMetadata] | DecodeError:
-        """The pixels, their shape (h, w, 3) and the metadata, or why there are none.
+    ) -> tuple[bytes, tuple[int, ...], PhotoMetadata] | DecodeError:
+        """The pixels, their shape (h, w, 3) and the metadata, or why there are none. Of a file, the shape is (bytes,).
 
         Raises OSError or EOFError when the process dies over it, or talks nonsense.
         """
@@ -252,18 +261,15 @@ class _Process:
 
     def _understood(
         self, answer: dict[str, Any], request: dict[str, Any]
-    ) -> tuple[bytes, tuple[int, int, int], PhotoMetadata] | DecodeError:
+    ) -> tuple[bytes, tuple[int, ...], PhotoMetadata] | DecodeError:
         if "reason" in answer:
             extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
             return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
         metadata = PhotoMetadata(*answer["metadata"])
-        height, width, channels = answer["shape"]
-        side = request.get("resolution")
-        most = request["box"] if side is None else (side, side)
-        if not (0 <= height <= most[1] and 0 <= width <= most[0] and channels == 3):
+        shape = tuple(answer["shape"])
+        if not _is_shape_of(request, shape):
             raise ValueError("not the pixels asked for")
-        pixels = self._receive(height * width * channels)
-        return pixels, (height, width, channels), metadata._replace(keywords=tuple(metadata.keywords))
+        return self._receive(math.prod(shape)), shape, metadata._replace(keywords=tuple(metadata.keywords))
 
     def _receive_json(self) -> dict[str, Any]:
         line = self._answers.readline(_LINE_BYTES)
@@ -288,6 +294,17 @@ class _Process:
         self._socket.close()
         self._process.kill()
         return self._process.wait()
+
+
+def _is_shape_of(request: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether an answer of this shape is one to the request."""
+    if "long_side" in request:
+        (size_bytes,) = shape
+        return 0 < size_bytes <= _MOST_FILE_BYTES
+    height, width, channels = shape
+    side = request.get("resolution")
+    most = request["box"] if side is None else (side, side)
+    return bool(0 <= height <= most[1] and 0 <= width <= most[0] and channels == 3)
 
 
 @contextmanager

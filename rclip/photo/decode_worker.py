@@ -129,6 +129,9 @@ def _decoded(file: BinaryIO, request: dict[str, Any], memory: _Memory) -> tuple[
         thumbnail = image.thumbnail(stream, suffix, request["box"], max_pixels, request["step"], memory.reserve)
         width, height = thumbnail.size
         return {"metadata": NO_METADATA, "shape": (height, width, 3)}, thumbnail.tobytes()
+    if "long_side" in request:
+        made = image.thumbnail_file(stream, suffix, request["long_side"], max_pixels, memory.reserve)
+        return {"metadata": NO_METADATA, "shape": (len(made),)}, made
     resolution = request["resolution"]
     shape = (resolution, resolution, 3)
     if not resolution:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from rclip.formats import RAW, is_common
 from rclip.photo.failures import DecodeError, needs_extra
-from rclip.photo.image import geometry, headers, metadata_blocks, opening, samples
+from rclip.photo.image import geometry, headers, metadata_blocks, opening, previews, samples
 from rclip.photo.image.guard import decoders_errors
 from rclip.photo.image.opening import Opened, Room
 from rclip.photo.metadata import PhotoMetadata
@@ -97,6 +97,32 @@ def thumbnail(
         return samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
+def thumbnail_file(
+    stream: BinaryIO,
+    suffix: str,
+    long_side: int,
+    max_pixels: int,
+    reserve: Callable[[int], None] = lambda pixels: None,
+) -> bytes:
+    """A JPEG of the whole upright picture, in sRGB, its long side of so many pixels; a smaller one keeps its size.
+
+    It says nothing of the photo but its pixels. Takes and raises what `decode_square` does.
+    """
+    with decoders_errors():
+        source = previews.source_for(stream, long_side)
+        room = Room(max_pixels, reserve)
+        image, orientation, stored_size, _ = _opened(source.stream, suffix, source.resolution, room)
+        orientation = source.orientation or orientation
+        profile = image.info.get("icc_profile") or source.profile
+        side = min(long_side, max(image.size))
+        made = geometry.largest_in((side, side), geometry.upright_size(stored_size, orientation), (1, 1))
+        upright = geometry.turned(samples.resizable(image), orientation)
+        small = samples.on_white(upright.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
+        shown = samples.in_srgb(small, profile)
+        shown.info = {}  # a comment would be written, too
+        return _jpeg(shown, quality=85)
+
+
 def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opened:
     head = stream.read(headers.HEAD_BYTES)
     stream.seek(0)
@@ -115,8 +141,12 @@ def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opene
 
 def as_jpeg(pixels: "np.ndarray") -> bytes:
     """A JPEG file with these pixels. (h, w, 3) uint8"""
+    return _jpeg(Image.fromarray(pixels), quality=90)
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    image.save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 

@@ -1,5 +1,6 @@
 """From samples as a file has them to RGB of 8 bits: palettes, depths, colour spaces, and what shines through."""
 
+import io
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -32,6 +33,21 @@ def on_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A picture in RGB whose colours are those of an ICC profile, in sRGB; a profile that makes no sense is ignored."""
+    if not profile:
+        return image
+    from PIL import ImageCms
+
+    try:
+        converted = ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):  # such as one for grey or CMYK, which is RGB by now
+        return image
+    return converted or image
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
