@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         UnlistedFolder,
         UsageError,
     )
+    from rclip.explore import AskedTerm, BackgroundUpdate, Explorer, Results, SearchRequest, UpdateState
+    from rclip.explore.copying import Copied
     from rclip.filters import Filters, Near
     from rclip.formats import Extra
     from rclip.indexing.progress import Progress
@@ -29,16 +31,34 @@ if TYPE_CHECKING:
     from rclip.photo.failures import FailedPhoto
     from rclip.photo.metadata import PhotoMetadata
     from rclip.search.export import ModelIdentity
-    from rclip.search.query import Link, Picture, PictureData, PictureObject, Query, Term, Text, Vector
+    from rclip.search.facets import Facets
+    from rclip.search.query import (
+        IndexedPhoto,
+        Link,
+        Picture,
+        PictureData,
+        PictureObject,
+        Query,
+        Term,
+        Text,
+        Vector,
+    )
+    from rclip.thumbnails import Thumbnails
 
 
 __all__ = [
+    "AskedTerm",
+    "BackgroundUpdate",
+    "Copied",
     "DamagedIndex",
+    "Explorer",
     "Extra",
+    "Facets",
     "FailedPhoto",
     "Filters",
     "Finding",
     "Hit",
+    "IndexedPhoto",
     "Library",
     "Link",
     "ModelError",
@@ -54,12 +74,16 @@ __all__ = [
     "RclipError",
     "ReadOnlyIndex",
     "Rebuilt",
+    "Results",
+    "SearchRequest",
     "Stats",
     "StoreError",
     "Summary",
     "Term",
     "Text",
+    "Thumbnails",
     "UnlistedFolder",
+    "UpdateState",
     "UsageError",
     "Vector",
     "Vectors",
@@ -67,6 +91,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "rclip.explore": ("AskedTerm", "BackgroundUpdate", "Explorer", "Results", "SearchRequest", "UpdateState"),
+    "rclip.explore.copying": ("Copied",),
     "rclip.filters": ("Filters", "Near"),
     "rclip.formats": ("Extra",),
     "rclip.indexing.progress": ("Progress",),
@@ -78,7 +104,19 @@ _HOMES = {
     "rclip.photo.failures": ("FailedPhoto",),
     "rclip.photo.metadata": ("PhotoMetadata",),
     "rclip.search.export": ("ModelIdentity",),
-    "rclip.search.query": ("Link", "Picture", "PictureData", "PictureObject", "Query", "Term", "Text", "Vector"),
+    "rclip.search.facets": ("Facets",),
+    "rclip.search.query": (
+        "IndexedPhoto",
+        "Link",
+        "Picture",
+        "PictureData",
+        "PictureObject",
+        "Query",
+        "Term",
+        "Text",
+        "Vector",
+    ),
+    "rclip.thumbnails": ("Thumbnails",),
 }
 
 

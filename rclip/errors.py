@@ -105,6 +105,36 @@ class FetchFailed(_WithData, UsageError):
     reason: str
 
 
+class UnknownPhoto(_WithData, UsageError):
+    """An id that is none of a photo that the library could find."""
+
+    sentence = "the photo {id} is not here any more"
+    id: str
+
+
+class NoPicture(_WithData, UsageError):
+    """An id that is none of a picture that is kept."""
+
+    sentence = "the picture that the query asks with is not kept any more: choose it again"
+    id: str
+
+
+class LinksNotAllowed(_WithData, UsageError):
+    """A picture's address in a query, where nothing is to be fetched."""
+
+    sentence = "pictures are not fetched from addresses here: {url}"
+    url: str
+
+
+class BadFilter(_WithData, UsageError):
+    """A filter's value, as text, that it cannot have."""
+
+    sentence = "the filter {name} {problem}"
+    name: str
+    """The filter's option without its dashes."""
+    problem: str
+
+
 class NeedsQuery(_WithData, UsageError):
     """Filters by score without anything that gives scores."""
 

@@ -17,19 +17,20 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from rclip import argument_checks, datadir
+from rclip import argument_checks, datadir, isolation
 from rclip.argument_checks import StrPath
-from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError
-from rclip.files import SEPARATOR, IgnoreRules, spellings
+from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError, UnknownPhoto, UsageError
+from rclip.files import SEPARATOR, IgnoreRules, digest_of, file_stat, spellings, suffix
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
+from rclip.index.store import PhotoRow
 from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
 from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
-from rclip.search.query import AnyQuery, Picture, PictureData, PictureObject, Query
-from rclip.search.query_encoder import QueryEncoder
-from rclip.search.searcher import Searcher, merged, vectors_of_all
+from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
+from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
+from rclip.search.searcher import ScoredPhoto, Searcher, merged, vectors_of_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
     from rclip.search.export import ModelIdentity
+    from rclip.search.facets import Facets
+    from rclip.thumbnails import Thumbnails
 
 __all__ = ["Hit", "Library", "Stats", "Vectors"]
 
@@ -125,6 +128,9 @@ class Library:
         """The indexes of the directories, each with those of them that it holds."""
         self._encoder = QueryEncoder(self._model, self._device, self._max_pixels, self._notify)
         self._writers = threading.RLock()
+        self._data_dir = default_dir
+        self._made_thumbnails: Thumbnails | None = None
+        self._thumbnails_lock = threading.Lock()
 
     def __enter__(self) -> "Library":
         return self
@@ -135,13 +141,17 @@ class Library:
     def close(self) -> None:
         """What other threads are doing ends in its own time. A library that is used again opens itself again."""
         self._encoder.close()
+        with self._thumbnails_lock:
+            thumbnails, self._made_thumbnails = self._made_thumbnails, None
+        if thumbnails:
+            thumbnails.close()
         for index, _ in self._parts:
             index.close()
 
     def _searchers(self) -> list[Searcher]:
         """For each index that has photos in the directories."""
         self._warn_unless_adopted()
-        searchers = (Searcher(index, scope) for index, scope in self._parts)
+        searchers = (Searcher(index, scope, number) for number, (index, scope) in enumerate(self._parts))
         return [searcher for searcher in searchers if searcher.has_photos()]
 
     def update(
@@ -234,12 +244,103 @@ class Library:
             if not searchers:
                 yield from ((asked, asked if isinstance(asked, RclipError) else []) for asked in block)
                 continue
-            encoded = self._encoder.encode(block, stores)
+            encoded = self._encoder.encode([self._with_vectors(query) for query in block], stores)
             queries = [query for query in encoded if not isinstance(query, RclipError)]
             found = zip(*(find(queries, top) for find in finders), strict=True)
             for asked, query in zip(block, encoded, strict=True):
                 hits = query if isinstance(query, RclipError) else merged(next(found), top, worst_last)
                 yield asked, hits if isinstance(hits, RclipError) else [hit_of(hit, self._folders) for hit in hits]
+
+    def version(self) -> tuple[int, ...] | None:
+        """Differs from an earlier one where anything may have been stored since; None while somebody stores something.
+
+        As long as it is the same, a search finds the same.
+        """
+        versions = []
+        for index, _ in self._parts:
+            if not index.exists():
+                versions.append(-1)
+                continue
+            with index.store.snapshot() as version:
+                if version is None:
+                    return None
+                versions.append(version)
+        return tuple(versions)
+
+    # --- single photos -----------------------------------------------------------------------------------------------
+
+    def photo(self, photo_id: str) -> Hit | None:
+        """The photo of that `Hit.id`, without a score; None for one that no search could find."""
+        found = self._photo(argument_checks.text("photo_id", photo_id))
+        return hit_of(found[1], self._folders) if found else None
+
+    def _photo(self, photo_id: str) -> tuple[Searcher, ScoredPhoto] | None:
+        """Also the searcher of its index."""
+        number, _, row = photo_id.partition("-")
+        if not (_is_number(number) and _is_number(row) and int(number) < len(self._parts)):
+            return None
+        searcher = Searcher(*self._parts[int(number)], int(number))
+        found = searcher.photo(int(row)) if searcher.has_photos() else None
+        return (searcher, found) if found else None
+
+    def _with_vectors(self, query: Query | RclipError) -> Query | RclipError:
+        """The query with the stored vectors of indexed photos in their place, or an error for one that is not here."""
+        if isinstance(query, RclipError) or not any(isinstance(term.what, IndexedPhoto) for term in query.terms):
+            return query
+        terms = []
+        for term in query.terms:
+            if isinstance(term.what, IndexedPhoto):
+                found = self._photo(term.what.id)
+                if found is None:
+                    return UnknownPhoto(id=term.what.id)
+                row = found[1].row
+                term = term._replace(what=Vector(unit_vector(row.vector), row.path))
+            terms.append(term)
+        return query._replace(terms=tuple(terms))
+
+    def thumbnail(self, photo_id: str, long_side: int = 480) -> bytes:
+        """A JPEG file with the whole upright picture, its long side of 480 or 2048 pixels, or fewer if it has fewer.
+
+        It is made by the processes that decode pictures for the index, and kept in the data folder by the digest of
+        the photo's bytes. Raises `UnknownPhoto`, and `UnreadablePicture` where its file cannot be read now.
+        """
+        from rclip.thumbnails import SIDES
+
+        found = self._photo(argument_checks.text("photo_id", photo_id))
+        if found is None:
+            raise UnknownPhoto(id=photo_id)
+        if long_side not in SIDES:
+            raise UsageError(f"long_side must be one of {', '.join(map(str, SIDES))}, not {long_side}")
+        searcher, photo = found
+        digest = searcher.store.digest(photo.row.id)
+        kept = self.thumbnails.get(digest, long_side) if digest else None
+        return kept or self._made_thumbnail(photo.row, digest, long_side)
+
+    def _made_thumbnail(self, row: PhotoRow, digest: bytes | None, long_side: int) -> bytes:
+        """By the digest of the bytes that are there now, where the file has changed since it was indexed."""
+        name = spelled(row.path, self._folders)
+        with unreadable_reported(name), open(row.path, "rb", opener=isolation.open_regular) as file:
+            now = file_stat(os.fstat(file.fileno()))
+            if digest is None or (now.size_bytes, now.mtime_ns) != (row.size_bytes, row.mtime_ns):
+                digest = digest_of(file)
+            return self.thumbnails.make(digest, long_side, file, suffix(row.path))
+
+    @property
+    def thumbnails(self) -> "Thumbnails":
+        """The cache of thumbnails, and what makes them."""
+        from rclip.photo.decode_pool import default_max_pixels
+        from rclip.thumbnails import Thumbnails
+
+        with self._thumbnails_lock:
+            if self._made_thumbnails is None:
+                self._made_thumbnails = Thumbnails(self._data_dir, self._max_pixels or default_max_pixels())
+            return self._made_thumbnails
+
+    def facets(self) -> "Facets":
+        """What filters can choose from among all photos here, with how many have each value. Raises `StoreError`."""
+        from rclip.search.facets import facets_of
+
+        return facets_of(self._searchers())
 
     def _warn_unless_adopted(self) -> None:
         for index, _ in self._parts:
@@ -325,6 +426,10 @@ class Library:
         with self._writers:
             parts = [prune_index(index, scope.ranges(), older_than_s, with_offline) for index, scope in self._parts]
         return together(parts)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _warn(said: str | RclipError) -> None:

@@ -19,6 +19,7 @@ from rclip.cli.text import shortened, width
 from rclip.errors import UsageError
 from rclip.library import Hit
 from rclip.photo.metadata import PhotoMetadata
+from rclip.search.hits import as_json
 from tests.support.command import Command
 from tests.support.gallery import Draw
 from tests.support.terminals import Display, on_terminal
@@ -224,7 +225,7 @@ def test_what_is_not_known_is_left_empty(template: str, expected: str) -> None:
 def test_a_template_has_all_that_json_tells() -> None:
     metadata = PhotoMetadata(1, None, 2.0, 3.0, "Canon", "R5", 4, 5, ("a", "b"), 5)
     whole = hit("a.jpg")._replace(metadata=metadata)
-    assert set(output._as_json(whole)) < set(FIELDS) == set(output._fields(whole, "a cat"))
+    assert set(as_json(whole)) < set(FIELDS) == set(output._fields(whole, "a cat"))
 
 
 def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:

@@ -17,8 +17,10 @@ from tests.support.tiers import few
 LAYERS = (
     {"__init__", "__main__"},
     {"cli"},
+    {"web", "tui"},
+    {"explore"},
     {"library"},
-    {"search", "indexing", "maintenance"},
+    {"search", "indexing", "maintenance", "thumbnails"},
     {"index"},
     {"models", "photo"},
     {
@@ -47,7 +49,7 @@ OWNED = {
     },
     "PIL": {
         f"photo/image/{module}"
-        for module in ("__init__", "geometry", "guard", "metadata_blocks", "opening", "raw", "samples")
+        for module in ("__init__", "geometry", "guard", "metadata_blocks", "opening", "previews", "raw", "samples")
     }
     | {"photo/pillow_image", "search/query"},  # the latter for its types
     "rawpy": {"photo/image/raw"},
@@ -68,6 +70,7 @@ OWNED = {
     "threading": {
         *("indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"),
         *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/session"),
+        *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates"),
     },
     "threadpoolctl": {"models/blas"},
     "zipfile": {"models/torch_archive", "search/export"},

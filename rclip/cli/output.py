@@ -12,12 +12,10 @@ from rclip.cli import choices, messages, terminal
 from rclip.cli.messages import Usage
 from rclip.cli.options import Option, Options, OutputFormat, register
 from rclip.cli.terminal import PLAIN, Style
-from rclip.cli.text import absolute, dated, dressed, printable, scored, shortened, size, steers, width
+from rclip.cli.text import dated, dressed, printable, scored, shortened, size, steers, width
 from rclip.errors import UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rclip.cli.template import Template
     from rclip.library import Hit, Stats
     from rclip.maintenance.check import Finding
@@ -85,8 +83,10 @@ def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
     """
     import json
 
+    from rclip.search.hits import as_json
+
     asked = {} if query is None else {"query": query}
-    _write(_harmless(json.dumps(asked | _as_json(hit), ensure_ascii=False)).encode() + b"\n" for hit in hits)
+    _write(_harmless(json.dumps(asked | as_json(hit), ensure_ascii=False)).encode() + b"\n" for hit in hits)
 
 
 def _harmless(line: str) -> str:
@@ -94,47 +94,6 @@ def _harmless(line: str) -> str:
     if line.isprintable():
         return line
     return "".join(f"\\u{ord(character):04x}" if steers(character) else character for character in line)
-
-
-def _as_json(hit: "Hit") -> dict[str, object]:
-    from base64 import b64encode
-
-    path = absolute(hit.path)
-    try:
-        path.encode()
-        named = {"path": path}
-    except UnicodeEncodeError:
-        named = {"path_b64": b64encode(os.fsencode(path)).decode()}
-    ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
-    return named | ranked | {"size": hit.size_bytes, "modified": _modified(hit).isoformat()} | _metadata_as_json(hit)
-
-
-def _metadata_as_json(hit: "Hit") -> dict[str, object]:
-    """Only what is known; `captured` has an offset when that is known, too."""
-    known = {"captured": hit.captured.isoformat(), **_metadata(hit)}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _metadata(hit: "Hit") -> dict[str, object]:
-    """None for what is not known."""
-    metadata = hit.metadata
-    return {
-        "captured_from": "file" if metadata.captured_s is None else "metadata",
-        "latitude": metadata.latitude,
-        "longitude": metadata.longitude,
-        "camera": metadata.camera or None,
-        "width": metadata.width,
-        "height": metadata.height,
-        "keywords": list(metadata.keywords) or None,
-        "rating": metadata.rating,
-    }
-
-
-def _modified(hit: "Hit") -> "datetime":
-    """In UTC, to the microsecond."""
-    from datetime import UTC, datetime, timedelta
-
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
 
 
 def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:
@@ -150,14 +109,16 @@ def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> 
 
 def _fields(hit: "Hit", query: str) -> dict[str, object]:
     """All of `template.FIELDS`, None for what is not known; times are local."""
+    from rclip.search.hits import modified, told_metadata
+
     return {
         "query": query,
         "path": hit.path,
         "score": None if hit.score is None else round(hit.score, 6),
         "size": hit.size_bytes,
-        "modified": _modified(hit).astimezone(),
+        "modified": modified(hit).astimezone(),
         "captured": hit.captured,
-        **_metadata(hit),
+        **told_metadata(hit),
         "keywords": ", ".join(hit.metadata.keywords) or None,
     }
 

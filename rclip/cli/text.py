@@ -40,6 +40,8 @@ def _link(text: str, path: str) -> str:
     """OSC 8. The host is named, so that a terminal does not open its own machine's files for those of another."""
     from urllib.parse import quote_from_bytes
 
+    from rclip.search.hits import absolute
+
     uri = f"file://{quote_from_bytes(os.fsencode(os.uname().nodename))}{quote_from_bytes(os.fsencode(absolute(path)))}"
     return f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
 
@@ -107,11 +109,3 @@ def _escape(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
-
-
-def absolute(path: str) -> str:
-    """`abspath` takes `link/..` for the folder that the link lies in; it is that which the link's target lies in."""
-    if os.pardir in path.split(os.sep):
-        folder, name = os.path.split(path)
-        return os.path.join(os.path.realpath(folder), name)
-    return os.path.abspath(path)

@@ -23,6 +23,8 @@ class Hit(NamedTuple):
     size_bytes: int
     mtime_ns: int
     metadata: PhotoMetadata = NO_METADATA
+    id: str = ""
+    """Names the photo within its library, for as long as its bytes do not change."""
 
     @property
     def captured(self) -> "datetime":
@@ -40,7 +42,56 @@ class Hit(NamedTuple):
 
 def hit_of(found: ScoredPhoto, folders: Sequence[Folder]) -> Hit:
     row = found.row
-    return Hit(spelled(row.path, folders), found.score, row.size_bytes, row.mtime_ns, found.metadata)
+    return Hit(spelled(row.path, folders), found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id)
+
+
+def absolute(path: str) -> str:
+    """`abspath` takes `link/..` for the folder that the link lies in; it is that which the link's target lies in."""
+    if os.pardir in path.split(os.sep):
+        folder, name = os.path.split(path)
+        return os.path.join(os.path.realpath(folder), name)
+    return os.path.abspath(path)
+
+
+def as_json(hit: Hit) -> dict[str, object]:
+    """Path (absolute), score, size, modified, captured, and what else is known of the photo, for `json.dumps`.
+
+    `path_b64` stands for a name that is no UTF-8. Without a query there is no score.
+    """
+    from base64 import b64encode
+
+    path = absolute(hit.path)
+    try:
+        path.encode()
+        named = {"path": path}
+    except UnicodeEncodeError:
+        named = {"path_b64": b64encode(os.fsencode(path)).decode()}
+    ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
+    told = {"captured": hit.captured.isoformat(), **told_metadata(hit)}
+    known = {name: value for name, value in told.items() if value is not None}
+    return named | ranked | {"size": hit.size_bytes, "modified": modified(hit).isoformat()} | known
+
+
+def told_metadata(hit: Hit) -> dict[str, object]:
+    """None for what is not known."""
+    metadata = hit.metadata
+    return {
+        "captured_from": "file" if metadata.captured_s is None else "metadata",
+        "latitude": metadata.latitude,
+        "longitude": metadata.longitude,
+        "camera": metadata.camera or None,
+        "width": metadata.width,
+        "height": metadata.height,
+        "keywords": list(metadata.keywords) or None,
+        "rating": metadata.rating,
+    }
+
+
+def modified(hit: Hit) -> "datetime":
+    """In UTC, to the microsecond."""
+    from datetime import UTC, datetime, timedelta
+
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=hit.mtime_ns // 1000)
 
 
 def spelled(path: bytes, folders: Sequence[Folder]) -> str:

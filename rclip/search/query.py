@@ -70,13 +70,21 @@ class Vector(NamedTuple):
 
     vector: "np.ndarray"
     """(D,) of any float type, finite and not all zero; its length does not matter."""
+    path: bytes = b""
+    """That of the photo which it is of, where that is no answer to the query."""
+
+
+class IndexedPhoto(NamedTuple):
+    """A photo of the library that is searched, by its `Hit.id`. It is no answer to a query that it is part of."""
+
+    id: str
 
 
 class Term(NamedTuple):
     """One part of a query. A negative weight asks for what is unlike it."""
 
     weight: float
-    what: Text | Picture | Link | PictureData | PictureObject | Vector
+    what: Text | Picture | Link | PictureData | PictureObject | Vector | IndexedPhoto
 
 
 class _Fields(NamedTuple):
@@ -104,7 +112,7 @@ class Query(_Fields):
             return parse(query)
         if isinstance(query, os.PathLike):
             path = os.fsdecode(query)
-            return cls((Term(1.0, Picture(_on_disk(path))),), _unicode(path))
+            return cls((Term(1.0, Picture(_on_disk(path))),), unicode(path))
         if isinstance(query, bytes | bytearray | memoryview):
             if not query:
                 raise UsageError("the query is an empty file")
@@ -172,23 +180,36 @@ def parse(query: str, added: Sequence[str] = (), subtracted: Sequence[str] = ())
 
 def parse_words(words: Sequence[str], added: Sequence[str] = (), subtracted: Sequence[str] = ()) -> Query:
     """Terms with signs between them, as the shell has split them. Raises `UsageError`."""
-    signs, terms = [], []
+    signed = _signed(words)
+    return _query([term for _, term in signed], [sign for sign, _ in signed], added, subtracted)
+
+
+def _signed(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Each term after its sign. Raises `OpenQuery`."""
+    signed = []
     rest = list(words)
     while rest:
-        if rest[0] in _SIGNS:
-            signs.append(rest.pop(0))
-            if not rest:
-                raise OpenQuery(sign=signs[-1])
-        else:
-            signs.append("+")
-        terms.append(rest.pop(0))
-    return _query(terms, signs, added, subtracted)
+        sign = rest.pop(0) if rest[0] in _SIGNS else "+"
+        if not rest:
+            raise OpenQuery(sign=sign)
+        signed.append((sign, rest.pop(0)))
+    return signed
 
 
 def parse_line(line: str) -> Query:
     """A query on one line, as it would be typed, but that terms need no quotes. Raises `UsageError`."""
+    return parse_words(words_of_line(line))._replace(written=line.strip())
+
+
+def words_of_line(line: str) -> list[str]:
+    """The terms of a line, and the signs between them."""
     words = [part.strip() for part in _SIGN_IN_LINE.split(line)]
-    return parse_words([word for word in words if word])._replace(written=line.strip())
+    return [word for word in words if word]
+
+
+def signed_terms(words: Sequence[str]) -> list[tuple[float, str]]:
+    """Each term, without its weight, and the weight with its sign. Raises `UsageError`."""
+    return [_weighted(_SIGNS[sign], term) for sign, term in _signed(words)]
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -206,22 +227,27 @@ def _query(terms: Sequence[str], signs: Sequence[str], added: Sequence[str], sub
     every = [*zip(signs or "+" * len(terms), terms, strict=True)]
     every += [*(("+", term) for term in added), *(("-", term) for term in subtracted)]
     written = " ".join(f"{sign} {term}" for sign, term in every).removeprefix("+ ")
-    return Query(tuple(_term(_SIGNS[sign], term) for sign, term in every), _unicode(written))
+    return Query(tuple(_term(_SIGNS[sign], term) for sign, term in every), unicode(written))
 
 
 def _term(sign: float, written: str) -> Term:
+    weight, what = _weighted(sign, written)
+    return Term(weight, _what(what))
+
+
+def _weighted(sign: float, written: str) -> tuple[float, str]:
     found = _WEIGHTED.fullmatch(written)
     weight, what = (float(found[1]), found[2]) if found else (1.0, written)
     if not 0 < weight < 1e6:
         raise BadWeight(term=written, weight=weight)
-    return Term(sign * weight, _what(what))
+    return sign * weight, what
 
 
 def _what(written: str) -> Text | Picture | Link:
     """Tells a path from words by how it starts. Bytes that are no UTF-8 become the replacement character in words."""
     if written.startswith(_PATH_STARTS):
         return Picture(_on_disk(written))
-    text = _unicode(written)
+    text = unicode(written)
     if text.lower().startswith(_LINK_STARTS):
         return Link(text)
     if not text.strip():
@@ -233,5 +259,5 @@ def _on_disk(path: str) -> str:
     return os.fsdecode(as_on_disk(os.fsencode(os.path.expanduser(path))))
 
 
-def _unicode(text: str) -> str:
+def unicode(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import isolation
-from rclip.errors import CancelledQuery, RclipError, UnreadablePicture, UsageError, plain_reason
+from rclip.errors import CancelledQuery, RclipError, UnknownPhoto, UnreadablePicture, UsageError, plain_reason
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
 from rclip.models import Model
 from rclip.photo.failures import DecodeError
-from rclip.search.query import Link, Picture, PictureData, PictureObject, Query, Text, Vector
+from rclip.search.query import IndexedPhoto, Link, Picture, PictureData, PictureObject, Query, Text, Vector
 
 if TYPE_CHECKING:
     from rclip.photo.decode_pool import DecodePool
@@ -26,6 +26,9 @@ _NOTHING_LEFT = 1e-3
 
 _HASHED_BYTES = 64 << 20
 """A larger picture is looked at sooner than its digest is looked up."""
+
+
+AnyTerm = Text | Picture | Link | PictureData | PictureObject | Vector | IndexedPhoto
 
 
 class EncodedQuery(NamedTuple):
@@ -110,12 +113,12 @@ class QueryEncoder:
         length = np.linalg.norm(total)
         if length < _NOTHING_LEFT * max(abs(term.weight) for term in query.terms):
             return CancelledQuery(query=query.written)
-        paths = (path for term in query.terms if isinstance(term.what, Picture) for path in _names_of(term.what.path))
+        paths = (path for term in query.terms for path in _paths_of(term.what))
         return EncodedQuery((total / length).astype(np.float32), frozenset(paths))
 
     def _vector(
         self,
-        what: Text | Picture | Link | PictureData | PictureObject | Vector,
+        what: AnyTerm,
         texts: dict[str, np.ndarray],
         stores: Sequence[Store],
     ) -> np.ndarray:
@@ -125,6 +128,8 @@ class QueryEncoder:
             return self._checked_vector(what.vector)
         if isinstance(what, Link):
             return self._encoded(self._link_pixels(what.url))
+        if isinstance(what, IndexedPhoto):
+            raise UnknownPhoto(id=what.id)
         stored = self._stored_vector(what, stores)
         return self._encoded(self._pixels(what)) if stored is None else stored
 
@@ -161,16 +166,13 @@ class QueryEncoder:
         if isinstance(what, PictureData):
             found = self._vector_with(digest_of(io.BytesIO(what.data)), stores)
         elif isinstance(what, Picture):
-            with _reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
                 seen = file_stat(os.fstat(file.fileno()))
                 names = sorted(_names_of(what.path))
                 found = _first(self._checked(store, store.vector_at(name, seen)) for store in stores for name in names)
                 if found is None and seen.size_bytes <= _HASHED_BYTES:
                     found = self._vector_with(digest_of(file), stores)
-        if found is None:
-            return None
-        vector = np.frombuffer(found, np.float16).astype(np.float32)
-        return vector / np.linalg.norm(vector)
+        return None if found is None else unit_vector(found)
 
     def _vector_with(self, digest: bytes, stores: Sequence[Store]) -> bytes | None:
         return _first(self._checked(store, store.vector_with(digest)) for store in stores)
@@ -184,7 +186,7 @@ class QueryEncoder:
 
     def _pixels(self, what: Picture | PictureData | PictureObject) -> np.ndarray:
         if isinstance(what, Picture):
-            with _reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
                 return self._decoded_apart(file, what.path, _suffix(what.path))
         import tempfile
 
@@ -231,17 +233,33 @@ class QueryEncoder:
 
 
 @contextmanager
-def _reported(path: str) -> Iterator[None]:
-    """Errors of opening and reading a query's file, in words."""
+def unreadable_reported(path: str) -> Iterator[None]:
+    """Errors of opening, reading and decoding a picture's file, in words."""
     try:
         yield
+    except DecodeError as error:
+        raise UnreadablePicture(name=path, reason=str(error), kind=error.kind) from error
     except (OSError, ValueError) as error:
         raise UnreadablePicture(name=path, reason=plain_reason(error)) from error
+
+
+def unit_vector(stored: bytes) -> np.ndarray:
+    """A stored vector, D float16, as (D,) float32 of length 1."""
+    vector = np.frombuffer(stored, np.float16).astype(np.float32)
+    unit: np.ndarray = vector / np.linalg.norm(vector)
+    return unit
 
 
 def _first(vectors: Iterable[bytes | None]) -> bytes | None:
     """The first there is."""
     return next(filter(None, vectors), None)
+
+
+def _paths_of(what: AnyTerm) -> set[bytes]:
+    """Where the picture lies that is asked with, as the index would have it."""
+    if isinstance(what, Picture):
+        return _names_of(what.path)
+    return {what.path} if isinstance(what, Vector) and what.path else set()
 
 
 def _suffix(path: str) -> str:

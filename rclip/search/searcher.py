@@ -17,6 +17,7 @@ from rclip.vectors import MAX_ERROR, exact_dot
 
 if TYPE_CHECKING:
     from rclip.filters import Filters
+    from rclip.index.store.facets import FacetRow
 
 _MARGIN = 16  # looked up beyond what is asked for, to tell near ties apart
 _MAX_TIES = 1000  # beyond which ties are left as they fall
@@ -43,6 +44,8 @@ class ScoredPhoto(NamedTuple):
     score: float | None
     row: PhotoRow
     metadata: PhotoMetadata
+    id: str = ""
+    """That of its `Hit`."""
 
     @property
     def path(self) -> bytes:
@@ -68,9 +71,11 @@ class _Nearest(NamedTuple):
 class Searcher:
     """Finds photos of one index in one scope."""
 
-    def __init__(self, index: PhotoIndex, scope: Scope):
+    def __init__(self, index: PhotoIndex, scope: Scope, number: int = 0):
+        """`number` is that of the index among those of a library, and part of its photos' ids."""
         self._index = index
         self._scope = scope
+        self._number = number
         self._ranges = scope.ranges()
 
     @property
@@ -204,7 +209,7 @@ class Searcher:
         rows = [row for row in rows if query is None or row.path not in query.pictures]
         metadata = self.store.metadata.of([row.id for row in rows])
         for row, known in zip(rows, metadata, strict=True):
-            photo = ScoredPhoto(exact_dot(row.vector, query.vector) if query else None, row, known)
+            photo = self._photo(row, known, exact_dot(row.vector, query.vector) if query else None)
             if selection.passes(photo):
                 yield photo
 
@@ -228,7 +233,30 @@ class Searcher:
         """Those of the photos that are still present."""
         rows = [row for row in self.store.records(ids) if row]
         metadata = self.store.metadata.of([row.id for row in rows])
-        return [ScoredPhoto(None, row, known) for row, known in zip(rows, metadata, strict=True)]
+        return [self._photo(row, known) for row, known in zip(rows, metadata, strict=True)]
+
+    @property
+    def ranges(self) -> list[bytes]:
+        """The scope's folders without those that lie inside another of them."""
+        return self._ranges
+
+    def facet_rows(self) -> "Iterator[FacetRow]":
+        """What each photo that may be found adds to the facets."""
+        from rclip.index.store import facets
+
+        selection = Selection(self._index, self._scope, None)
+        rows = (row for folder in self._ranges for row in facets.rows(self.store, folder))
+        return (row for row in rows if selection.allows_path(row.path))
+
+    def photo(self, id_: int) -> "ScoredPhoto | None":
+        """The photo of this id if a search could find it."""
+        found = self.photos_of([id_])
+        with self.store.snapshot() as version:
+            selection = self._selection(None, version)
+        return found[0] if found and selection.allows_path(found[0].path) else None
+
+    def _photo(self, row: PhotoRow, metadata: PhotoMetadata, score: float | None = None) -> ScoredPhoto:
+        return ScoredPhoto(score, row, metadata, f"{self._number}-{row.id}")
 
     def vectors(self) -> tuple[list[bytes], np.ndarray]:
         """Paths and vectors (N, D) float16 of all photos that may be found, by id."""

@@ -160,6 +160,14 @@ class PhotoQueries(Database):
         require(tuple(map(type, row)) == (int, bytes, int, int, bytes) and has_unit_length(record.vector))
         return record._replace(path=self.outer(record.path))
 
+    def digest(self, id_: int) -> bytes | None:
+        """Of the bytes of the photo with this id, if it is present."""
+        sql = "SELECT digest FROM images WHERE id = ? AND missing_ns IS NULL AND vector IS NOT NULL"
+        with self.reading():
+            found = self.connection.execute(sql, (id_,)).fetchone()
+            require(found is None or type(found[0]) is bytes)
+            return bytes(found[0]) if found else None
+
     def ids(self, folders: Iterable[bytes], most: int) -> np.ndarray | None:
         """Ids (N,) int64, ascending, of the photos that are in these folders; None when there are more than `most`.
 
