@@ -72,7 +72,14 @@ def of_the_command() -> Iterator[Message]:
         yield Message(normal(getattr(kind, "sentence", "") + advice_of(kind)), "2", kind.__name__)
 
 
-FROM_SOURCE = {"UsageError": "2", "notify": "–", "self._notify": "–", "DecodeError": "file", "FailedPhoto": "file"}
+FROM_SOURCE = {
+    "UsageError": "2",
+    "notify": "–",
+    "self._notify": "–",
+    "DecodeError": "file",
+    "OutOfMemory": "file",
+    "FailedPhoto": "file",
+}
 """Calls outside `cli` that are given a text, and the status of what they say."""
 
 

@@ -57,9 +57,6 @@ class DecodeError(Exception):
 class OutOfMemory(DecodeError):
     """A file whose decoder wants more memory than it has been given."""
 
-    def __init__(self) -> None:
-        super().__init__("it takes too much memory to decode", FailureKind.TOO_LARGE)
-
 
 def needs_extra(extra: Extra) -> DecodeError:
     """The error for a format whose package is not installed."""

@@ -17,7 +17,7 @@ def decoders_errors() -> Iterator[None]:
     except DecodeError:
         raise
     except MemoryError:
-        raise OutOfMemory from None
+        raise OutOfMemory("it takes too much memory to decode", FailureKind.TOO_LARGE) from None
     except ImportError as error:
         raise DecodeError(f"a decoder does not work here: {plain_reason(error)}", FailureKind.PASSING) from error
     except Exception as error:
