@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+CRASHES = frozenset(
+    {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+)
+"""Those by which a process ends for a fault of its own."""
+
 _GRACE_S = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_ending = False
@@ -45,6 +50,11 @@ def close() -> None:
     """The program ends by itself; a signal that comes now changes nothing, unless the end takes too long."""
     global _is_ending
     _is_ending = True
+
+
+def block_crashes() -> None:
+    """From here on a crash ends the process, but nobody who only sends the signal of one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, CRASHES)
 
 
 def raise_if_interrupted() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from PIL import Image
 from rclip import formats
 from tests.support import bombs, damage, pictures
 from tests.support.command import Command, start, update
-from tests.support.gallery import Draw
+from tests.support.decoders import CRASH, decoder_that_runs
+from tests.support.gallery import Draw, many_photos
 from tests.support.index import vectors
-from tests.support.processes import decoder_held
+from tests.support.processes import children, decoder_held, decodes, traced
 from tests.support.tiers import few
 
 PEAK = """
@@ -212,23 +214,95 @@ def said(run: subprocess.Popen[bytes]) -> str:
     return err.decode().removeprefix("rclip: index updated: found ").strip()
 
 
-@pytest.mark.parametrize(
-    ("number", "outcome"),
-    few([(signal.SIGSEGV, UNREADABLE), (signal.SIGKILL, LEFT), (signal.SIGABRT, UNREADABLE)], fast=2),
-)
-def test_a_crash_of_a_decoder_costs_its_file_only(
-    rclip: Command, draw: Draw, slow: list[Path], number: signal.Signals, outcome: str
+BY_OTHERS = [signal.SIGTERM, signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGBUS, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", few(BY_OTHERS, fast=3))
+def test_a_decoder_that_is_ended_by_others_says_nothing_about_its_file(
+    rclip: Command, draw: Draw, slow: list[Path], number: signal.Signals
 ) -> None:
-    """Killed from outside, as by a system without memory, it says nothing about the file."""
     draw("z.jpg")
     run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
     with decoder_held(slow[0], run) as decoder:
         os.kill(decoder, number)
-    assert said(run) == f"{len(slow)} new photos, 1 {outcome}"
-    if outcome == UNREADABLE:
-        assert listed(rclip) == {slow[0].name: f"damaged: its decoder crashes ({number.name})"}
-    else:
-        assert update(rclip) == "1 new photo"
+    assert said(run) == f"{len(slow) + 1} new photos"
+
+
+@pytest.mark.parametrize(("count", "kills"), few([(100, 4), (1000, 20)]))
+def test_decoders_that_are_ended_all_the_time_mark_no_photo(
+    rclip: Command, photos: Path, draw: Draw, count: int, kills: int
+) -> None:
+    """As by a system without memory, or one that shuts down."""
+    many_photos(draw, count)
+    rng = random.Random(7)
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
+    while kills and run.poll() is None:
+        for decoder in filter(lambda pid: decodes(pid, photos), children(run.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(decoder, rng.choice(BY_OTHERS))
+                kills -= 1
+    assert not kills
+    assert "unreadable" not in said(run)
+    rclip("--index", "-v")
+    assert not listed(rclip)
+    assert len(vectors(rclip)) == count
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    few(
+        [
+            (CRASH, "crashes (SIGSEGV)"),
+            ("import os; os.abort()", "crashes (SIGABRT)"),
+            ("raise SystemExit(3)", "ends with status 3"),
+        ]
+    ),
+)
+def test_a_file_that_ends_its_decoder_twice_is_remembered(
+    rclip: Command, draw: Draw, photos: Path, tmp_path: Path, how: str, reason: str
+) -> None:
+    env = decoder_that_runs(how, tmp_path)
+    (photos / "bad.heic").write_bytes(pictures.encode(pictures.drawn(), "heic"))
+    draw("z.jpg")
+    done = rclip("--index", "-v", env=env)
+    assert done.err == f"rclip: index updated: found 1 new photo, 1 {UNREADABLE}\n"
+    assert listed(rclip) == {"bad.heic": f"damaged: its decoder {reason}"}
+    assert (tmp_path / "asked").read_text() == "xx"
+    assert rclip("--index", "-v", env=env).err == "rclip: nothing has changed; photos here: 1\n"
+
+
+def test_a_crash_that_does_not_happen_again_is_nothing(
+    rclip: Command, draw: Draw, photos: Path, tmp_path: Path
+) -> None:
+    env = decoder_that_runs(f"if open({str(tmp_path / 'asked')!r}).read() == 'x': {CRASH}", tmp_path)
+    (photos / "good.heic").write_bytes(pictures.encode(pictures.drawn(), "heic"))
+    assert rclip("--index", "-v", env=env).err == "rclip: index updated: found 1 new photo\n"
+    assert not listed(rclip)
+
+
+def test_a_stopped_decoder_does_not_stop_the_run(rclip: Command, draw: Draw, slow: list[Path]) -> None:
+    draw("z.jpg")
+    run = start(rclip, "--index", "-v", stderr=subprocess.PIPE)
+    with decoder_held(slow[0], run):
+        assert said(run) == f"{len(slow) + 1} new photos"
+
+
+@pytest.mark.slow
+def test_a_decoder_that_hangs_in_the_system_does_not_stop_the_run(
+    rclip: Command, draw: Draw, slow: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("z.jpg")
+    command = [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "--index", "-v"]
+    env = rclip.env | {"RCLIP_PHOTO_TIMEOUT_S": "0.9"}  # ten seconds on the clock
+    run = subprocess.Popen(command, cwd=rclip.cwd, env=env, stderr=subprocess.PIPE)
+    with decoder_held(slow[0], run) as decoder:
+        tracing = traced(decoder)
+        tracing.__enter__()
+    try:
+        assert said(run) == f"{len(slow)} new photos, 1 {LEFT}"
+    finally:
+        tracing.__exit__(None, None, None)
+    assert update(rclip) == "1 new photo"
 
 
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(rclip: Command, slow: list[Path]) -> None:

@@ -5,6 +5,9 @@ A process can: the kernel ends one that computes for too long or wants too much 
 other, and the next file gets a new process. `decode_worker` is what runs in them. Pictures for the index, of queries
 and for thumbnails all go there.
 
+A process may also be ended or stopped by others: by a user, a shutdown, a system without memory. So a file whose
+process has died is tried once more in a new one, and only what happens there is taken for the file's own doing.
+
 A conversation goes over a pair of sockets. We send a line of JSON, the request, and beside it the file's descriptor.
 The process answers with a line of JSON: `{"reason": …}`, or `{"metadata": […], "shape": […]}` and after it so many
 pixels. Before that it may say `{"wants": bytes}` and wait for a byte: what all of them take together is limited, so
@@ -18,6 +21,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -27,11 +31,19 @@ from rclip.errors import plain_reason
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
 from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, machine_bytes
 from rclip.photo.metadata import PhotoMetadata
+from rclip.signals import CRASHES
 
 if TYPE_CHECKING:
     import numpy as np  # is imported while the first process starts
 
 _TIME_LIMIT_S = 60.0
+_ON_THE_CLOCK = 10  # times as much
+_LEAST_ON_THE_CLOCK_S = 10.0
+
+_WATCHED_EVERY_S = 1.0
+_MOST_LOOKS_STOPPED = 5  # in a row, before it is given up
+_DIES_WITHIN_S = 5.0
+
 _SUFFIX_LENGTH = 16  # longer than any there is
 _MOST_FILE_BYTES = 64 << 20
 _LINE_BYTES = 1 << 20  # of an answer: a hundred keywords, and more
@@ -54,6 +66,11 @@ def time_limit_s() -> float:
     return _TIME_LIMIT_S
 
 
+def clock_limit_s(time_limit_s: float) -> float:
+    """Seconds on the clock that one photo may take: a disk that never answers takes no processor time."""
+    return max(_ON_THE_CLOCK * time_limit_s, _LEAST_ON_THE_CLOCK_S)
+
+
 class DecodedPhoto(NamedTuple):
     """What a file shows, and what it says of itself."""
 
@@ -73,11 +90,13 @@ class DecodePool:
         self._resolution = resolution
         self._max_pixels = max_pixels
         self._room = _Room(max_pixels)
+        self._clock_limit_s = clock_limit_s(time_limit_s())
         self._lock = threading.Lock()
         """Around what follows."""
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
-        self._is_closed = False
+        self._watcher: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def decode(self, file: BinaryIO, suffix: str) -> DecodedPhoto:
         """The middle square of the picture in an open file, whose position is lost, and what that file tells.
@@ -101,53 +120,93 @@ class DecodePool:
         return self._decode(file, suffix, {"long_side": long_side}).pixels.tobytes()
 
     def _decode(self, file: BinaryIO, suffix: str, wanted: dict[str, Any]) -> DecodedPhoto:
+        request = wanted | {"suffix": suffix[:_SUFFIX_LENGTH], "max_pixels": self._max_pixels}
         try:
-            process = self._take()
+            answer, is_certain = self._ask(self._take(), file, request)
+            if not is_certain:
+                answer, _ = self._ask(self._take_new(), file, request)
         except OSError as error:
             reason = f"no decoder can be started: {plain_reason(error)}"
             raise DecodeError(reason, FailureKind.PASSING) from error
+        if isinstance(answer, DecodeError):
+            raise answer
+        return answer
+
+    def _ask(
+        self, process: "_Process", file: BinaryIO, request: dict[str, Any]
+    ) -> "tuple[DecodedPhoto | DecodeError, bool]":
+        """What the process answers, and whether a new one would answer the same."""
         import numpy as np
 
-        request = wanted | {"suffix": suffix[:_SUFFIX_LENGTH], "max_pixels": self._max_pixels}
+        started_s = time.monotonic()
         answer = None
         with suppress(OSError, EOFError):  # which mean that it has died
             answer = process.ask(file.fileno(), request, self._room)
         if not self._put_back(process, is_alive=answer is not None):
-            status = process.end()
-            answer = answer or _error_of_the_dead(process.was_ready, status)
+            status = process.wait()
+            if answer is None:
+                may_be_time = (time.monotonic() - started_s) * (os.cpu_count() or 1) >= time_limit_s()
+                is_time = process.is_hung or (status == -signal.SIGPROF and may_be_time)
+                return _error_of_the_dead(process, status), is_time
         assert answer
         if isinstance(answer, DecodeError):
-            raise answer
+            return answer, True
         pixels, shape, metadata = answer
-        return DecodedPhoto(np.frombuffer(pixels, np.uint8).reshape(shape), metadata)
+        return DecodedPhoto(np.frombuffer(pixels, np.uint8).reshape(shape), metadata), True
 
     def close(self) -> None:
         """Ends all processes at once; to threads that wait for one it looks as if it had died."""
         with self._lock:
-            self._is_closed = True
+            self._closed.set()
             idle, self._idle = self._idle, []
             for process in self._busy:
                 process.kill()
         for process in idle:
-            process.end()
+            process.kill()
+            process.wait()
 
     def _take(self) -> "_Process":
+        """One that waits for work, else a new one. Raises OSError."""
+        with self._lock:
+            self._require_open()
+            return self._at_work(self._idle.pop() if self._idle else _started_ahead() or _Process())
+
+    def _take_new(self) -> "_Process":
         """Raises OSError."""
         with self._lock:
-            if self._is_closed:
-                raise OSError("the run is ending")
-            process = self._idle.pop() if self._idle else _started_ahead() or _Process()
-            self._busy.add(process)
+            self._require_open()
+            return self._at_work(_Process())
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise OSError("the run is ending")
+
+    def _at_work(self, process: "_Process") -> "_Process":
+        self._busy.add(process)
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, name="rclip-decoders", daemon=True)
+            self._watcher.start()
         return process
 
     def _put_back(self, process: "_Process", is_alive: bool) -> bool:
         """Whether it can be used again."""
         with self._lock:
             self._busy.discard(process)
-            is_kept = is_alive and not self._is_closed
+            is_kept = is_alive and not self._closed.is_set()
             if is_kept:
                 self._idle.append(process)
         return is_kept
+
+    def _watch(self) -> None:
+        """As long as any are at work, gives up those that are stopped, or that the system does not let go on."""
+        while not self._closed.wait(_WATCHED_EVERY_S):
+            with self._lock:
+                busy = list(self._busy)
+                if not busy:
+                    self._watcher = None
+                    return
+            for process in busy:
+                process.give_up_if_stuck(self._clock_limit_s)
 
 
 _ahead: "list[_Process]" = []
@@ -199,18 +258,18 @@ class _Bytes:
                 self._changed.notify_all()
 
 
-def _error_of_the_dead(was_ready: bool, status: int) -> DecodeError:
-    """The reason that its process's exit status gives for a file."""
-    if not was_ready:
+def _error_of_the_dead(process: "_Process", status: int) -> DecodeError:
+    """The reason that a process's exit status gives for a file."""
+    if process.is_hung:
+        return DecodeError("the disk does not deliver it", FailureKind.PASSING)
+    if not process.was_ready:
         return DecodeError("no decoder can be started", FailureKind.PASSING)
     if status == -signal.SIGPROF:
         return DecodeError(f"it takes longer than {time_limit_s():g} s to decode", FailureKind.TOO_SLOW)
-    if status == -signal.SIGALRM:
-        return DecodeError("the disk does not deliver it", FailureKind.PASSING)
-    if status == -signal.SIGKILL:  # by us, because the run is ending, or by a system that is out of memory
-        return DecodeError("its decoder was killed", FailureKind.PASSING)
-    if status < 0:
+    if -status in CRASHES:
         return DecodeError(f"damaged: its decoder crashes ({signal.Signals(-status).name})")
+    if status < 0:  # by us, because the run is ending, by a system that is out of memory, by anybody
+        return DecodeError("its decoder was killed", FailureKind.PASSING)
     return DecodeError(f"damaged: its decoder ends with status {status}")
 
 
@@ -234,7 +293,11 @@ class _Process:
             )
         self._socket = ours
         self._answers = ours.makefile("rb")
+        self._awaited_since_s: float | None = None
+        self._looks_stopped = 0
         self.was_ready = False
+        self.is_hung = False
+        """Whether it has been given up because it did not answer in time."""
 
     def ask(
         self, descriptor: int, request: dict[str, Any], room: _Room
@@ -271,8 +334,17 @@ class _Process:
             raise ValueError("not the pixels asked for")
         return self._receive(math.prod(shape)), shape, metadata._replace(keywords=tuple(metadata.keywords))
 
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        self._awaited_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._awaited_since_s = None
+
     def _receive_json(self) -> dict[str, Any]:
-        line = self._answers.readline(_LINE_BYTES)
+        with self._awaited():
+            line = self._answers.readline(_LINE_BYTES)
         if not line.endswith(b"\n"):
             raise EOFError
         with _nonsense_ends_it():
@@ -280,20 +352,45 @@ class _Process:
             return answer
 
     def _receive(self, length: int) -> bytes:
-        received = self._answers.read(length)
+        with self._awaited():
+            received = self._answers.read(length)
         if len(received) < length:
             raise EOFError
         return received
 
+    def give_up_if_stuck(self, clock_limit_s: float) -> None:
+        """Kills it, and lets its user go on, when it has been stopped or does not answer in so many seconds."""
+        self._looks_stopped = self._looks_stopped + 1 if self._is_stopped() else 0
+        since_s = self._awaited_since_s
+        self.is_hung |= since_s is not None and time.monotonic() - since_s > clock_limit_s
+        if self.is_hung or self._looks_stopped >= _MOST_LOOKS_STOPPED:
+            self.kill()
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # the system may not let it die
+
+    def _is_stopped(self) -> bool:
+        if not hasattr(os, "waitid"):
+            return False
+        with suppress(ChildProcessError):  # it has ended
+            how = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, how) is not None
+        return False
+
     def kill(self) -> None:
         self._process.kill()
 
-    def end(self) -> int:
-        """Its exit status, which is its own where it has died already."""
+    def wait(self) -> int:
+        """Closes the line, of which it dies if it has not done so, and returns its exit status.
+
+        That is SIGKILL's where the system does not let it die.
+        """
         self._answers.close()
         self._socket.close()
-        self._process.kill()
-        return self._process.wait()
+        try:
+            return self._process.wait(_DIES_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -signal.SIGKILL
 
 
 def _is_shape_of(request: dict[str, Any], shape: tuple[int, ...]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from rclip import signals
 from rclip.errors import plain_reason
 from rclip.photo import image
 from rclip.photo.failures import DecodeError, FailureKind, OutOfMemory
@@ -18,9 +19,6 @@ from rclip.photo.metadata import NO_METADATA
 
 _IN_MEMORY_BYTES = 64 << 20
 
-_WAITS_AT_MOST_S = 600.0
-"""On the clock, for one file: decoding is limited by its own time, but a disk that never answers is, too."""
-
 _MOST_BYTES_BESIDE = 256 << 20
 _LEAST_BYTES_BESIDE = 128 << 20
 _BYTES_OF_THREADS = MOST_THREADS * (32 << 20)
@@ -29,6 +27,7 @@ _BYTES_OF_THREADS = MOST_THREADS * (32 << 20)
 def main(descriptor: str, time_limit_s: str) -> None:
     """Answers until the other side of the socket is closed."""
     connection = socket.socket(fileno=int(descriptor))
+    signals.block_crashes()
     lift_limits()
     connection.sendall(b"\0")  # ready
     memory = _Memory(connection)
@@ -74,11 +73,9 @@ class _Memory:
             self._ask(pixels)
 
     def _ask(self, pixels: int) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         _say(self._connection, {"wants": BYTES_PER_PIXEL * pixels})
         if not self._connection.recv(1):
             raise SystemExit
-        signal.setitimer(signal.ITIMER_REAL, _WAITS_AT_MOST_S)
         self._given = pixels
         self._limit()
 
@@ -100,12 +97,10 @@ _FEW_PIXELS = 4_000_000
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """The kernel ends the process when the time is over, whatever it is doing then."""
+    """The kernel ends the process when its own time is over, whatever it is doing then; `decode_pool` has a clock."""
     signal.setitimer(signal.ITIMER_PROF, seconds)  # of processor time, in all threads
-    signal.setitimer(signal.ITIMER_REAL, max(_WAITS_AT_MOST_S, 10 * seconds))
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _answer(file: BinaryIO, request: dict[str, Any], memory: _Memory) -> tuple[dict[str, object], bytes]:

@@ -1,5 +1,6 @@
 """A running command looked at from outside: what it has started, what it reads, which signals it handles."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,18 +13,27 @@ import pytest
 
 
 def children(pid: int) -> list[int]:
-    return [
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-        for child in (thread / "children").read_text(encoding="ascii").split()
-    ]
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return found
+
+
+def is_decoder(pid: int) -> bool:
+    """Just forked, it still has its parent's command line."""
+    try:
+        return b"rclip.photo.decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return False
 
 
 def decodes(pid: int, path: Path) -> bool:
-    """Whether it is a decoder that has the file open; just forked, it still has all that its parent has."""
+    """Whether it is a decoder that has the file open, or one in that folder."""
     try:
-        is_decoder = b"rclip.photo.decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return is_decoder and any(os.readlink(link) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir())
+        return is_decoder(pid) and any(
+            Path(os.readlink(link)).is_relative_to(path) for link in Path(f"/proc/{pid}/fd").iterdir()
+        )
     except OSError:  # it has ended, or has just closed something
         return False
 
@@ -40,6 +50,20 @@ def decoder_held(path: Path, run: subprocess.Popen[bytes]) -> Iterator[int]:
                         return
         time.sleep(0.002)
     raise AssertionError(f"ended before it read {path}")
+
+
+@contextmanager
+def traced(pid: int) -> Iterator[None]:
+    """Halts a process as a system call that does not return would: it is not stopped, and takes no signal but KILL."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    attach, detach = 16, 17
+    if libc.ptrace(attach, pid, None, None):
+        pytest.skip("no process may be traced here")
+    try:
+        yield
+    finally:
+        libc.ptrace(detach, pid, None, None)
 
 
 @contextmanager
