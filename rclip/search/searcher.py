@@ -9,7 +9,7 @@ from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import PhotoRow, Store
 from rclip.index.vector_search import VectorSearch
-from rclip.photo.metadata import PhotoMetadata
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 from rclip.search import ranking
 from rclip.search.query_encoder import EncodedQuery
 from rclip.search.selection import Selection
@@ -171,7 +171,7 @@ class Searcher:
             is_settled = len(best) == top and (_score(best[-1]) >= rest_is_below or looked_up > top + _MAX_TIES)
             if is_settled or rest_is_below < nearest.min_score:
                 break
-        return best
+        return self._with_metadata(best, selection)
 
     def _by_score(
         self, vectors: VectorSearch, nearest: _Nearest, query: EncodedQuery, top: int, selection: Selection
@@ -201,17 +201,30 @@ class Searcher:
     def _passing(
         self, ids: np.ndarray, selection: Selection, query: EncodedQuery | None = None
     ) -> "Iterator[ScoredPhoto]":
-        """The photos of these ids that are present and pass, but for the pictures that the query was made of."""
+        """The photos of these ids that are present and pass, but for the pictures that the query was made of.
+
+        They come without their metadata where no filter asks for it: most of them are only looked up to be ranked.
+        """
         found = self.store.records(ids.tolist())
         if any(selection.is_missing(row and row.path) for row in found):
             raise self.store.damage()
         rows = [row for row in found if row]
         rows = [row for row in rows if query is None or row.path not in query.pictures]
-        metadata = self.store.metadata.of([row.id for row in rows])
+        metadata = self._metadata_of(rows) if selection.needs_metadata else [NO_METADATA] * len(rows)
         for row, known in zip(rows, metadata, strict=True):
             photo = self._photo(row, known, exact_dot(row.vector, query.vector) if query else None)
             if selection.passes(photo):
                 yield photo
+
+    def _with_metadata(self, photos: "list[ScoredPhoto]", selection: Selection) -> "list[ScoredPhoto]":
+        """What `_passing` gave, with the metadata that was left out."""
+        if selection.needs_metadata:
+            return photos
+        metadata = self._metadata_of([photo.row for photo in photos])
+        return [photo._replace(metadata=known) for photo, known in zip(photos, metadata, strict=True)]
+
+    def _metadata_of(self, rows: Sequence[PhotoRow]) -> list[PhotoMetadata]:
+        return self.store.metadata.of([row.id for row in rows])
 
     # --- all photos --------------------------------------------------------------------------------------------------
 
@@ -232,7 +245,7 @@ class Searcher:
     def photos_of(self, ids: Sequence[int]) -> "list[ScoredPhoto]":
         """Those of the photos that are still present."""
         rows = [row for row in self.store.records(ids) if row]
-        metadata = self.store.metadata.of([row.id for row in rows])
+        metadata = self._metadata_of(rows)
         return [self._photo(row, known) for row, known in zip(rows, metadata, strict=True)]
 
     @property
@@ -279,7 +292,7 @@ class Searcher:
                 found += self._passing(ids, selection)
                 if len(found) >= top:
                     break
-        return found[:top]
+            return self._with_metadata(found[:top], selection)
 
     def _by_time(self, filters: "Filters", top: int, selection: Selection) -> Iterator[np.ndarray]:
         """Ids of photos that may pass, the one taken last first, some at a time."""

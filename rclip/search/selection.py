@@ -51,6 +51,11 @@ class Selection:
         """Whether many photos may have to be looked up for each that passes."""
         return bool(self._by_row) or self._paths is not None
 
+    @property
+    def needs_metadata(self) -> bool:
+        """Whether `passes` looks at the metadata of a photo."""
+        return bool(self._by_row)
+
     def settle(self) -> None:
         """Has `ids` take account of wide filters, too, which takes half a second in an index of a million photos."""
         from rclip.index.store import filtering
