@@ -33,6 +33,7 @@ class Session:
         self._pool: ConnectionPool | None = None
         self._writers = threading.RLock()
         self._watcher: Connection | None = None
+        self._has_answered = False
         self._watcher_lock = threading.Lock()
         self._steps = _StepLimit()
 
@@ -90,15 +91,17 @@ class Session:
         """Everything read inside is of one point in time, whatever others write meanwhile.
 
         Yields that state's version: in two snapshots of the same version the content is the same. It is None where
-        somebody has written just as this snapshot was begun.
+        somebody has written just as this snapshot was begun, and in the first snapshot: most are the only one, and the
+        connection that watches would take longer to open than they last.
         """
         with self.errors():
-            before = self._version()
+            before = self._version() if self._has_answered else None
+            self._has_answered = True
             connection = self.connection
             connection.execute("BEGIN")
             try:
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the moment is the first reading's
-                yield before if self._version() == before else None
+                yield before if before is not None and self._version() == before else None
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -107,7 +110,7 @@ class Session:
         """A number that changes with each commit, by whichever thread or process; None while somebody writes.
 
         SQLite tells a connection what others have written, so this one never writes. It does not wait for a writer,
-        who may be waiting for us. It is opened with the database, before there are other threads.
+        who may be waiting for us.
         """
         connection = self.connection
         if connection.is_fixed:
