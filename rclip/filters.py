@@ -9,7 +9,6 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -84,8 +83,7 @@ def register(kind: type[Filter]) -> type[Filter]:
     return kind
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(NamedTuple):
     """The conditions that all photos found must meet. None and empty values demand nothing."""
 
     after: datetime | None = None
@@ -115,14 +113,14 @@ class Filters:
     @classmethod
     def of_options(cls, values: Mapping[str, Any]) -> Self:
         """From the values of options by their fields, whether fields of this class or of a registered filter."""
-        own = {field.name for field in fields(cls)}
-        others = {name: value for name, value in values.items() if name not in own}
-        return cls(**{name: values[name] for name in own & values.keys()}, others=tuple(_built(others)))
+        others = {name: value for name, value in values.items() if name not in cls._fields}
+        own = {name: value for name, value in values.items() if name in cls._fields}
+        return cls(**own, others=tuple(_built(others)))
 
 
 def by_row(filters: Filters) -> list[Filter]:
     """The filters that judge each photo by its row: all but paths, scores and relevance."""
-    return [*_built(vars(filters)), *filters.others]
+    return [*_built(filters._asdict()), *filters.others]
 
 
 _NOTHING: tuple[object, ...] = (None, "", (), frozenset())
@@ -138,7 +136,7 @@ def _built(values: Mapping[str, Any]) -> list[Filter]:
 # --- times -----------------------------------------------------------------------------------------------------------
 
 _NEEDS_TIME = "must be a time like 2023, 2023-07, 2023-07-14 or 2023-07-14T18:30"
-_PERIOD = re.compile(r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d))?)?)?)?", re.ASCII)
+_PERIOD = r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d))?)?)?)?"
 _MAX_NS = (1 << 63) - 1
 
 
@@ -147,7 +145,7 @@ def parse_time(text: str) -> datetime:
 
     Raises ValueError, saying what it must be.
     """
-    found = _PERIOD.fullmatch(text.strip())
+    found = re.fullmatch(_PERIOD, text.strip(), re.ASCII)
     try:
         if not found:
             raise ValueError

@@ -159,8 +159,13 @@ def _import_library() -> "type[Library]":
 
     A query's products are too small to gain from it, and with another program at work they become ten times as slow.
     What encodes pictures asks for its threads itself (`models.local_encoder`).
+
+    CPython keeps the frames of open calls in blocks of 16 KiB. An import that goes back and forth over the end of one
+    has the system give and take a block each time; imported from within the library's modules, numpy did so 900 times.
     """
     is_ours = os.environ.setdefault("OPENBLAS_NUM_THREADS", "1") == "1"
+    import numpy  # noqa: F401 - from here, not from deep among the imports of the library: see above
+
     from rclip.library import Library
 
     if is_ours:

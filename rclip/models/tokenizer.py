@@ -19,7 +19,7 @@ _FIRST_MERGE = 512
 # The order in which CLIP numbers bytes: printable Latin-1 first, then the others.
 _BYTE_ORDER = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _PRINTABLE = len(_BYTE_ORDER)
-_BYTE_ORDER += [byte for byte in range(256) if byte not in set(_BYTE_ORDER)]
+_BYTE_ORDER += sorted({*range(256)}.difference(_BYTE_ORDER))
 _ID_OF_BYTE = {byte: number for number, byte in enumerate(_BYTE_ORDER)}
 
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|{letter}+|{digit}|[^\s{both}]+"

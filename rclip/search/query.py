@@ -32,7 +32,7 @@ _PATH_STARTS = ("/", "./", "../", "~/")
 _LINK_STARTS = ("http://", "https://")
 _WEIGHTED = re.compile(r"(\d+\.?\d*|\.\d+):(.*)", re.DOTALL | re.ASCII)
 _SIGNS = {"+": 1.0, "-": -1.0}
-_SIGN_IN_LINE = re.compile(r"(?:^|(?<=\s))([+-])(?=\s)")
+_SIGN_IN_LINE = r"(?:^|(?<=\s))([+-])(?=\s)"
 
 
 class Text(NamedTuple):
@@ -203,7 +203,7 @@ def parse_line(line: str) -> Query:
 
 def words_of_line(line: str) -> list[str]:
     """The terms of a line, and the signs between them."""
-    words = [part.strip() for part in _SIGN_IN_LINE.split(line)]
+    words = [part.strip() for part in re.split(_SIGN_IN_LINE, line)]
     return [word for word in words if word]
 
 
