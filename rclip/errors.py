@@ -72,6 +72,13 @@ class OpenQuery(_WithData, UsageError):
     sign: str
 
 
+class TooManyTerms(_WithData, UsageError):
+    """A query of more terms than anybody writes."""
+
+    sentence = "the query has more than {most} terms"
+    most: int
+
+
 class BadWeight(_WithData, UsageError):
     """A term's weight that is out of range."""
 

@@ -27,6 +27,7 @@ from rclip.index.scope import Scope
 from rclip.index.store import PhotoRow
 from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
+from rclip.photo.memory import pixels_in
 from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
@@ -115,7 +116,7 @@ class Library:
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
-        self._max_pixels = round(megapixels * 1e6) or None
+        self._max_pixels = pixels_in(megapixels) if megapixels else None
         self._notify = notify = _warn if notify is None else argument_checks.function("notify", notify)
         default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
         if not isinstance(model, str | os.PathLike):

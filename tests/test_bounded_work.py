@@ -1,16 +1,22 @@
 """Attacks on time and memory: no file, query or pattern keeps the command busy, whatever way it comes in."""
 
+import io
 import os
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from rclip import Library, RclipError, UsageError
+from rclip.photo import image
 from rclip.photo.decode_pool import DecodePool, start_ahead
 from rclip.photo.failures import DecodeError
+from rclip.search.query import parse_line, parse_words
 from tests.support import bombs, pictures
 from tests.support.command import Command, one_line, start
 from tests.support.gallery import Draw
@@ -156,3 +162,148 @@ def test_a_sparse_file_of_a_terabyte_gets_no_memory_for_it(indexed: Command) -> 
         done = indexed("-n", f"./sparse.{suffix}")
         assert done.code == 2
         assert one_line(done.err).startswith("rclip: cannot open ./sparse.")
+
+
+# --- time: of files ---------------------------------------------------------------------------------------------------
+
+
+def test_no_sound_picture_takes_long_to_decode(rclip: Command, photos: Path) -> None:
+    """A few megabytes of what honest files have little of; the limit is of processor time, whatever else runs."""
+    for name, make in bombs.LONG_WORK.items():
+        (photos / name).write_bytes(make())
+    done = rclip("--index", "-v", env={"RCLIP_PHOTO_TIMEOUT_S": "6"})
+    assert (done.code, done.out) == (0, "")
+    count = len(bombs.LONG_WORK)
+    found = one_line(done.err).removeprefix("rclip: index updated: found ")
+    assert found in (f"{count} new photos", f"{count - 5} new photos, 5 copies"), done.err
+
+
+def test_comments_in_a_plain_pnm_count_for_nothing() -> None:
+    rows = b"P3 # a comment\n2 2 # another\n255\n1 2 3 #4 5 6\n4 5 6\r#\r7 8 9 1# within a number\n0 11 12 # at the end"
+    plain = b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12 "
+    assert decoded(rows) == decoded(plain)
+
+
+def decoded(data: bytes) -> bytes:
+    return image.decode(io.BytesIO(data), "ppm", 2, 10**6).square.tobytes()
+
+
+@pytest.mark.parametrize("first_bytes", [0, 1, 2, 3, 7, 13, 18])
+def test_a_jpeg_xl_in_parts_is_known_to_be_large(first_bytes: int) -> None:
+    data = bombs.jxl_in_parts(30_000, 20_000, first_bytes)
+    with pytest.raises(DecodeError, match="30000×20000 is more than 1 megapixels"):
+        image.decode(io.BytesIO(data), "jxl", 32, 10**6)
+
+
+# --- time: of queries and patterns ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full"])
+def test_an_endless_line_of_queries_ends_in_one_line(indexed: Command, path: str) -> None:
+    done = indexed("-n", "--queries", path)
+    assert (done.code, done.out) == (2, "")
+    assert "line 1 has more than 65,536 bytes" in one_line(done.err)
+
+
+def test_queries_before_an_endless_line_are_answered(indexed: Command) -> None:
+    command = (
+        f"(echo red; echo blue; cat /dev/zero) | {sys.executable} -P -m rclip --model {indexed.model} -n --queries -"
+    )
+    done = subprocess.run(["sh", "-c", command], cwd=indexed.cwd, env=indexed.env, capture_output=True, check=False)
+    assert done.stdout == b"red\ta.jpg\nblue\ta.jpg\n"
+    assert b"line 3 has more than 65,536 bytes" in done.stderr
+
+
+HUGE_QUERIES = {
+    "words": "a red star " * 1_000_000,
+    "a word": "a" * 10_000_000,
+    "other letters": "\u00fc" * 5_000_000,
+    "signs in a line": "a red star" + " + " * 1_000_000,
+    "digits": "2" * 10_000_000,
+    "blanks": " " * 10_000_000 + "a red star",
+}
+
+
+def test_megabytes_of_a_query_are_read_as_far_as_they_count(indexed: Command) -> None:
+    said: list[str | RclipError] = []
+    with Library(indexed.cwd, model=indexed.model, data_dir=indexed.data_dir, notify=said.append) as library:
+        for name, query in HUGE_QUERIES.items():
+            assert len(library.search(query)) == 1, name
+        vectors = library.encode_text(
+            [HUGE_QUERIES["words"], "a red star " * 100, HUGE_QUERIES["blanks"], "a red star"]
+        )
+    np.testing.assert_allclose(vectors[::2], vectors[1::2], atol=1e-6)
+    assert "only its first" in str(said[0])
+
+
+def test_more_terms_than_anybody_writes_are_refused() -> None:
+    with pytest.raises(UsageError, match="the query has more than 1000 terms"):
+        parse_words(["+", "a"] * 1001)
+    with pytest.raises(UsageError, match="terms"):
+        parse_line("a + " * 1_000_000 + "a")
+    assert len(parse_words(["+", "a"] * 1000).terms) == 1000
+
+
+def test_an_error_quotes_little_of_megabytes(indexed: Command) -> None:
+    done = indexed("-n", "2" * 100_000 + ":cat")
+    assert done.code == 2
+    assert 1000 < len(one_line(done.err)) < 5000
+    assert one_line(done.err).endswith("which must be above 0 and below a million")
+
+
+# --- odd values -------------------------------------------------------------------------------------------------------
+
+PICTURE_TOO_LARGE = "is more than 1e-06 megapixels (--max-image-megapixels raises the limit)"
+
+
+@pytest.mark.parametrize("megapixels", ["1e-9", "5e-324", "0.0000004"])
+def test_a_tiny_limit_of_megapixels_is_a_limit(indexed: Command, tmp_path: Path, megapixels: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(pictures.saved(pictures.drawn(), "PNG"))
+    done = indexed("-n", "--max-image-megapixels", megapixels, str(path))
+    assert done.code == 2
+    assert one_line(done.err).endswith(PICTURE_TOO_LARGE)
+
+
+@pytest.mark.parametrize("megapixels", ["1e308", "1e12"])
+def test_a_huge_limit_of_megapixels_is_none(indexed: Command, tmp_path: Path, megapixels: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(pictures.saved(pictures.drawn(), "PNG"))
+    assert indexed("-n", "--max-image-megapixels", megapixels, str(path)).lines == ["a.jpg"]
+
+
+def test_a_tiny_limit_of_time_is_a_limit(indexed: Command, tmp_path: Path) -> None:
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(bombs.jpeg_of_many_scans())
+    done = indexed("-n", str(path), env={"RCLIP_PHOTO_TIMEOUT_S": "1e-9"})
+    assert "it takes longer than 0.001 s to decode" in one_line(done.err)
+
+
+def test_what_is_no_file_is_no_picture(indexed: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", "/dev/full", str(tmp_path / "pipe")):
+        done = indexed("-n", path)
+        assert (done.code, one_line(done.err)) == (2, f"rclip: cannot open {path}: not a regular file")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--top", "99999999999999999999"),
+        ("--top", "9" * 5000),
+        ("--batch-size", "9" * 5000),
+        ("--preview-height", "9" * 5000),
+        ("--device", "cuda:²"),
+        ("--device", "cuda:" + "9" * 5000),
+    ],
+)
+def test_numbers_beyond_all_measure_are_one_line(indexed: Command, option: str, value: str) -> None:
+    done = indexed("-n", option, value, "red")
+    assert (done.code, done.out) == (2, "")
+    assert "must be" in one_line(done.err)
+
+
+def test_columns_beyond_all_measure_are_none(indexed: Command) -> None:
+    for columns in ("9" * 5000, "\u00b2", "0", "-1"):
+        shown = on_terminal(indexed, "-n", "red", env={"COLUMNS": columns})
+        assert (shown.code, shown.err) == (0, "")

@@ -48,9 +48,14 @@ def folder_name(text: str) -> str:
 
 
 def count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not _is_number(text) or int(text) < 1:
         raise ValueError(Value.COUNT.format(text=text))
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a whole number that fits 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 _UNITS_S = {"d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
@@ -109,6 +114,6 @@ def score(text: str) -> float:
 
 def device(text: str) -> str:
     kind, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and number.isdigit()):
+    if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and _is_number(number)):
         raise ValueError(Value.DEVICE.format(text=text))
     return text

@@ -35,6 +35,7 @@ class Usage:
     )
     BAD_LINE = "line {number:,} of the queries: {problem}"
     INPUT_CLOSED = "it is closed"
+    LONG_LINE = "line {number:,} has more than {most:,} bytes"
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
     PREVIEW_ON_DUMB_TERMINAL = "--preview cannot draw on this terminal (TERM is dumb): leave it out"
@@ -103,6 +104,7 @@ _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and reb
 ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
+    errors.TooManyTerms: "leave some out",
     errors.CannotCreate: "fix that{or_data_folder}",
     errors.ForeignDatabase: "move it away{or_data_folder}",
     errors.NewerIndex: "update rclip, or move the file away",
@@ -194,9 +196,14 @@ def alternatives(words: "tuple[str, ...]") -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+_MOST_CHARACTERS = 4000  # of a line that quotes a query of megabytes
+
+
 def tell(said: str | RclipError) -> None:
     """One line on stderr."""
     line = of_error(said) if isinstance(said, RclipError) else said
+    if len(line) > _MOST_CHARACTERS:
+        line = f"{line[: _MOST_CHARACTERS // 2]} … {line[-_MOST_CHARACTERS // 2 :]}"
     with suppress(OSError):  # nobody listens, which is no reason to stop
         sys.stderr.write(f"rclip: {printable(line)}\n")
         sys.stderr.flush()

@@ -11,6 +11,8 @@ from rclip.search.query import Query, parse_line
 
 _CHUNK_BYTES = 1 << 16
 _BLOCK = 64  # encoded together
+_MOST_LINE_BYTES = 1 << 16
+"""A file without ends of lines may have no end itself."""
 _BYTE_ORDER_MARK = os.fsdecode(b"\xef\xbb\xbf")  # editors on Windows begin a file with it
 
 
@@ -44,12 +46,16 @@ def _parse(line: str, number: int) -> Query | RclipError:
 def _lines(path: str) -> Iterator[list[str]]:
     """The lines that have come in full, each time some have; at the end the last one, whether it is ended or not."""
     rest = b""
+    number = 1
     try:
         descriptor = _standard_input() if path == "-" else os.open(os.path.expanduser(path), os.O_RDONLY)
         try:
             while chunk := os.read(descriptor, _CHUNK_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield [os.fsdecode(line) for line in lines]
+                number += len(lines)
+                if len(rest) > _MOST_LINE_BYTES:
+                    raise ValueError(Usage.LONG_LINE.format(number=number, most=_MOST_LINE_BYTES))
         finally:
             if path != "-":
                 os.close(descriptor)

@@ -64,6 +64,6 @@ def size() -> os.terminal_size:
     except OSError:
         columns = lines = 0
     wished = os.environ.get("COLUMNS", "")
-    if wished.isascii() and wished.isdigit():
+    if wished.isascii() and wished.isdigit() and len(wished) < 6:
         columns = int(wished) or columns
     return os.terminal_size((columns or 80, lines or 24))

@@ -16,6 +16,8 @@ from rclip.models.registry import Checkpoint
 
 _TIMEOUT_S = 30  # without a byte from the server
 _CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 4 << 30
+"""No checkpoint has as many: a server that never ends would fill the disk."""
 
 
 def fetch(checkpoint: Checkpoint, notify: Callable[[str], None]) -> str:
@@ -70,8 +72,12 @@ def _copy(source: BinaryIO, target: BinaryIO, total_bytes: int, label: str) -> s
     from tqdm import tqdm
 
     digest = hashlib.sha256()
+    left_bytes = _MOST_BYTES
     with tqdm(total=total_bytes or None, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar:
         while chunk := source.read(_CHUNK_BYTES):
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                raise ValueError(f"it is larger than {_MOST_BYTES >> 30} GB")
             target.write(chunk)
             digest.update(chunk)
             bar.update(len(chunk))

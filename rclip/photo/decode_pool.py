@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np  # is imported while the first process starts
 
 _TIME_LIMIT_S = 60.0
+_LEAST_TIME_LIMIT_S = 0.001  # a shorter one is none to the kernel
 _ON_THE_CLOCK = 10  # times as much
 _LEAST_ON_THE_CLOCK_S = 10.0
 
@@ -62,7 +63,7 @@ def time_limit_s() -> float:
     with suppress(ValueError):
         asked = float(os.environ.get(TIME_LIMIT_VARIABLE, ""))
         if 0 < asked < 1e6:
-            return asked
+            return max(asked, _LEAST_TIME_LIMIT_S)
     return _TIME_LIMIT_S
 
 

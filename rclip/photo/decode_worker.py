@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ def main(descriptor: str, time_limit_s: str) -> None:
     """Answers until the other side of the socket is closed."""
     connection = socket.socket(fileno=int(descriptor))
     signals.block_crashes()
+    warnings.simplefilter("ignore")  # nobody sees them, and a file can have many made
     lift_limits()
     connection.sendall(b"\0")  # ready
     memory = _Memory(connection)

@@ -7,6 +7,11 @@ BYTES_PER_PIXEL = 20
 """The most that a decoder takes: JPEG 2000 19, WebP 16, most others 4 to 8."""
 
 
+def pixels_in(megapixels: float) -> int:
+    """A limit of so many megapixels, at least one pixel and within what the kernel takes for a limit of memory."""
+    return max(1, round(min(megapixels * 1e6, 1e12)))
+
+
 def machine_bytes() -> int:
     """The memory of this machine."""
     try:

@@ -296,9 +296,13 @@ class _Properties:
     def __init__(self) -> None:
         self.found: defaultdict[str, list[str]] = defaultdict(list)
         self._open: list[str] = []
+        self._rdf_at: int | None = None
+        """Where the outermost `RDF` stands among the open elements."""
         self._texts: list[str] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == _RDF + "RDF" and self._rdf_at is None:
+            self._rdf_at = len(self._open)
         self._open.append(name)
         self._texts = []
         if self._open[-2:] == [_RDF + "RDF", _RDF + "Description"]:
@@ -309,11 +313,13 @@ class _Properties:
         self._texts.append(text)
 
     def end(self, name: str) -> None:
-        property_at = self._open.index(_RDF + "RDF") + 2 if _RDF + "RDF" in self._open else len(self._open)
+        property_at = len(self._open) if self._rdf_at is None else self._rdf_at + 2
         if len(self._open) == property_at + 1 or name == _RDF + "li":
             self._note(self._open[property_at] if len(self._open) > property_at else "", "".join(self._texts))
         self._texts = []
         self._open.pop()
+        if self._rdf_at == len(self._open):
+            self._rdf_at = None
 
     def _note(self, name: str, value: str) -> None:
         if name in _PROPERTIES and value.strip():
@@ -331,15 +337,22 @@ def _xmp(packet: bytes) -> Mapping[str, list[Any]]:
     parser.StartElementHandler = properties.start
     parser.EndElementHandler = properties.end
     parser.CharacterDataHandler = properties.text
-    parser.EntityDeclHandler = _refuse_entity
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartNamespaceDeclHandler = _refuse_long_namespace
     with suppress(expat.ExpatError, ValueError, LookupError):  # LookupError: an encoding of another world
         parser.Parse(packet[start:].rstrip(b"\0 "), True)
     return properties.found
 
 
-def _refuse_entity(*_: object) -> None:
-    """Entities within entities can fill any memory."""
-    raise ValueError("an entity")
+def _refuse_doctype(*_: object) -> None:
+    """XMP has none. Entities within entities fill any memory; default attributes come with each of many elements."""
+    raise ValueError("a document type")
+
+
+def _refuse_long_namespace(_: str | None, uri: str | None) -> None:
+    """It would come with the name of each of many elements."""
+    if uri and len(uri) > _MOST_TEXT:
+        raise ValueError("a long namespace")
 
 
 # --- IPTC ------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-from rclip.errors import BadWeight, EmptyQuery, OpenQuery, UsageError
+from rclip.errors import BadWeight, EmptyQuery, OpenQuery, TooManyTerms, UsageError
 from rclip.files import as_on_disk
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _PATH_STARTS = ("/", "./", "../", "~/")
 _LINK_STARTS = ("http://", "https://")
-_WEIGHTED = re.compile(r"(\d+\.?\d*|\.\d+):(.*)", re.DOTALL | re.ASCII)
+_WEIGHTED = re.compile(r"(\d+(?:\.\d*)?|\.\d+):(.*)", re.DOTALL | re.ASCII)
+MOST_TERMS = 1000
 _SIGNS = {"+": 1.0, "-": -1.0}
 _SIGN_IN_LINE = r"(?:^|(?<=\s))([+-])(?=\s)"
 
@@ -187,12 +188,12 @@ def parse_words(words: Sequence[str], added: Sequence[str] = (), subtracted: Seq
 def _signed(words: Sequence[str]) -> list[tuple[str, str]]:
     """Each term after its sign. Raises `OpenQuery`."""
     signed = []
-    rest = list(words)
-    while rest:
-        sign = rest.pop(0) if rest[0] in _SIGNS else "+"
-        if not rest:
+    rest = iter(words)
+    for word in rest:
+        sign, term = (word, next(rest, None)) if word in _SIGNS else ("+", word)
+        if term is None:
             raise OpenQuery(sign=sign)
-        signed.append((sign, rest.pop(0)))
+        signed.append((sign, term))
     return signed
 
 
@@ -226,6 +227,8 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def _query(terms: Sequence[str], signs: Sequence[str], added: Sequence[str], subtracted: Sequence[str]) -> Query:
     every = [*zip(signs or "+" * len(terms), terms, strict=True)]
     every += [*(("+", term) for term in added), *(("-", term) for term in subtracted)]
+    if len(every) > MOST_TERMS:
+        raise TooManyTerms(most=MOST_TERMS)
     written = " ".join(f"{sign} {term}" for sign, term in every).removeprefix("+ ")
     return Query(tuple(_term(_SIGNS[sign], term) for sign, term in every), unicode(written))
 

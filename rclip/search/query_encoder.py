@@ -147,7 +147,7 @@ class QueryEncoder:
                 self._texts.move_to_end(text)
         new = sorted(texts - found.keys())
         if new:
-            vectors, cut = self._model.encode_texts(new)
+            vectors, cut = self._model.encode_texts([_start(text) for text in new])
             found |= zip(new, zip(vectors, cut, strict=True), strict=True)
             with self._lock:
                 self._texts |= {text: found[text] for text in new}
@@ -230,6 +230,14 @@ class QueryEncoder:
             if self._made_decoders is None:
                 self._made_decoders = DecodePool(self._model.resolution, self._limit_pixels())
             return self._made_decoders
+
+
+def _start(text: str) -> str:
+    """As much of a text as a model may read of it, and more."""
+    return text if len(text) <= _MOST_CHARACTERS else " ".join(text.split())[:_MOST_CHARACTERS]
+
+
+_MOST_CHARACTERS = 10_000
 
 
 @contextmanager

@@ -160,6 +160,50 @@ GREEDY: dict[str, Callable[[], bytes]] = {
 """Small pictures that ask for a gigabyte beside their pixels."""
 
 
+def _png_with_xmp(packet: bytes) -> bytes:
+    text = b"XML:com.adobe.xmp\0\0\0\0\0" + packet
+    return pictures.png(np.full((64, 64, 3), 99, np.uint8), (b"iTXt", text))
+
+
+_RDF = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description>'
+_MANY = 200_000
+
+
+def ppm_of_comments() -> bytes:
+    return b"P3\n64 64\n255\n" + b"#\n" * 4 * _MANY + b"99 " * (64 * 64 * 3)
+
+
+def jxl_in_parts(width: int, height: int, first_bytes: int) -> bytes:
+    """A JPEG XL of this size in boxes, of which the first has so few bytes of its header."""
+    stream = pictures.jxl_header(width, height)
+    parts = (stream[:first_bytes], stream[first_bytes:])
+    boxes = [(b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl ")]
+    boxes += [(b"jxlp", struct.pack(">I", number) + part) for number, part in enumerate(parts)]
+    return b"".join(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
+
+
+LONG_WORK: dict[str, Callable[[], bytes]] = {
+    "nested.png": lambda: _png_with_xmp(b"<a>" * 2 * _MANY + b"</a>" * 2 * _MANY),
+    "nested in RDF.png": lambda: _png_with_xmp(_RDF + b"<a>" * 2 * _MANY + b"</a>" * 2 * _MANY),
+    "namespace.png": lambda: _png_with_xmp(_RDF + b'<b xmlns="' + b"u" * 8 * _MANY + b'">' + b"<a/>" * _MANY),
+    "attribute.png": lambda: _png_with_xmp(
+        b"<!DOCTYPE a [<!ATTLIST a "
+        + b"".join(b' b%d CDATA "x"' % number for number in range(_MANY // 4))
+        + b"]><a>"
+        + b"<a/>" * _MANY
+    ),
+    "keywords.png": lambda: _png_with_xmp(
+        _RDF
+        + b'<subject xmlns="http://purl.org/dc/elements/1.1/">'
+        + b"".join(b"<rdf:li>%d</rdf:li>" % number for number in range(_MANY // 2))
+        + b"</subject></rdf:Description></rdf:RDF>"
+    ),
+    "comments.ppm": ppm_of_comments,
+    "comments.pbm": lambda: b"P1\n64 64\n" + b"#\n" * 4 * _MANY + b"1" * (64 * 64),
+}
+"""Sound pictures of a megabyte or two, over which a decoder or a parser may think for minutes."""
+
+
 def slow_qoi(number: int = 0) -> bytes:
     """A megapixel that Pillow decodes in Python, for half a second or more; each number gives other bytes."""
     return pictures.qoi(pictures.drawn(1200, 800)) + number.to_bytes(4)

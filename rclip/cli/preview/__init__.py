@@ -18,6 +18,7 @@ from rclip.errors import plain_reason
 from rclip.photo import decode_pool
 from rclip.photo.decode_pool import DecodePool
 from rclip.photo.failures import DecodeError
+from rclip.photo.memory import pixels_in
 
 if TYPE_CHECKING:
     from rclip.library import Hit
@@ -51,7 +52,7 @@ def write(hits: "Sequence[Hit]", kind: str, height: int, style: Style, max_megap
     """
     if not hits:
         return
-    max_pixels = round(max_megapixels * 1e6) if max_megapixels else decode_pool.default_max_pixels()
+    max_pixels = pixels_in(max_megapixels) if max_megapixels else decode_pool.default_max_pixels()
     with probe.screen(kind) as screen, closing(DecodePool(0, max_pixels)) as decoders:
         layout = _Layout(screen, height)
         for start in range(0, len(hits), layout.in_a_row):

@@ -92,21 +92,27 @@ def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _jxl_codestream_start(stream: BinaryIO) -> bytes:
-    """Its first 16 bytes, which may lie in a box after others. Empty when there is none."""
-    start = stream.read(16)
+    """Its first 16 bytes, which may lie in boxes after others, a few in each. Fewer where it has no more."""
+    start = stream.read(_JXL_START_BYTES)
     if start.startswith(b"\xff\x0a"):
         return start
+    found = b""
     box_at = 0
-    while len(start) >= 8:
+    while len(start) >= 8 and len(found) < _JXL_START_BYTES:
         size, kind, content_at = int.from_bytes(start[:4], "big"), start[4:8], box_at + 8
         if size == 1:
             size, content_at = int.from_bytes(start[8:16], "big"), box_at + 16
         if kind in (b"jxlc", b"jxlp"):
-            stream.seek(content_at + (4 if kind == b"jxlp" else 0))  # a part is numbered first
-            return stream.read(16)
+            content_at += 4 if kind == b"jxlp" else 0  # a part is numbered first
+            stream.seek(content_at)
+            left = _JXL_START_BYTES - len(found)
+            found += stream.read(max(0, min(left, box_at + size - content_at)) if size else left)
         if size < 8:  # 0: up to the end
             break
         box_at += size
         stream.seek(box_at)
-        start = stream.read(16)
-    return b""
+        start = stream.read(_JXL_START_BYTES)
+    return found
+
+
+_JXL_START_BYTES = 16

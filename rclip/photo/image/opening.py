@@ -1,6 +1,8 @@
 """Files opened by Pillow: read as far as that goes without decoding, and only where the picture may be so large."""
 
+import io
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import BinaryIO, NamedTuple
@@ -93,6 +95,8 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
     if size:
         room.claim(*size)
     stream.seek(0)
+    if head.startswith(_PLAIN_PNM):
+        stream = _without_comments(stream)
     image = Image.open(stream, formats=formats)
     size = image.size
     if image.format in ("JPEG", "MPO"):
@@ -108,6 +112,15 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
         metadata_blocks.note_raw_profiles(image.info)
     metadata_blocks.note_blocks_around(stream, image)
     return Opened(image, orientation_of(image), size)
+
+
+_PLAIN_PNM = (b"P1", b"P2", b"P3")
+_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
+
+
+def _without_comments(stream: BinaryIO) -> BinaryIO:
+    """A plain PNM as Pillow reads it, which would copy all that follows for each comment."""
+    return io.BytesIO(_COMMENT.sub(b"", stream.read()))
 
 
 def _tile_size(tiff: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
