@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,9 @@ from rclip.photo.decode_pool import DecodePool, start_ahead
 from rclip.photo.failures import DecodeError
 from rclip.search.query import parse_line, parse_words
 from tests.support import bombs, pictures
-from tests.support.command import Command, one_line, start
+from tests.support.command import Command, one_line
 from tests.support.gallery import Draw
-from tests.support.processes import children, decoder_held, held
+from tests.support.processes import children, held
 from tests.support.terminals import KITTY, Display, on_terminal
 from tests.support.tiers import few
 
@@ -41,18 +40,6 @@ def test_a_picture_that_takes_too_long_is_one_line(indexed: Command, tmp_path: P
     done = indexed("-n", str(path), env={"RCLIP_PHOTO_TIMEOUT_S": "0.3"})
     assert (done.code, done.out) == (2, "")
     assert "it takes longer than 0.3 s to decode" in one_line(done.err)
-
-
-@pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux says who reads a file")
-def test_a_common_format_that_crashes_its_decoder_is_one_line(indexed: Command, tmp_path: Path) -> None:
-    path = tmp_path / "scans.jpg"
-    path.write_bytes(bombs.jpeg_of_many_scans())
-    run = start(indexed, "-n", str(path), stderr=subprocess.PIPE)
-    with decoder_held(path, run) as decoder:
-        os.kill(decoder, signal.SIGSEGV)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 2
-    assert "its decoder crashes" in one_line(err.decode())
 
 
 def said_in_place(rclip: Command, content: bytes) -> str:
