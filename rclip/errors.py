@@ -364,6 +364,56 @@ class DownloadFailed(_WithData, ModelError):
     path: str
 
 
+class UnsupportedModel(_WithData, ModelError):
+    """A model whose configuration asks for something that rclip cannot run."""
+
+    sentence = "the model cannot be used: its configuration has {name} {value!r}, which rclip does not support"
+    name: str
+    value: object
+
+
+class NoModelFolder(_WithData, ModelError):
+    """A folder, or a file in it, that does not describe a model."""
+
+    sentence = "cannot read the model {path}: {reason}"
+    path: str
+    reason: str
+
+
+class UnfitWeights(_WithData, ModelError):
+    """Weights that are not those of the configuration beside them."""
+
+    sentence = "the weights in {path} do not fit their configuration: {reason}"
+    path: str
+    reason: str
+
+
+class UnusableTokenizer(_WithData, ModelError):
+    """A `tokenizer.json` that cannot be used."""
+
+    sentence = "cannot use the tokenizer {path}: {reason}"
+    path: str
+    reason: str
+
+
+class MissingModelPackage(_WithData, ModelError):
+    """A model that needs an optional package."""
+
+    sentence = "this model needs the package {package}, which is not installed"
+    package: str
+
+
+class HubFailed(_WithData, ModelError):
+    """A file of a model that cannot be fetched."""
+
+    sentence = "cannot fetch {file} of {repository}: {reason}"
+    repository: str
+    file: str
+    reason: str
+    files: str
+    """All that the model needs."""
+
+
 class WeightsNotWritten(_WithData, ModelError):
     """The weights made from a checkpoint cannot be stored."""
 

@@ -12,16 +12,25 @@ import pytest
 import torch
 
 from rclip.errors import ModelError
-from rclip.models import Model, model_files, numpy_towers, openai_layout, safetensors
+from rclip.models import Model, numpy_towers, openai_layout, safetensors
 from rclip.models.config import ImageConfig, ModelConfig, TextConfig
 from rclip.models.local_encoder import LocalEncoder
 from rclip.models.safetensors import Tensors
-from rclip.models.tokenizer import Tokenizer, merge_table
+from rclip.models.tokenizer import Tokenizer, clip_merges, merge_table
 from tests.support.models import cosine
 
-TEXT = TextConfig(context_length=12, vocabulary_size=600, width=40, heads=5, layers=2)
-IMAGE = ImageConfig(side=24, patch_size=8, width=48, heads=3, layers=(2,), mean=(0.5, 0.4, 0.3), std=(0.2, 0.5, 0.25))
-CONFIG = ModelConfig(dimensions=20, activation="gelu", text=TEXT, image=IMAGE)
+TEXT = TextConfig(context_length=12, vocabulary_size=600, width=40, heads=5, layers=2, activation="gelu")
+IMAGE = ImageConfig(
+    side=24,
+    patch_size=8,
+    width=48,
+    heads=3,
+    layers=(2,),
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.5, 0.25),
+    activation="gelu",
+)
+CONFIG = ModelConfig(dimensions=20, text=TEXT, image=IMAGE)
 """Nothing in it is as in OpenAI's models."""
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -82,7 +91,7 @@ def reference_text(weights: Tensors, config: ModelConfig, tokens: list[int]) -> 
     padded = torch.tensor(tokens + [0] * (text.context_length - len(tokens)))
     x = torch.tensor(weights["token_embedding.weight"])[padded] + torch.tensor(weights["positional_embedding"])
     mask = torch.full((text.context_length, text.context_length), -torch.inf).triu(1)
-    x = transformed(x[None], weights, "transformer.resblocks.", text.layers, text.heads, config.activation, mask)[0]
+    x = transformed(x[None], weights, "transformer.resblocks.", text.layers, text.heads, text.activation, mask)[0]
     x = module(torch.nn.LayerNorm, weights, "ln_final.", text.width)(x)
     return (x[len(tokens) - 1] @ torch.tensor(weights["text_projection"])).numpy()
 
@@ -98,7 +107,7 @@ def reference_images(weights: Tensors, config: ModelConfig, pixels: np.ndarray) 
     class_token = torch.tensor(weights["visual.class_embedding"]).expand(len(x), 1, -1)
     x = torch.cat([class_token, x], 1) + torch.tensor(weights["visual.positional_embedding"])
     x = module(torch.nn.LayerNorm, weights, "visual.ln_pre.", image.width)(x)
-    x = transformed(x, weights, "visual.transformer.resblocks.", image.layers[0], image.heads, config.activation, None)
+    x = transformed(x, weights, "visual.transformer.resblocks.", image.layers[0], image.heads, image.activation, None)
     x = module(torch.nn.LayerNorm, weights, "visual.ln_post.", image.width)(x[:, 0])
     return (x @ torch.tensor(weights["visual.proj"])).numpy()
 
@@ -110,7 +119,7 @@ def random_pixels(config: ModelConfig, count: int = 5) -> np.ndarray:
 
 @pytest.fixture(params=ACTIVATIONS)
 def config(request: pytest.FixtureRequest) -> ModelConfig:
-    return CONFIG._replace(activation=request.param)
+    return CONFIG._replace(text=TEXT._replace(activation=request.param), image=IMAGE._replace(activation=request.param))
 
 
 def test_the_text_tower_is_the_configured_one(config: ModelConfig, tmp_path: Path) -> None:
@@ -188,7 +197,7 @@ def test_the_tokenizer_has_the_vocabulary_and_the_context(vocabulary_size: int, 
     if vocabulary_size <= 49408:
         kept = vocabulary_size - 514
         theirs.bpe_ranks = {merge: rank for merge, rank in theirs.bpe_ranks.items() if rank < kept}
-    ours = Tokenizer(*merge_table(model_files._clip_merges(), vocabulary_size), vocabulary_size, context_length)
+    ours = Tokenizer(*merge_table(clip_merges(), vocabulary_size), vocabulary_size, context_length)
     for text in ("a photo of two parrots", "antidisestablishmentarianism", "naïve café 東京 🐈", "word " * 100):
         ids, was_cut = ours(text)
         assert max(ids) == ids[-1] == vocabulary_size - 1
@@ -223,19 +232,28 @@ def test_a_damaged_configuration_is_an_error_that_its_reader_expects(damage: str
     [
         ("text", {"tokenizer": "gemma"}),
         ("text", {"pooling": "last"}),
-        ("text", {"is_causal": False}),
+        ("text", {"padding": "right"}),  # which no token before it could attend to
+        ("text", {"padding": "middle"}),
+        ("text", {"norms": "none"}),
+        ("text", {"norm_epsilon": 0}),
+        ("text", {"projection": "conv"}),
+        ("text", {"end_token": 600}),
+        ("text", {"layers": 1_000_000}),
+        ("text", {"library": "other"}),
+        ("text", {"activation": "relu"}),
         ("text", {"vocabulary_size": 256_000}),
         ("text", {"context_length": 1}),
         ("text", {"heads": 7}),
-        ("image", {"pooling": "attention"}),
-        ("image", {"has_pre_norm": False}),
-        ("image", {"resize_mode": "squash"}),
-        ("image", {"interpolation": "bilinear"}),
-        ("image", {"patch_size": 7}),
+        ("image", {"pooling": "average"}),
+        ("image", {"resize_mode": "longest"}),
+        ("image", {"interpolation": "nearest"}),
+        ("image", {"patch_size": 25}),
+        ("image", {"side": 1_000_000}),
+        ("image", {"library": "other"}),
+        ("image", {"activation": "relu"}),
         ("image", {"layers": (1, 2)}),
         ("image", {"std": (0.5, 0.0, 0.5)}),
         ("image", {"mean": (0.5,)}),
-        ("", {"activation": "relu"}),
         ("", {"dimensions": 0}),
     ],
 )

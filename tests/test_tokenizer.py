@@ -5,8 +5,7 @@ import warnings
 
 import pytest
 
-from rclip.models.model_files import _clip_merges
-from rclip.models.tokenizer import Tokenizer, merge_table
+from rclip.models.tokenizer import Tokenizer, clip_merges, merge_table
 from tests.support.tiers import few
 
 with warnings.catch_warnings():
@@ -24,7 +23,7 @@ RANGES = [(32, 127), (32, 127), (1, 0x300), (0x2000, 0x2100), (0x3040, 0x3100), 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer(*merge_table(_clip_merges(), 49408), 49408, 77)
+    return Tokenizer(*merge_table(clip_merges(), 49408), 49408, 77)
 
 
 def assert_same(tokenizer: Tokenizer, texts: list[str]) -> None:

@@ -120,12 +120,18 @@ ADVICE: dict[type[RclipError], str] = {
     errors.NoIndex: "rclip --index{where} makes one",
     errors.RebuildFailed: "fix that, and run it again",
     errors.ImportedInPart: "rclip --rebuild, run outside {root}, repairs it",
-    errors.UnknownModel: "--model takes a checkpoint's path, or one of {names}",
-    errors.SimilarModel: "did you mean {nearest}? --model takes a checkpoint's path, or one of {names}",
+    errors.UnknownModel: "--model takes a file, a folder, or one of {names}",
+    errors.SimilarModel: "did you mean {nearest}? --model takes a file, a folder, or one of {names}",
     errors.DownloadFailed: "try again, or put the file there by hand: {path}",
     errors.WeightsNotWritten: "fix that, or set RCLIP_DATADIR",
     errors.NoRoomForWeights: "they take {megabytes:.0f} MB: make room, or set RCLIP_DATADIR",
     errors.DeviceFailed: "use --device cpu",
+    errors.UnsupportedModel: "choose another model; docs/models.md lists the families that rclip runs",
+    errors.NoModelFolder: "a folder needs open_clip_config.json or config.json, and the weights beside it",
+    errors.UnfitWeights: "fetch both files again",
+    errors.UnusableTokenizer: "fetch it again",
+    errors.MissingModelPackage: "to install it: {python} -P -m pip install 'rclip[models]'",
+    errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
 }
 """What to do next, by the kind of error; the nearest class above it where it has none of its own."""
 
@@ -155,7 +161,11 @@ def _filled(advice: str, error: RclipError) -> str:
     from string import Formatter
 
     root = getattr(error, "root", "")
-    derived = {"where": _where(root), "or_data_folder": "" if root else ", or set RCLIP_DATADIR"}
+    derived = {
+        "where": _where(root),
+        "or_data_folder": "" if root else ", or set RCLIP_DATADIR",
+        "python": sys.executable,
+    }
     names = [name for _, name, _, _ in Formatter().parse(advice) if name]
     return advice.format_map({name: derived[name] if name in derived else getattr(error, name) for name in names})
 

@@ -22,6 +22,7 @@ from rclip.indexing.diff import PendingFile
 from rclip.photo.decode_pool import DecodePool
 from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind
 from rclip.photo.metadata import PhotoMetadata
+from rclip.resizing import CLIP_RESIZING, Resizing
 
 WORKERS = os.cpu_count() or 1
 
@@ -68,10 +69,12 @@ Outcome = NewPhoto | KnownContent | KnownFile | NoPhoto
 class Reader:
     """Turns pending files into outcomes, in threads, in order."""
 
-    def __init__(self, store: Store, folder: bytes, resolution: int, max_pixels: int):
+    def __init__(
+        self, store: Store, folder: bytes, resolution: int, max_pixels: int, resizing: Resizing = CLIP_RESIZING
+    ):
         self._store = store
         self._folder = folder
-        self._resolution = resolution
+        self._resolution, self._resizing = resolution, resizing
         self._max_pixels = max_pixels
         self.lock = threading.Lock()
         """Around the store and what is claimed."""
@@ -80,7 +83,7 @@ class Reader:
 
     def read(self, pending: Iterable[PendingFile], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
         """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
-        self._decoders = DecodePool(self._resolution, self._max_pixels)
+        self._decoders = DecodePool(self._resolution, self._max_pixels, self._resizing)
         self._is_stopped = False
         futures: deque[Future[Outcome]] = deque()
         with ThreadPoolExecutor(WORKERS, "rclip-decode") as pool:

@@ -33,7 +33,8 @@ def write_pending(
     progress: Callable[[int, int | None], None],
 ) -> None:
     """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
-    reader = Reader(store, folder, encoder.resolution, max_pixels or decode_pool.default_max_pixels())
+    max_pixels = max_pixels or decode_pool.default_max_pixels()
+    reader = Reader(store, folder, encoder.resolution, max_pixels, encoder.resizing)
     writer = _Writer(store, reader, folder, [*plan.missing, *plan.offline])
     pending = plan.pending
     while pending:

@@ -5,6 +5,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from rclip.resizing import Resizing
+
 
 class ImageEncoder(Protocol):
     """Pictures by the thousand to vectors, batch by batch.
@@ -19,6 +21,10 @@ class ImageEncoder(Protocol):
     @property
     def resolution(self) -> int:
         """The side, in pixels, of the squares that it takes. Decoding needs it."""
+
+    @property
+    def resizing(self) -> Resizing:
+        """How a picture becomes such a square."""
 
     @property
     def batch_size(self) -> int:

@@ -22,9 +22,10 @@ from rclip.models import blas, numpy_towers
 from rclip.models.blas import CORES
 from rclip.models.config import ModelConfig
 from rclip.models.hardware import has_bf16, may_have_gpu
-from rclip.models.safetensors import Tensors
+from rclip.resizing import Resizing
 
 if TYPE_CHECKING:
+    from rclip.models.model_files import Weights
     from rclip.models.torch_encoder import TorchEncoder
 
 _FEW, _MANY = 8, 16
@@ -41,7 +42,12 @@ class LocalEncoder:
     """An `ImageEncoder`. It can also encode a few pictures at once, without being entered and from any thread."""
 
     def __init__(
-        self, name: str, weights: Tensors, config: ModelConfig, device: str | None = None, batch_size: int | None = None
+        self,
+        name: str,
+        weights: "Weights",
+        config: ModelConfig,
+        device: str | None = None,
+        batch_size: int | None = None,
     ):
         """`weights` are the image tower's; `device` None for the best one; `batch_size` None for the device's."""
         self._name = name
@@ -49,7 +55,7 @@ class LocalEncoder:
         self._config = config
         self._device = device
         self._batch_size = batch_size
-        self._must_be_torch = config.image.is_resnet or device not in (None, "cpu")
+        self._must_be_torch = config.image.is_resnet or bool(config.image.library) or device not in (None, "cpu")
         self._may_be_torch = has_bf16() or (device is None and may_have_gpu())
         """In float32 on a CPU torch is no faster than numpy (half as fast on an AMD EPYC), and takes 200 MB more."""
         self._bulk: TorchEncoder | None = None
@@ -75,6 +81,11 @@ class LocalEncoder:
     def resolution(self) -> int:
         """The side, in pixels, of the squares that it takes."""
         return self._config.image.side
+
+    @property
+    def resizing(self) -> Resizing:
+        """How a picture becomes such a square."""
+        return self._config.image.resizing
 
     @property
     def batch_size(self) -> int:

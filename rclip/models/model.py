@@ -6,19 +6,23 @@ Texts and single pictures go through the numpy towers, which start at once; `ima
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from rclip import isolation
 from rclip.models import blas, model_files, numpy_towers, registry
 from rclip.models.config import ModelConfig
-from rclip.models.safetensors import Tensors
-from rclip.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from rclip.models import open_clip_towers
     from rclip.models.image_encoder import ImageEncoder
     from rclip.models.local_encoder import LocalEncoder
+    from rclip.models.model_files import AnyTokenizer, Weights
+
+    TextParts: TypeAlias = (
+        tuple[AnyTokenizer, numpy_towers.TextTower] | tuple[open_clip_towers.Tokenizer, open_clip_towers.TextTower]
+    )
 
 _TEXT_BATCH = 32
 _FEW_TEXTS = 8  # for which threads take longer to be called than to help
@@ -42,9 +46,9 @@ class Model:
         self._notify = notify
         self.name = name
         self._opening = threading.RLock()  # held while a part is made, so that it is made once
-        self._weights: dict[str, Tensors] = {}
+        self._weights: dict[str, Weights] = {}
         self._config: ModelConfig | None = None
-        self._text_parts: tuple[Tokenizer, numpy_towers.TextTower] | None = None
+        self._text_parts: TextParts | None = None
         self._picture_encoders: dict[str | None, LocalEncoder] = {}
 
     @property
@@ -98,7 +102,7 @@ class Model:
     def encode_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[bool]]:
         """Vectors (B, D) float32 of length 1, and which of the texts were longer than the model reads."""
         tokenizer, tower = self._text()
-        tokens, cut = zip(*map(tokenizer, texts), strict=True)
+        tokens, cut = zip(*tokenizer.encode_all(texts), strict=True)
         # Texts of like length go together, and the longest of a batch decides what it costs.
         order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
         batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
@@ -125,15 +129,20 @@ class Model:
         weights = self._open(model_files.IMAGE)
         return LocalEncoder(self.name, weights, self.config, None if device == "auto" else device, batch_size)
 
-    def _text(self) -> tuple[Tokenizer, numpy_towers.TextTower]:
+    def _text(self) -> "TextParts":
         with self._opening:
             if self._text_parts is None:
                 weights = self._open(model_files.TEXT)
-                tokenizer = model_files.make_tokenizer(weights, self.config)
-                self._text_parts = tokenizer, numpy_towers.TextTower(weights, self.config)
+                if self.config.text.library:
+                    from rclip.models import open_clip_towers
+
+                    self._text_parts = open_clip_towers.text_parts(weights)
+                else:
+                    tokenizer = model_files.make_tokenizer(weights, self.config)
+                    self._text_parts = tokenizer, numpy_towers.TextTower(weights, self.config)
             return self._text_parts
 
-    def _open(self, tower: str) -> Tensors:
+    def _open(self, tower: str) -> "Weights":
         with self._opening:
             if tower not in self._weights:
                 weights = model_files.open_tower(self._checkpoint, self._data_dir, tower, self._notify)

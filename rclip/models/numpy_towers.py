@@ -1,9 +1,10 @@
-"""CLIP's text and image towers as plain numpy, for everything a person waits for.
+"""Text and image towers as plain numpy, for everything a person waits for.
 
-Same function as `clip.model.CLIP.encode_text` and `encode_image` (a vision transformer's) in float32; both are checked
-against clip itself by the tests. Arrays keep the names and shapes of OpenAI's state dict: a linear layer's weight is
-(out, in). Sizes, heads, activation and normalization are the configuration's. Notation: B pictures or texts, T tokens,
-W the tower's width, D the length of a vector, S the image's side.
+Same function as `clip.model.CLIP.encode_text` and `encode_image` (a vision transformer's) in float32, and as their
+counterparts in open_clip and transformers; the tests check them against those. Arrays keep the names and shapes of
+OpenAI's state dict (`canonical`): a linear layer's weight is (out, in). Whatever differs between families is the
+configuration's. Notation: B pictures or texts, T tokens, W the tower's width, D the length of a vector, S the image's
+side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,79 +14,165 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip.errors import BrokenWeights
-from rclip.models.config import ModelConfig
+from rclip.models.config import ModelConfig, TextConfig
 from rclip.models.openai_layout import IMAGE_BLOCKS, TEXT_BLOCKS
 
-_EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's
-
 Activation = Callable[[np.ndarray], np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray]
+Weights = Mapping[str, np.ndarray]
+
+
+def pair(weights: Weights, name: str, separator: str = ".") -> Pair:
+    """The weight and the bias of a layer."""
+    return weights[f"{name}{separator}weight"], weights[f"{name}{separator}bias"]
 
 
 class Block(NamedTuple):
     """One residual attention block's weights, in the order of its computation."""
 
-    ln_1: tuple[np.ndarray, np.ndarray]
-    qkv: tuple[np.ndarray, np.ndarray]
-    attention_out: tuple[np.ndarray, np.ndarray]
-    ln_2: tuple[np.ndarray, np.ndarray]
-    mlp_in: tuple[np.ndarray, np.ndarray]
-    mlp_out: tuple[np.ndarray, np.ndarray]
+    ln_1: Pair
+    qkv: tuple[Pair, ...]
+    """One layer for query, key and value together, or one for each, as the file has them."""
+    attention_out: Pair
+    ln_2: Pair
+    mlp_in: Pair
+    mlp_out: Pair
 
     @classmethod
-    def of(cls, weights: Mapping[str, np.ndarray], prefix: str) -> "Block":
-        def pair(name: str, separator: str = ".") -> tuple[np.ndarray, np.ndarray]:
-            return weights[f"{prefix}{name}{separator}weight"], weights[f"{prefix}{name}{separator}bias"]
-
+    def of(cls, weights: Weights, prefix: str) -> "Block":
+        is_fused = f"{prefix}attn.in_proj_weight" in weights
         return cls(
-            ln_1=pair("ln_1"),
-            qkv=pair("attn.in_proj", "_"),
-            attention_out=pair("attn.out_proj"),
-            ln_2=pair("ln_2"),
-            mlp_in=pair("mlp.c_fc"),
-            mlp_out=pair("mlp.c_proj"),
+            ln_1=pair(weights, f"{prefix}ln_1"),
+            qkv=(pair(weights, f"{prefix}attn.in_proj", "_"),)
+            if is_fused
+            else tuple(pair(weights, f"{prefix}attn.{name}_proj") for name in "qkv"),
+            attention_out=pair(weights, f"{prefix}attn.out_proj"),
+            ln_2=pair(weights, f"{prefix}ln_2"),
+            mlp_in=pair(weights, f"{prefix}mlp.c_fc"),
+            mlp_out=pair(weights, f"{prefix}mlp.c_proj"),
         )
 
 
-def blocks(weights: Mapping[str, np.ndarray], prefix: str, count: int) -> list[Block]:
+def blocks(weights: Weights, prefix: str, count: int) -> list[Block]:
     """The first `count` blocks of the transformer whose arrays' names start with `prefix`."""
     return [Block.of(weights, f"{prefix}{number}.") for number in range(count)]
+
+
+class _Transformer:
+    """The blocks of one tower."""
+
+    def __init__(self, blocks: Sequence[Block], heads: int, activation: str, epsilon: float, norms: str = "before"):
+        self._blocks, self._heads, self._activation = blocks, heads, ACTIVATIONS[activation]
+        self._epsilon = np.float32(epsilon)
+        self._run = self._normed_before if norms == "before" else self._normed_after
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """(B, T, W) -> (B, T, W); `mask` is added to the attention's logits (B, heads, T, T)."""
+        for block in self._blocks:
+            x = self._run(x, block, mask)
+        return x
+
+    def _normed_before(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
+        x = x + self._attention(layer_norm(x, *block.ln_1, self._epsilon), block, mask)
+        return x + self._mlp(layer_norm(x, *block.ln_2, self._epsilon), block)
+
+    def _normed_after(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
+        x = layer_norm(x + self._attention(x, block, mask), *block.ln_1, self._epsilon)
+        return layer_norm(x + self._mlp(x, block), *block.ln_2, self._epsilon)
+
+    def _attention(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
+        return linear(attend(_query_key_value(x, block.qkv, self._heads), mask), *block.attention_out)
+
+    def _mlp(self, x: np.ndarray, block: Block) -> np.ndarray:
+        return linear(self._activation(linear(x, *block.mlp_in)), *block.mlp_out)
 
 
 class TextTower:
     """Token ids to vectors."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], config: ModelConfig):
-        self._heads, self._activation = config.text.heads, ACTIVATIONS[config.activation]
+    def __init__(self, weights: Weights, config: ModelConfig):
+        self._text = text = config.text
+        self._end = text.end_token % text.vocabulary_size
         self._embedding = weights["token_embedding.weight"]
         self._positions = weights["positional_embedding"]
-        self._blocks = blocks(weights, TEXT_BLOCKS, config.text.layers)
-        self._ln_final = weights["ln_final.weight"], weights["ln_final.bias"]
-        self._projection = weights["text_projection"]
+        self._token_type = weights.get("token_type_embedding")
+        self._transformer = _Transformer(
+            blocks(weights, TEXT_BLOCKS, text.layers), text.heads, text.activation, text.norm_epsilon, text.norms
+        )
+        self._norm = pair(weights, "ln_embedding" if text.norms == "after" else "ln_final")
+        self._epsilon = np.float32(text.norm_epsilon)
+        self._project = _projection(weights, text)
 
     def __call__(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
         """B texts, start and end tokens included, without padding. -> (B, D) float32, rows of length 1
 
-        Attention is causal and a vector is read at the text's end token, so what follows it changes nothing: texts are
-        computed to the end of the longest, whatever the model could read.
+        Where no token attends to padding, it changes nothing: then texts are computed to the end of the longest,
+        whatever the model could read.
         """
-        ends = np.array([len(tokens) - 1 for tokens in texts])
-        length = int(ends.max()) + 1
-        padded = np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in texts])
-        x = self._embedding[padded] + self._positions[:length]
-        mask = np.triu(np.full((length, length), -np.inf, np.float32), 1)
-        for block in self._blocks:
-            x = residual_block(x, block, self._heads, self._activation, mask)
-        return l2_normalize(layer_norm(x[np.arange(len(texts)), ends], *self._ln_final) @ self._projection)
+        tokens, lengths = self._padded(texts)
+        x = self._embed(tokens)
+        pooled = self._pooled(self._transformer(x, self._mask(lengths)), tokens, lengths)
+        if self._text.norms == "before":
+            pooled = layer_norm(pooled, *self._norm, self._epsilon)
+        return l2_normalize(self._project(pooled))
+
+    def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """(B, T), and how many of them are the texts' own (B,)"""
+        lengths = np.array([len(tokens) for tokens in texts])
+        length = self._text.context_length if self._text.padding else int(lengths.max())
+        padded = np.full((len(texts), length), self._text.padding_token)
+        for row, tokens in zip(padded, texts, strict=True):
+            row[length - len(tokens) if self._text.padding == "left" else 0 :][: len(tokens)] = tokens
+        return padded, lengths
+
+    def _embed(self, tokens: np.ndarray) -> np.ndarray:
+        x = self._embedding[tokens] + self._positions[: tokens.shape[1]]
+        if self._token_type is not None:
+            x += self._token_type
+        return layer_norm(x, *self._norm, self._epsilon) if self._text.norms == "after" else x
+
+    def _mask(self, lengths: np.ndarray) -> np.ndarray | None:
+        length = int(lengths.max())
+        if self._text.is_causal:
+            return np.triu(np.full((length, length), -np.inf, np.float32), 1)
+        if self._text.padding or (lengths == length).all():
+            return None
+        is_padding = np.arange(length) >= lengths[:, None]
+        return np.where(is_padding, np.float32(-np.inf), np.float32(0))[:, None, None]
+
+    def _pooled(self, x: np.ndarray, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """(B, T, W) -> (B, W)"""
+        if self._text.pooling == "mean":
+            is_text = np.arange(x.shape[1]) < lengths[:, None]
+            return np.einsum("btw,bt->bw", x, is_text.astype(np.float32) / lengths[:, None].astype(np.float32))
+        if self._text.pooling == "last token":
+            return x[:, -1]
+        return x[np.arange(len(x)), (tokens == self._end).argmax(axis=1)]
+
+
+def _projection(weights: Weights, text: TextConfig) -> Callable[[np.ndarray], np.ndarray]:
+    """(B, W) -> (B, D)"""
+    if not text.projection:
+        return lambda x: x
+    weight = weights["text_projection"]
+    if text.projection == "biased":
+        bias = weights["text_projection.bias"]
+        return lambda x: x @ weight + bias
+    if text.projection == "mlp":
+        hidden = weights["text_projection.hidden"]
+        return lambda x: gelu(x @ hidden) @ weight
+    return lambda x: x @ weight
 
 
 class ImageTower:
     """Pixels to vectors, for vision transformers."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], config: ModelConfig):
+    def __init__(self, weights: Weights, config: ModelConfig):
         image = config.image
         assert not image.is_resnet, "those are for torch"
-        self._heads, self._activation = image.heads, ACTIVATIONS[config.activation]
-        self._grid, self._patch = image.grid, image.patch_size
+        assert not image.library, "that is for torch, too"
+        self._grid, self._patch, self._width = image.grid, image.patch_size, image.width
+        self._epsilon = np.float32(image.norm_epsilon)
         mean, std = np.array(image.mean, np.float32), np.array(image.std, np.float32)
         patch_weights = weights["visual.conv1.weight"]  # (W, 3, P, P)
         # A convolution whose stride is its size is one product with each patch; normalizing the pixels folds into it.
@@ -93,45 +180,111 @@ class ImageTower:
         self._patch_weights = scaled.transpose(2, 3, 1, 0).reshape(-1, image.width)
         shift = (patch_weights.sum(axis=(2, 3)) @ (mean / std)).astype(np.float32)
         positions = weights["visual.positional_embedding"]
-        self._class_token = weights["visual.class_embedding"] + positions[0]
-        self._positions = positions[1:] - shift
-        self._ln_pre = weights["visual.ln_pre.weight"], weights["visual.ln_pre.bias"]
-        self._blocks = blocks(weights, IMAGE_BLOCKS, image.layers[0])
-        self._ln_post = weights["visual.ln_post.weight"], weights["visual.ln_post.bias"]
-        self._projection = weights["visual.proj"]
+        self._first = int(image.has_class_token)
+        if image.has_class_token:
+            self._class_token = weights["visual.class_embedding"] + positions[0]
+        self._positions = positions[self._first :] - shift
+        if image.has_patch_bias:
+            self._positions += weights["visual.conv1.bias"]
+        self._ln_pre = pair(weights, "visual.ln_pre") if image.has_pre_norm else None
+        self._transformer = _Transformer(
+            blocks(weights, IMAGE_BLOCKS, image.layers[0]), image.heads, image.activation, image.norm_epsilon
+        )
+        self._ln_post = pair(weights, "visual.ln_post")
+        self._pool = None if image.has_class_token else AttentionPool.of(weights, config)
+        self._projection = weights["visual.proj"] if image.has_projection else None
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8 -> (B, D) float32, rows of length 1"""
-        count, grid, patch = len(pixels), self._grid, self._patch
-        patches = pixels.reshape(count, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
+        x = self._embed(pixels)
+        if self._ln_pre:
+            x = layer_norm(x, *self._ln_pre, self._epsilon)
+        x = self._transformer(x)
+        if self._pool is None:
+            pooled = layer_norm(x[:, 0], *self._ln_post, self._epsilon)
+        else:
+            pooled = self._pool(layer_norm(x, *self._ln_post, self._epsilon))
+        return l2_normalize(pooled if self._projection is None else pooled @ self._projection)
+
+    def _embed(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, S, S, 3) uint8 -> (B, T, W)"""
+        count, grid, patch, first = len(pixels), self._grid, self._patch, self._first
+        whole = pixels[:, : grid * patch, : grid * patch]
+        patches = whole.reshape(count, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
         flat = patches.reshape(count * grid * grid, patch * patch * 3).astype(np.float32)
-        width = self._patch_weights.shape[1]
-        x = np.empty((count, 1 + grid * grid, width), np.float32)
-        x[:, 0] = self._class_token
-        np.add((flat @ self._patch_weights).reshape(count, grid * grid, width), self._positions, out=x[:, 1:])
-        x = layer_norm(x, *self._ln_pre)
-        for block in self._blocks:
-            x = residual_block(x, block, self._heads, self._activation)
-        return l2_normalize(layer_norm(x[:, 0], *self._ln_post) @ self._projection)
+        x = np.empty((count, first + grid * grid, self._width), np.float32)
+        if first:
+            x[:, 0] = self._class_token
+        embedded = (flat @ self._patch_weights).reshape(count, grid * grid, self._width)
+        np.add(embedded, self._positions, out=x[:, first:])
+        return x
 
 
-def residual_block(
-    x: np.ndarray, block: Block, heads: int, activation: Activation, mask: np.ndarray | None = None
-) -> np.ndarray:
-    """One residual attention block. (B, T, W) -> (B, T, W); `mask` (T, T) is added to the attention's logits."""
-    x = x + linear(attend(linear(layer_norm(x, *block.ln_1), *block.qkv), heads, mask), *block.attention_out)
-    return x + linear(activation(linear(layer_norm(x, *block.ln_2), *block.mlp_in)), *block.mlp_out)
+class AttentionPool(NamedTuple):
+    """A learned query that attends to all tokens, and an MLP on what it has gathered.
+
+    Since there is one query for all pictures, it is multiplied with the keys' weights in advance: attention is then a
+    product with (W, heads) instead of (W, W). Values are projected after they have been summed, for the same reason.
+    The keys' bias adds the same to all logits of a head and changes nothing.
+    """
+
+    query: np.ndarray
+    """(W, heads): what each head's logits are as a function of a token"""
+    value: Pair
+    out: Pair
+    norm: Pair
+    mlp_in: Pair
+    mlp_out: Pair
+    activation: str
+    epsilon: float
+
+    @classmethod
+    def of(cls, weights: Weights, config: ModelConfig) -> "AttentionPool":
+        prefix, heads = "visual.attention_pool.", config.image.heads
+        (query, query_bias), (key, _), value = (pair(weights, f"{prefix}attn.{name}_proj") for name in "qkv")
+        latent = (query @ weights[f"{prefix}latent"] + query_bias).reshape(heads, -1)  # (heads, W / heads)
+        latent = latent * np.float32(latent.shape[1] ** -0.5)
+        return cls(
+            query=np.einsum("hd,hdw->wh", latent, key.reshape(heads, -1, key.shape[1])),
+            value=value,
+            out=pair(weights, f"{prefix}attn.out_proj"),
+            norm=pair(weights, f"{prefix}ln"),
+            mlp_in=pair(weights, f"{prefix}mlp.c_fc"),
+            mlp_out=pair(weights, f"{prefix}mlp.c_proj"),
+            activation=config.image.activation,
+            epsilon=config.image.norm_epsilon,
+        )
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(B, T, W) -> (B, W)"""
+        count, _, width = x.shape
+        heads = self.query.shape[1]
+        attention = softmax((x @ self.query).swapaxes(1, 2))  # (B, heads, T)
+        gathered = attention @ x  # (B, heads, W)
+        weight, bias = self.value
+        values = np.einsum("bhw,hdw->bhd", gathered, weight.reshape(heads, -1, width), optimize=True)
+        pooled = linear(values.reshape(count, width) + bias, *self.out)
+        hidden = linear(layer_norm(pooled, *self.norm, np.float32(self.epsilon)), *self.mlp_in)
+        return pooled + linear(ACTIVATIONS[self.activation](hidden), *self.mlp_out)
 
 
-def attend(qkv: np.ndarray, heads: int, mask: np.ndarray | None) -> np.ndarray:
-    """Multi-head attention between its two projections. (B, T, 3 W) -> (B, T, W)"""
-    count, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
-    head_width = width // heads
-    query, key, value = qkv.reshape(count, length, 3, heads, head_width).transpose(2, 0, 3, 1, 4)  # (B, heads, T, …)
+def _query_key_value(x: np.ndarray, qkv: tuple[Pair, ...], heads: int) -> list[np.ndarray]:
+    """(B, T, W) -> three times (B, heads, T, W / heads)"""
+    count, length, width = x.shape
+    if len(qkv) == 1:
+        projected = linear(x, *qkv[0]).reshape(count, length, 3, heads, width // heads)
+        return list(projected.transpose(2, 0, 3, 1, 4))
+    return [linear(x, *layer).reshape(count, length, heads, width // heads).swapaxes(1, 2) for layer in qkv]
+
+
+def attend(query_key_value: Sequence[np.ndarray], mask: np.ndarray | None) -> np.ndarray:
+    """Multi-head attention between its two projections. Three times (B, heads, T, …) -> (B, T, W)"""
+    query, key, value = query_key_value
+    count, heads, length, head_width = query.shape
     logits = (query * np.float32(head_width**-0.5)) @ key.swapaxes(-1, -2)
     if mask is not None:
         logits += mask
-    return (softmax(logits) @ value).transpose(0, 2, 1, 3).reshape(count, length, width)
+    return (softmax(logits) @ value).transpose(0, 2, 1, 3).reshape(count, length, heads * head_width)
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -141,10 +294,10 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
-def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, epsilon: np.float32) -> np.ndarray:
     centered = x - x.mean(axis=-1, keepdims=True)
     variance = np.einsum("...i,...i->...", centered, centered)[..., np.newaxis] / np.float32(x.shape[-1])
-    centered /= np.sqrt(variance + _EPSILON)
+    centered /= np.sqrt(variance + epsilon)
     centered *= weight
     centered += bias
     return centered

@@ -1,4 +1,7 @@
-"""The layout of OpenAI's state dicts: which arrays a CLIP has, of which shapes, and what its configuration is."""
+"""The layout of OpenAI's state dicts: which arrays a CLIP has, of which shapes, and what its configuration is.
+
+Models of other families are given these names, too (`families`), and the towers know no others.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -36,7 +39,7 @@ def config_of(arrays: Arrays) -> ModelConfig:
         raise ValueError(f"a vocabulary of {vocabulary_size}")
     text = TextConfig(context_length, vocabulary_size, width, _heads(width), _count(arrays, TEXT_BLOCKS))
     image = _vit_config(arrays) if "visual.proj" in arrays else _resnet_config(arrays)
-    return ModelConfig(arrays["text_projection"].shape[1], "quick_gelu", text, image).checked()
+    return ModelConfig(arrays["text_projection"].shape[1], text, image).checked()
 
 
 def _heads(width: int) -> int:
@@ -76,41 +79,76 @@ def _resnet_config(arrays: Arrays) -> ImageConfig:
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The arrays that the configuration needs, by name; of a ResNet's image tower none, which clip checks itself."""
-    image = () if config.image.is_resnet else _image_shapes(config)
-    return {**dict(_text_shapes(config)), **dict(image)}
+    """The arrays that the configuration needs, by name: the names of OpenAI's state dict, and more for what other
+    families have beside it. None for a tower that a library runs, nor for a ResNet's, which clip checks itself."""
+    text = () if config.text.library else _text_shapes(config)
+    image = () if config.image.is_resnet or config.image.library else _image_shapes(config)
+    return {**dict(text), **dict(image)}
 
 
 def _text_shapes(config: ModelConfig) -> Shapes:
-    width = config.text.width
-    yield "token_embedding.weight", (config.text.vocabulary_size, width)
-    yield "positional_embedding", (config.text.context_length, width)
-    for number in range(config.text.layers):
-        yield from _block_shapes(f"{TEXT_BLOCKS}{number}.", width)
-    yield from _norm_shapes("ln_final", width)
-    yield "text_projection", (width, config.dimensions)
+    text = config.text
+    width, hidden = text.width, (text.width + config.dimensions) // 2
+    yield "token_embedding.weight", (text.vocabulary_size, width)
+    yield "positional_embedding", (text.context_length, width)
+    yield from _block_shapes(TEXT_BLOCKS, text.layers, width, text.mlp_width)
+    yield from _norm_shapes("ln_embedding" if text.norms == "after" else "ln_final", width)
+    if text.projection == "mlp":
+        yield "text_projection.hidden", (width, hidden)
+    if text.projection:
+        yield "text_projection", (hidden if text.projection == "mlp" else width, config.dimensions)
+    if text.projection == "biased":
+        yield "text_projection.bias", (config.dimensions,)
 
 
 def _image_shapes(config: ModelConfig) -> Shapes:
-    width, patch_size = config.image.width, config.image.patch_size
-    yield "visual.class_embedding", (width,)
-    yield "visual.positional_embedding", (1 + config.image.grid**2, width)
+    image = config.image
+    width, patch_size = image.width, image.patch_size
+    if image.has_class_token:
+        yield "visual.class_embedding", (width,)
+    yield "visual.positional_embedding", (image.has_class_token + image.grid**2, width)
     yield "visual.conv1.weight", (width, 3, patch_size, patch_size)
-    yield from _norm_shapes("visual.ln_pre", width)
-    for number in range(config.image.layers[0]):
-        yield from _block_shapes(f"{IMAGE_BLOCKS}{number}.", width)
+    if image.has_patch_bias:
+        yield "visual.conv1.bias", (width,)
+    if image.has_pre_norm:
+        yield from _norm_shapes("visual.ln_pre", width)
+    yield from _block_shapes(IMAGE_BLOCKS, image.layers[0], width, image.mlp_width)
     yield from _norm_shapes("visual.ln_post", width)
-    yield "visual.proj", (width, config.dimensions)
+    if image.pooling == "attention":
+        yield from _pool_shapes(width, image.mlp_width)
+    if image.has_projection:
+        yield "visual.proj", (width, config.dimensions)
 
 
-def _block_shapes(prefix: str, width: int) -> Shapes:
-    yield prefix + "attn.in_proj_weight", (3 * width, width)
-    yield prefix + "attn.in_proj_bias", (3 * width,)
-    for name, outputs, inputs in (("attn.out_proj", 1, 1), ("mlp.c_fc", 4, 1), ("mlp.c_proj", 1, 4)):
-        yield f"{prefix}{name}.weight", (outputs * width, inputs * width)
-        yield f"{prefix}{name}.bias", (outputs * width,)
-    yield from _norm_shapes(prefix + "ln_1", width)
-    yield from _norm_shapes(prefix + "ln_2", width)
+def _pool_shapes(width: int, mlp_width: int) -> Shapes:
+    prefix = "visual.attention_pool."
+    yield prefix + "latent", (width,)
+    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        yield from _linear_shapes(f"{prefix}attn.{name}", width, width)
+    yield from _norm_shapes(prefix + "ln", width)
+    yield from _mlp_shapes(prefix, width, mlp_width)
+
+
+def _block_shapes(prefix: str, layers: int, width: int, mlp_width: int) -> Shapes:
+    for number in range(layers):
+        block = f"{prefix}{number}."
+        yield block + "attn.in_proj_weight", (3 * width, width)
+        yield block + "attn.in_proj_bias", (3 * width,)
+        yield from _linear_shapes(block + "attn.out_proj", width, width)
+        yield from _mlp_shapes(block, width, mlp_width)
+        yield from _norm_shapes(block + "ln_1", width)
+        yield from _norm_shapes(block + "ln_2", width)
+
+
+def _mlp_shapes(prefix: str, width: int, mlp_width: int) -> Shapes:
+    hidden = mlp_width or 4 * width
+    yield from _linear_shapes(prefix + "mlp.c_fc", hidden, width)
+    yield from _linear_shapes(prefix + "mlp.c_proj", width, hidden)
+
+
+def _linear_shapes(name: str, outputs: int, inputs: int) -> Shapes:
+    yield name + ".weight", (outputs, inputs)
+    yield name + ".bias", (outputs,)
 
 
 def _norm_shapes(name: str, width: int) -> Shapes:

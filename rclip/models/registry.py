@@ -1,11 +1,11 @@
-"""OpenAI's checkpoints: their names, their digests, and where they lie on this machine.
+"""What models are called, and where they lie: OpenAI's checkpoints, files and folders of the user's, and repositories.
 
-Weights are kept where OpenAI's own package keeps them, so that a download made by either serves both.
+OpenAI's weights are kept where OpenAI's own package keeps them, so that a download made by either serves both.
 """
 
 import os
 import re
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rclip.errors import SimilarModel, UnknownModel
 
@@ -25,6 +25,32 @@ DEFAULT = "ViT-B/32"
 NAMES = tuple(_SHA256)
 
 
+ALIASES = {
+    "vit-b-32": "ViT-B/32",
+    "datacomp-b32": "ViT-B-32-256:datacomp_s34b_b86k",
+    "siglip2-b32": "ViT-B-32-SigLIP2-256:webli",
+    "siglip2-b16": "ViT-B-16-SigLIP2-256:webli",
+    "siglip2-l16": "ViT-L-16-SigLIP2-256:webli",
+    "xlmr-b32": "xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k",
+    "mobileclip2-s0": "MobileCLIP2-S0:dfndr2b",
+}
+"""Short names of the models that are recommended."""
+
+REPOSITORIES = {
+    "ViT-B-32-256:datacomp_s34b_b86k": "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
+    "ViT-B-32-SigLIP2-256:webli": "timm/ViT-B-32-SigLIP2-256",
+    "ViT-B-16-SigLIP2-256:webli": "timm/ViT-B-16-SigLIP2-256",
+    "ViT-L-16-SigLIP2-256:webli": "timm/ViT-L-16-SigLIP2-256",
+    "xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k": "laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k",
+    "MobileCLIP2-S0:dfndr2b": "timm/MobileCLIP2-S0-OpenCLIP",
+}
+"""Where open_clip has them; of all others it is asked itself."""
+
+
+def _for_file_names(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII)
+
+
 class Checkpoint(NamedTuple):
     """A file that `clip.load` takes; one of OpenAI's need not be on this machine yet."""
 
@@ -38,7 +64,7 @@ class Checkpoint(NamedTuple):
     def label(self) -> str:
         """For file names: ViT-B-32, or the stem of the user's file."""
         stem = self.name if self.sha256 else os.path.splitext(os.path.basename(self.path))[0]
-        return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII)
+        return _for_file_names(stem)
 
     @property
     def url(self) -> str:
@@ -47,14 +73,63 @@ class Checkpoint(NamedTuple):
         return f"{base.rstrip('/')}/{self.sha256}/{os.path.basename(self.path)}"
 
 
-def find(model: str) -> Checkpoint:
-    """The checkpoint of this name or path. Raises `UnknownModel` for one that is neither."""
-    if model in _SHA256:
-        file_name = model.replace("/", "-").replace("@", "-") + ".pt"
-        return Checkpoint(model, os.path.join(os.path.expanduser("~/.cache/clip"), file_name), _SHA256[model])
-    path = os.path.abspath(os.path.expanduser(model))
+class ModelFolder(NamedTuple):
+    """A model as its own library keeps it: a folder on this machine, or a repository of the Hugging Face hub."""
+
+    name: str
+    """As the user says it."""
+    path: str = ""
+    """Of the folder; empty for a repository."""
+    repository: str = ""
+    """`ORG/NAME`"""
+    architecture: str = ""
+    """Of OpenCLIP, with the tag of its weights, where that is how the user names the model."""
+    tag: str = ""
+
+    @property
+    def sha256(self) -> None:
+        """As a `Checkpoint` of the user's own."""
+
+    @property
+    def label(self) -> str:
+        """For file names."""
+        stem = os.path.basename(self.path.rstrip("/")) or f"{self.architecture}-{self.tag}".strip("-")
+        return _for_file_names(stem or self.repository)
+
+
+def find(model: str) -> Checkpoint | ModelFolder:
+    """What has this name or path. Raises `UnknownModel` for nothing that can be meant by it."""
+    name = ALIASES.get(model, model)
+    if name in _SHA256:
+        file_name = name.replace("/", "-").replace("@", "-") + ".pt"
+        return Checkpoint(name, os.path.join(os.path.expanduser("~/.cache/clip"), file_name), _SHA256[name])
+    path = os.path.abspath(os.path.expanduser(name))
     if os.path.isfile(path):
-        return Checkpoint(model, path, None)
+        return Checkpoint(name, path, None)
+    if name and os.path.isdir(path):
+        return ModelFolder(name, path)
+    return _remote(name) or _raise_unknown(name)
+
+
+_HUB = "hf-hub:"
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
+_ARCHITECTURE = re.compile(r"(\w[\w.-]*):([\w.-]+)", re.ASCII)
+_ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
+
+
+def _remote(name: str) -> ModelFolder | None:
+    """A repository of the hub; not a path that is mistyped, nor one of OpenAI's names."""
+    plain = name.removeprefix(_HUB)
+    if match := _ARCHITECTURE.fullmatch(name):
+        return ModelFolder(name, repository=REPOSITORIES.get(name, ""), architecture=match[1], tag=match[2])
+    if not _REPOSITORY.fullmatch(plain) or plain.endswith(_ENDINGS):
+        return None
+    if not name.startswith(_HUB) and (os.path.isdir(plain.split("/")[0]) or _nearest(name)):
+        return None
+    return ModelFolder(name, repository=plain)
+
+
+def _raise_unknown(model: str) -> NoReturn:
     nearest, names = _nearest(model), ", ".join(NAMES)
     if nearest:
         raise SimilarModel(model=model, names=names, nearest=nearest)
@@ -67,7 +142,7 @@ def _nearest(model: str) -> str | None:
         return None
     from difflib import get_close_matches
 
-    names = {_plain(name): name for name in NAMES}
+    names = {_plain(name): name for name in (*NAMES, *ALIASES)}
     found = get_close_matches(_plain(model), names, n=1, cutoff=0.8)
     return names[found[0]] if found else None
 

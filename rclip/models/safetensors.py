@@ -11,7 +11,8 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,8 +20,26 @@ import numpy as np
 from rclip import datadir, manifest
 from rclip.errors import plain_reason
 
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_BFLOAT16 = "BF16"  # numpy has no such type
+_ITEM_BYTES = {name: dtype.itemsize for name, dtype in _DTYPES.items()} | {
+    _BFLOAT16: 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "BOOL": 1,
+}
+_MAX_HEADER_BYTES = 100_000_000  # as the format's own library has it
 _ALIGNMENT_BYTES = 64  # of the first array: a cache line, and enough for any vector instruction
 
 
@@ -32,24 +51,67 @@ class Tensors(Mapping[str, np.ndarray]):
     """The arrays of one file, read-only views of the mapped bytes, and its `metadata` (text to text)."""
 
     def __init__(self, path: str):
-        """Raises `UnusableFile`."""
+        """One that `write` has written. Raises `UnusableFile`."""
+        self._open(path, lambda file: _check_manifest(path, file))
+
+    @classmethod
+    def foreign(cls, path: str, identity: Sequence[int] | None = None) -> "Tensors":
+        """One that somebody else has written: as it was when it had this `manifest.identity`, or whatever it is now.
+
+        Raises `UnusableFile`.
+        """
+        made = cls.__new__(cls)
+        made._open(path, lambda file: _check_identity(file, identity))
+        if identity is None:
+            made._check_header(path)
+        return made
+
+    def _open(self, path: str, check: Callable[[BinaryIO], None]) -> None:
         try:
             with open(path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                _check_manifest(path, file)
+                check(file)
             (length,) = struct.unpack_from("<Q", self._map)
+            if length > _MAX_HEADER_BYTES:
+                raise ValueError(f"its header has {length:,} bytes")
             self._header: dict[str, Any] = json.loads(self._map[8 : 8 + length])
             self._start = 8 + length
-            self.metadata: dict[str, str] = self._header.pop("__metadata__")
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            self.metadata: dict[str, str] = self._header.pop("__metadata__", {})
+        except RecursionError as error:
+            raise UnusableFile(f"{path}: nested too deeply") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
             raise UnusableFile(f"{path}: {plain_reason(error)}") from error
+
+    def _check_header(self, path: str) -> None:
+        """Raises `UnusableFile` where an array is not just as many bytes as its shape says, all of them in the file."""
+        room = len(self._map) - self._start
+        for name, entry in self._header.items():
+            try:
+                start, end = entry["data_offsets"]
+                shape, item = entry["shape"], _ITEM_BYTES[entry["dtype"]]
+                numbers = [start, end, *shape]
+                is_sound = all(type(number) is int and number >= 0 for number in numbers)
+                if not is_sound or not start <= end <= room or prod(shape) * item != end - start:
+                    raise ValueError(f"the array {name} is not in the file as its header says")
+            except (KeyError, ValueError, TypeError) as error:
+                raise UnusableFile(f"{path}: {plain_reason(error)}") from error
+
+    def dtypes(self) -> set[str]:
+        """In the format's own names."""
+        return {entry["dtype"] for entry in self._header.values()}
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._header[name]
         start, end = entry["data_offsets"]
+        if entry["dtype"] == _BFLOAT16:
+            return self._widened(start, end).reshape(entry["shape"])
         dtype = _DTYPES[str(entry["dtype"])]
         flat = np.frombuffer(self._map, dtype, (end - start) // dtype.itemsize, self._start + start)
         return flat.reshape(entry["shape"])
+
+    def _widened(self, start: int, end: int) -> np.ndarray:
+        halves = np.frombuffer(self._map, "<u2", (end - start) // 2, self._start + start)
+        return (halves.astype("<u4") << 16).view("<f4")
 
     def release(self) -> None:
         """Gives the pages back that have been read; they are read again when they are wanted."""
@@ -90,10 +152,15 @@ def verify(path: str) -> None:
         with open(path, "rb") as file:
             if manifest.crc32_of(file) == manifest.read(_manifest_path(path), _Manifest).crc32:
                 return
-        os.unlink(_manifest_path(path))
+        distrust(path)
     except (OSError, ValueError, TypeError) as error:
         raise UnusableFile(f"{path}: its checksum is wrong; delete it ({plain_reason(error)})") from error
     raise UnusableFile(f"{path}: its checksum is wrong")
+
+
+def distrust(path: str) -> None:
+    """From now on the file is one to be rebuilt. Raises OSError."""
+    os.unlink(_manifest_path(path))
 
 
 # --- seals -----------------------------------------------------------------------------------------------------------
@@ -106,6 +173,11 @@ class _Manifest(NamedTuple):
 
 def _manifest_path(path: str) -> str:
     return path + ".seal"
+
+
+def _check_identity(file: BinaryIO, identity: Sequence[int] | None) -> None:
+    if identity is not None and manifest.identity(os.fstat(file.fileno())) != list(identity):
+        raise ValueError("it has changed")
 
 
 def _check_manifest(path: str, file: BinaryIO) -> None:

@@ -9,7 +9,8 @@ packages clip itself uses, which take longer to import than the query takes to r
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -22,8 +23,9 @@ _PRINTABLE = len(_BYTE_ORDER)
 _BYTE_ORDER += sorted({*range(256)}.difference(_BYTE_ORDER))
 _ID_OF_BYTE = {byte: number for number, byte in enumerate(_BYTE_ORDER)}
 
-_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|{letter}+|{digit}|[^\s{both}]+"
-_ASCII_WORDS = re.compile(_WORDS.format(letter="[a-z]", digit="[0-9]", both="a-z0-9"))
+_WORDS = r"{start}|{end}|'s|'t|'re|'ve|'m|'ll|'d|{letter}+|{digit}|[^\s{both}]+"
+SPECIAL = {"clip": ("<|startoftext|>", "<|endoftext|>"), "open_clip": ("<start_of_text>", "<end_of_text>")}
+"""How each package writes the start and the end of a text."""
 _PLAIN = re.compile(r"[ -%'-~]*")  # printable ASCII but for the ampersand: nothing in it for ftfy or html to change
 
 
@@ -33,20 +35,33 @@ class Tokenizer:
     `pair_keys` (M,) uint32, sorted, holds left * V + right for every merge, `pair_ranks` (M,) uint16 its rank.
     """
 
-    def __init__(self, pair_keys: np.ndarray, pair_ranks: np.ndarray, vocabulary_size: int, context_length: int):
+    def __init__(
+        self,
+        pair_keys: np.ndarray,
+        pair_ranks: np.ndarray,
+        vocabulary_size: int,
+        context_length: int,
+        kind: str = "clip",
+    ):
+        """`kind` is one of `SPECIAL`, whose tokens may be written in a text."""
         self._keys = pair_keys
         self._ranks = pair_ranks
         self._vocabulary_size = vocabulary_size
         self._context_length = context_length
         self._start, self._end = vocabulary_size - 2, vocabulary_size - 1
-        self._special = {"<|startoftext|>": self._start, "<|endoftext|>": self._end}
+        self._kind = kind
+        self._special = dict(zip(SPECIAL[kind], (self._start, self._end), strict=True))
 
     def __call__(self, text: str) -> tuple[list[int], bool]:
         """The ids with start and end token, at most the context length, and whether the text had to be cut for that."""
-        ids = [self._start, *(token for word in split(text) for token in self._encode(word)), self._end]
+        ids = [self._start, *(token for word in split(text, self._kind) for token in self._encode(word)), self._end]
         if len(ids) <= self._context_length:
             return ids, False
         return [*ids[: self._context_length - 1], self._end], True
+
+    def encode_all(self, texts: Iterable[str]) -> Iterator[tuple[list[int], bool]]:
+        """The same of several texts."""
+        return map(self, texts)
 
     def _encode(self, word: str) -> list[int]:
         if word in self._special:
@@ -79,10 +94,10 @@ def _merge(ids: list[int], left: int, right: int, merged: int) -> list[int]:
     return result
 
 
-def split(text: str) -> list[str]:
+def split(text: str, kind: str = "clip") -> list[str]:
     """The words that are encoded one by one, in lower case."""
     if _PLAIN.fullmatch(text):
-        return _ASCII_WORDS.findall(text.lower())
+        return _ascii_words(kind).findall(text.lower())
     import html
 
     import ftfy
@@ -90,9 +105,19 @@ def split(text: str) -> list[str]:
 
     cleaned = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     lowered = regex.sub(r"\s+", " ", cleaned).strip().lower()
-    words = _WORDS.format(letter=r"[\p{L}]", digit=r"[\p{N}]", both=r"\p{L}\p{N}")
+    words = _words(kind, letter=r"[\p{L}]", digit=r"[\p{N}]", both=r"\p{L}\p{N}")
     found: list[str] = regex.findall(words, lowered, regex.IGNORECASE)
     return found
+
+
+@cache
+def _ascii_words(kind: str) -> re.Pattern[str]:
+    return re.compile(_words(kind, letter="[a-z]", digit="[0-9]", both="a-z0-9"))
+
+
+def _words(kind: str, **classes: str) -> str:
+    start, end = map(re.escape, SPECIAL[kind])
+    return _WORDS.format(start=start, end=end, **classes)
 
 
 def merge_table(merges: Sequence[str], vocabulary_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,3 +136,36 @@ def merge_table(merges: Sequence[str], vocabulary_size: int) -> tuple[np.ndarray
         ids[left + right] = _FIRST_MERGE + rank
     order = np.argsort(keys)
     return keys[order], order.astype(np.uint16)
+
+
+# --- in a file of weights --------------------------------------------------------------------------------------------
+
+_KEYS, _RANKS = "tokenizer.pair_keys", "tokenizer.pair_ranks"
+
+
+def arrays(vocabulary_size: int) -> dict[str, np.ndarray]:
+    """What `of_weights` reads."""
+    keys, ranks = merge_table(clip_merges(), vocabulary_size)
+    return {_KEYS: keys, _RANKS: ranks}
+
+
+def of_weights(weights: Mapping[str, np.ndarray], vocabulary_size: int, context_length: int, kind: str) -> Tokenizer:
+    return Tokenizer(weights[_KEYS], weights[_RANKS], vocabulary_size, context_length, kind)
+
+
+def clip_merges() -> list[str]:
+    """The merges of CLIP's byte-pair encoding, best first, from the word list of the `clip` package.
+
+    It has more than any vocabulary uses.
+    """
+    import gzip
+    import importlib.util
+    import os
+
+    spec = importlib.util.find_spec("clip")
+    assert spec is not None, "clip is a dependency of rclip"
+    assert spec.submodule_search_locations
+    path = os.path.join(spec.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    return lines[1:]  # the first line names the file

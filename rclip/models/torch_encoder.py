@@ -1,6 +1,7 @@
 """Encodes pictures by the thousand, with torch. Its import takes a second, so nothing a person waits for uses it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ import torch
 from rclip.errors import DeviceFailed, UnknownDevice, plain_reason
 from rclip.models.config import ModelConfig
 from rclip.models.hardware import has_bf16
-from rclip.models.safetensors import Tensors
 from rclip.models.torch_tower import ImageTower
+
+if TYPE_CHECKING:
+    from rclip.models.model_files import Weights
 
 _BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
 
@@ -17,7 +20,7 @@ _BATCH_OF = {"cpu": 16, "mps": 64, "cuda": 256}
 class TorchEncoder:
     """The image tower on the best device: fp16 on a GPU, bf16 on a CPU that has instructions for it."""
 
-    def __init__(self, weights: Tensors, config: ModelConfig, device: str | None, batch_size: int | None):
+    def __init__(self, weights: "Weights", config: ModelConfig, device: str | None, batch_size: int | None):
         """`device` None chooses, and falls back on the CPU where a GPU proves to be unusable.
 
         Raises `ModelError` for a device that was asked for and is not there or does not work.
@@ -29,7 +32,7 @@ class TorchEncoder:
                 raise DeviceFailed(device=device, reason=plain_reason(error)) from error
             self._prepare(weights, config, torch.device("cpu"), batch_size)
 
-    def _prepare(self, weights: Tensors, config: ModelConfig, device: torch.device, batch_size: int | None) -> None:
+    def _prepare(self, weights: "Weights", config: ModelConfig, device: torch.device, batch_size: int | None) -> None:
         """Puts the model on the device and runs it on a blank picture: old drivers and full GPUs fail only then."""
         self.device = device
         self.batch_size = batch_size or _BATCH_OF.get(self.device.type, 32)
@@ -82,10 +85,14 @@ class TorchEncoder:
 
 
 def _tower(
-    weights: Tensors, config: ModelConfig, device: torch.device, dtype: torch.dtype
+    weights: "Weights", config: ModelConfig, device: torch.device, dtype: torch.dtype
 ) -> Callable[[torch.Tensor], torch.Tensor]:
+    if config.image.library:
+        from rclip.models import open_clip_towers
+
+        return open_clip_towers.ImageTower(weights, config, device, dtype)
     if not config.image.is_resnet:
-        return ImageTower(weights, config, device, dtype)
+        return ImageTower(weights, config, device, dtype, weights.release)
     from rclip.models.openai_clip import ResNet
 
     return ResNet(weights, config, device, dtype)

@@ -31,6 +31,7 @@ from rclip.errors import plain_reason
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
 from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, machine_bytes
 from rclip.photo.metadata import PhotoMetadata
+from rclip.resizing import CLIP_RESIZING, Resizing
 from rclip.signals import CRASHES
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ class DecodedPhoto(NamedTuple):
 class DecodePool:
     """Processes that decode, as many as threads ask at a time; each of those waits for the answer to its own file."""
 
-    def __init__(self, resolution: int, max_pixels: int):
+    def __init__(self, resolution: int, max_pixels: int, resizing: Resizing = CLIP_RESIZING):
         """`resolution` is the side of the squares wanted; 0 asks for the metadata alone.
 
         Nothing is started before it is needed.
         """
-        self._resolution = resolution
+        self._resolution, self._resizing = resolution, resizing
         self._max_pixels = max_pixels
         self._room = _Room(max_pixels)
         self._clock_limit_s = clock_limit_s(time_limit_s())
@@ -100,11 +101,11 @@ class DecodePool:
         self._closed = threading.Event()
 
     def decode(self, file: BinaryIO, suffix: str) -> DecodedPhoto:
-        """The middle square of the picture in an open file, whose position is lost, and what that file tells.
+        """The square of the picture in an open file, whose position is lost, and what that file tells.
 
         Raises `DecodeError`.
         """
-        return self._decode(file, suffix, {"resolution": self._resolution})
+        return self._decode(file, suffix, {"resolution": self._resolution, "resizing": self._resizing})
 
     def thumbnail(self, file: BinaryIO, suffix: str, box: tuple[int, int], step: tuple[int, int]) -> "np.ndarray":
         """The whole picture in `box` (width, height), one pixel of each `step`: (h, w, 3) uint8. Raises `DecodeError`.

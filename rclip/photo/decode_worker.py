@@ -17,6 +17,7 @@ from rclip.photo.failures import DecodeError, FailureKind, OutOfMemory
 from rclip.photo.image.opening import MOST_THREADS, lift_limits
 from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, data_bytes, limit_data, machine_bytes
 from rclip.photo.metadata import NO_METADATA
+from rclip.resizing import Resizing
 
 _IN_MEMORY_BYTES = 64 << 20
 
@@ -133,7 +134,8 @@ def _decoded(file: BinaryIO, request: dict[str, Any], memory: _Memory) -> tuple[
     shape = (resolution, resolution, 3)
     if not resolution:
         return {"metadata": image.read_metadata(stream, suffix, max_pixels, memory.reserve), "shape": shape}, b""
-    picture = image.decode(stream, suffix, resolution, max_pixels, memory.reserve)
+    resizing = Resizing(*request["resizing"])
+    picture = image.decode(stream, suffix, resolution, max_pixels, memory.reserve, resizing)
     return {"metadata": picture.metadata, "shape": shape}, picture.square.tobytes()
 
 

@@ -228,7 +228,8 @@ class QueryEncoder:
 
         with self._lock:
             if self._made_decoders is None:
-                self._made_decoders = DecodePool(self._model.resolution, self._limit_pixels())
+                image = self._model.config.image
+                self._made_decoders = DecodePool(image.side, self._limit_pixels(), image.resizing)
             return self._made_decoders
 
 

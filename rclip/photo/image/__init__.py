@@ -1,7 +1,8 @@
 """From a file's bytes to the pixels a model looks at: upright, RGB, square, 8 bits a channel.
 
-The geometry is that of `clip.load`'s preprocessing: the short side is resized to the model's resolution with Pillow's
-antialiased bicubic filter and the middle is cut out. We differ from it on purpose where a person would:
+The geometry is the model's (`resizing`). By default it is that of `clip.load`'s preprocessing: the short side is
+resized to the model's resolution with Pillow's antialiased bicubic filter and the middle is cut out. We differ from it
+on purpose where a person would:
 
 - pictures are turned upright by their EXIF orientation first;
 - transparent pixels are shown on white, not on whatever colour the file happens to hide under them;
@@ -27,6 +28,7 @@ from rclip.photo.image import geometry, headers, metadata_blocks, opening, previ
 from rclip.photo.image.guard import decoders_errors
 from rclip.photo.image.opening import Opened, Room
 from rclip.photo.metadata import PhotoMetadata
+from rclip.resizing import CLIP_RESIZING, Resizing
 
 if TYPE_CHECKING:
     import numpy as np  # most pictures do without, and a decoding process starts in half the time
@@ -46,8 +48,9 @@ def decode(
     resolution: int,
     max_pixels: int,
     reserve: Callable[[int], None] = lambda pixels: None,
+    resizing: Resizing = CLIP_RESIZING,
 ) -> DecodedImage:
-    """The middle square of the upright picture, `resolution` pixels wide and high, and the metadata of all of it.
+    """The square of the upright picture that `resizing` gives, `resolution` pixels wide and high, and its metadata.
 
     `suffix` (lower case, without the dot) matters for RAW files only; all others are known by their content.
     Raises `DecodeError` for whatever is wrong with the file; `max_pixels` bounds what is decoded at once.
@@ -59,7 +62,7 @@ def decode(
         if metadata is None:
             metadata = metadata_blocks.metadata(image, size)
         upright = geometry.turned(samples.resizable(image), orientation)
-        square = samples.on_white(geometry.middle_square(upright, size, resolution))
+        square = samples.on_white(geometry.model_square(upright, size, resolution, resizing))
         return DecodedImage(square, metadata)
 
 

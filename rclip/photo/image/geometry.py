@@ -2,6 +2,8 @@
 
 from PIL import Image
 
+from rclip.resizing import Resizing
+
 EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,8 +39,17 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def middle_square(image: Image.Image, size: tuple[int, int], resolution: int) -> Image.Image:
-    """Resize the short side to `resolution` and cut out the middle, in one step.
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+def model_square(image: Image.Image, size: tuple[int, int], resolution: int, resizing: Resizing) -> Image.Image:
+    """The square that the model looks at; `size` is the whole picture's before it was decoded smaller."""
+    box = _middle_square(image, size, resolution) if resizing.mode == "crop" else None
+    return image.resize((resolution, resolution), _FILTERS[resizing.interpolation], box=box, reducing_gap=3.0)
+
+
+def _middle_square(image: Image.Image, size: tuple[int, int], resolution: int) -> tuple[float, float, float, float]:
+    """The part of the picture that is left after its short side was resized to `resolution` and the middle cut out.
 
     Same arithmetic as torchvision's `Resize` and `CenterCrop`, but the sides that would be cut off are never computed:
     a strip of 1×10,000 pixels would else become 224×2,240,000. It is done on the `size` that the picture has in full:
@@ -56,7 +67,7 @@ def middle_square(image: Image.Image, size: tuple[int, int], resolution: int) ->
     if shrunk > 1:
         left, top, right, bottom = (part / shrunk for part in box)
         box = (left, top, min(right, image.width), min(bottom, image.height))
-    return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return box
 
 
 def largest_in(box: tuple[int, int], size: tuple[int, int], step: tuple[int, int]) -> tuple[int, int]:
