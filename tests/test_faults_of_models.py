@@ -1,6 +1,7 @@
 """Folders that hold no model, or a bad one: one line each, exit status 2, and nothing is indexed."""
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +30,10 @@ OPEN_CLIP: dict[str, Any] = {
 
 def arrays() -> dict[str, np.ndarray]:
     from rclip.models.families import transformers_family
+    from rclip.models.families.description import Settings
     from rclip.models.openai_layout import shapes
 
-    settings = Path("/nowhere/config.json")
-    described = transformers_family._clip(transformers_family.Settings(CONFIG, str(settings)), "/nowhere", "clip")
+    described = transformers_family._clip(Settings(CONFIG, "/nowhere/config.json"), "/nowhere", "clip")
     wanted = shapes(described.config)
     found = {}
     for name, origin in described.origins.items():
@@ -68,7 +69,7 @@ def entry(shape: list[Any], start: Any = 0, end: Any = 64, dtype: str = "F32") -
 Spoil = Callable[[Path], object]
 
 FOLDERS: dict[str, tuple[Spoil, str]] = {
-    "an empty folder": (lambda f: [p.unlink() for p in f.iterdir()], "neither open_clip_config.json nor config.json"),
+    "an empty folder": (lambda f: list(map(os.unlink, f.iterdir())), "neither open_clip_config.json nor config.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "it has no weights"),
     "no JSON": (lambda f: (f / "config.json").write_text("{"), "cannot read the model"),
     "JSON of another kind": (lambda f: (f / "config.json").write_text("[]"), "no JSON object"),
@@ -98,7 +99,7 @@ FOLDERS: dict[str, tuple[Spoil, str]] = {
     "offsets that are texts": (lambda f: header(f, entry([16], "0", "64")), "not in the file"),
     "an unknown type": (lambda f: header(f, entry([16], dtype="F8_E4M3")), "F8_E4M3"),
     "a link to nothing": (
-        lambda f: [(f / "model.safetensors").unlink(), (f / "model.safetensors").symlink_to("x")],
+        lambda f: (f / "model.safetensors").rename(f / "x").with_name("model.safetensors").symlink_to("y"),
         "it has no weights",
     ),
     "parts elsewhere": (
