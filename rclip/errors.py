@@ -148,6 +148,22 @@ class NeedsQuery(_WithData, UsageError):
     sentence = "filters by score and relevance need a query: without one, nothing is scored"
 
 
+# --- terminals -------------------------------------------------------------------------------------------------------
+
+
+class DumbTerminal(_WithData, UsageError):
+    """A terminal on which nothing can be drawn."""
+
+    sentence = "this terminal cannot show pictures (TERM is dumb)"
+
+
+class PicturesBlocked(_WithData, UsageError):
+    """A way of drawing that needs the terminal behind tmux, which lets nothing through."""
+
+    sentence = "tmux blocks {kind} pictures"
+    kind: str
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 

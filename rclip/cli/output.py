@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rclip.cli import choices, messages, terminal
+from rclip.cli import choices, messages
 from rclip.cli.messages import Usage
 from rclip.cli.options import Option, Options, OutputFormat, register
-from rclip.cli.terminal import PLAIN, Style
-from rclip.cli.text import dated, dressed, printable, scored, shortened, size, steers, width
+from rclip.cli.text import dated, dressed, scored
 from rclip.errors import UsageError
+from rclip.terminal import environment
+from rclip.terminal.environment import PLAIN, Style
+from rclip.terminal.text import printable, shortened, size, steers, width
 
 if TYPE_CHECKING:
     from rclip.cli.template import Template
@@ -131,7 +133,7 @@ class Table(OutputFormat):
 
     def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
         write_heading(query)
-        write_table(hits, _style(options), terminal.size().columns)
+        write_table(hits, _style(options), environment.size().columns)
 
 
 @register
@@ -208,7 +210,7 @@ def default_format() -> OutputFormat:
 
 
 def _style(options: Options) -> Style:
-    return terminal.style(options.values["color"], sys.stdout.isatty())
+    return environment.style(options.values["color"], sys.stdout.isatty())
 
 
 # --- what is indexed -------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from rclip import isolation
-from rclip.cli import terminal
-from rclip.cli.messages import Usage
-from rclip.errors import UsageError
+from rclip.errors import DumbTerminal, PicturesBlocked
+from rclip.terminal import environment
 
 ANSWER_TIME_S = 0.15
 """A terminal that has not answered by then is taken for one that knows no pictures."""
@@ -76,7 +75,7 @@ def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Iterator[Scr
     Answers that come too late are not shown, and those that come before it is left are thrown away.
     """
     if wished == "auto" and environ.get("TERM") == "dumb":
-        raise UsageError(Usage.PREVIEW_ON_DUMB_TERMINAL)
+        raise DumbTerminal
     if not _may_ask(environ):
         yield _screen(wished, by_name(environ), environ)
         return
@@ -96,8 +95,8 @@ def _screen(wished: str, answer: TerminalReply, environ: Mapping[str, str]) -> S
     if wished in ("kitty", "iterm") or (wished == "sixel" and not answer.sixel):
         passthrough = "TMUX" in environ
     if passthrough and not tmux.passthrough:
-        raise UsageError(Usage.PREVIEW_IN_TMUX.format(kind=wished))
-    columns, lines = terminal.size()
+        raise PicturesBlocked(kind=wished)
+    columns, lines = environment.size()
     return Screen(
         kind,
         columns,

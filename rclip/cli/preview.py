@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rclip import isolation
-from rclip.cli import messages, text
-from rclip.cli.preview import probe, protocols
-from rclip.cli.preview.probe import Screen
-from rclip.cli.terminal import Style
+from rclip.cli import messages
+from rclip.cli.text import dated, dressed, scored
 from rclip.errors import plain_reason
 from rclip.photo import decode_pool
 from rclip.photo.decode_pool import DecodePool
 from rclip.photo.failures import DecodeError
 from rclip.photo.memory import pixels_in
+from rclip.terminal import probe, protocols, text
+from rclip.terminal.environment import Style
+from rclip.terminal.probe import Screen
 
 if TYPE_CHECKING:
     from rclip.library import Hit
@@ -78,10 +79,10 @@ def _write_pictures(hits: "Sequence[Hit]", screen: Screen, layout: _Layout, deco
 def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> None:
     metadata, paths = b"", b""
     for number, hit in enumerate(hits):
-        date = f"  {text.dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
-        metadata += layout.left(number) + f"{text.scored(hit, style)}{date}".encode()
+        date = f"  {dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
+        metadata += layout.left(number) + f"{scored(hit, style)}{date}".encode()
         path = text.shortened(text.printable(hit.path), layout.columns)
-        paths += layout.left(number) + text.dressed(path, hit, style).encode()
+        paths += layout.left(number) + dressed(path, hit, style).encode()
     _write(metadata + b"\n" + paths + b"\n")
 
 

@@ -1,0 +1,1 @@
+"""Terminals: which pictures they can show, how these are written, and text that cannot steer them."""
