@@ -58,6 +58,8 @@ class Stats(NamedTuple):
     photos: int
     unreadable: dict[str, FailedPhoto]
     """By the paths."""
+    incomplete: dict[str, int]
+    """Paths of photos whose files lack a part of the picture, from below, and how many percent."""
     missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
@@ -395,6 +397,9 @@ class Library:
         return Stats(
             photos=sum(each.photos for each in counts),
             unreadable={spelled(path, self._folders): why for path, why in unreadable.items()},
+            incomplete={
+                spelled(path, self._folders): percent for each in counts for path, percent in each.incomplete.items()
+            },
             missing=sum(each.missing for each in counts),
             model=self._model.name,
             indexes={index.path: index.size_bytes() for index, _ in self._parts},

@@ -212,6 +212,39 @@ def test_raw_is_turned_upright_once(preview_kind: str, orientation: int) -> None
     assert_shows(pictures.dng(stored, orientation, preview), pictures.drawn(), within, "dng")
 
 
+def as_cameras_write(stored: Image.Image, orientation: int) -> bytes:
+    """A JPEG that begins with EXIF, and is no JFIF; to another, LibRaw gives EXIF of its own."""
+    jpeg = pictures.saved(stored, "JPEG", quality=95, exif=pictures.exif(orientation))
+    assert jpeg[2:4] == b"\xff\xe0"
+    return jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+@pytest.mark.parametrize(
+    "preview_kind", ["as the sensor's", "upright", "upright, with EXIF copied from the file", "turned by its own EXIF"]
+)
+def test_a_raws_preview_may_be_upright_though_the_sensors_data_are_not(preview_kind: str, orientation: int) -> None:
+    """Its shape tells; where the picture is only mirrored or upside down, it is taken for what the file says."""
+    stored = pictures.as_stored(pictures.drawn(), orientation)
+    upright = pictures.drawn() if orientation >= 5 else stored
+    preview = {
+        "as the sensor's": lambda: pictures.saved(stored, "JPEG", quality=95),
+        "upright": lambda: pictures.saved(upright, "JPEG", quality=95),
+        "upright, with EXIF copied from the file": lambda: as_cameras_write(upright, orientation),
+        "turned by its own EXIF": lambda: as_cameras_write(pictures.as_stored(pictures.drawn(), 6), 6),
+    }[preview_kind]()
+    assert_shows(pictures.dng(stored, orientation, preview), pictures.drawn(), LOSSY, "dng")
+
+
+@pytest.mark.parametrize("cut", ["the end", "half"])
+def test_a_raws_preview_without_its_end_is_shown_and_one_of_which_half_is_missing_is_not(cut: str) -> None:
+    preview = as_jpeg(pictures.drawn(), 200)
+    kept = preview[:-2] if cut == "the end" else preview[: len(preview) // 2] + b"\xff\xd9"
+    shown = pictures.drawn() if cut == "the end" else pictures.red_and_blue()
+    within = LOSSY if cut == "the end" else DEVELOPED
+    assert_shows(pictures.dng(pictures.red_and_blue(), preview=kept), shown, within, "nef")
+
+
 # --- orientation -----------------------------------------------------------------------------------------------------
 
 
@@ -499,8 +532,8 @@ def test_an_empty_file_says_so(suffix: str) -> None:
 @pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 @pytest.mark.parametrize("share", [0.01, 0.4, 0.85])
 def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
-    if (suffix, share) == ("mpo", 0.85):
-        pytest.skip("its first picture is whole")
+    if suffix in ("jpg", "jpeg", "jpe", "jfif", "mpo") and share > 0.01:
+        pytest.skip("what is there is shown: see test_incomplete_pictures.py")
     data = drawn_as(suffix)
     reason = unreadable(data[: int(share * len(data))], suffix)
     assert not reason.startswith("b'")

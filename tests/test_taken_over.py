@@ -10,6 +10,7 @@ import pytest
 
 from rclip.index.store.schema import APPLICATION_ID, MIGRATIONS, VERSION, expected, of_file
 from rclip.models import Model
+from tests.support import pictures
 from tests.support.command import Command
 
 DUMP = Path(__file__).parent / "data/index-2.sql"
@@ -80,7 +81,8 @@ def test_the_last_version(rclip: Command, old: Path, drop_root: tuple[str, ...])
     assert len(before) == 8
     done = rclip("--index", "-v", prefix=drop_root)
     assert (done.code, done.err.count("\n")) == (0, 1)
-    assert "nothing has changed" in done.err
+    assert "dates and places of 1 older photo" in done.err  # of the one without, as more dates are understood now
+    assert rows(old, "is_outdated") == [(0,)] * 8
     assert rows(old) == [(*row[:-1], PLAIN.get(row[-1], row[-1])) for row in before]
     states = {Path(os.fsdecode(path)).name: state for path, *state in rows(old, "path, missing_ns, is_offline")}
     assert states["missing.jpg"] == [1795637529217412618, 0]
@@ -93,6 +95,39 @@ def test_the_last_version(rclip: Command, old: Path, drop_root: tuple[str, ...])
     connection = sqlite3.connect(old)
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     connection.close()
+
+
+@pytest.mark.parametrize("old", [2], indirect=True)
+@pytest.mark.parametrize("version", [2, 4])
+def test_what_an_earlier_version_could_not_decode_or_decoded_wrongly_is_read_again(
+    rclip: Command, old: Path, photos: Path, version: int, drop_root: tuple[str, ...]
+) -> None:
+    """A JPEG that lacks its end, and a TIFF; once, and without touching others, whose files are no pictures here."""
+    connection = sqlite3.connect(old, isolation_level=None)
+    for script in MIGRATIONS[2:version]:
+        connection.executescript(script)
+    connection.execute(f"PRAGMA user_version = {version}")
+    tiff = photos / "sub/b.tif"
+    (photos / "sub/b.png").rename(tiff)
+    connection.execute(
+        "UPDATE images SET path = ? WHERE path = ?", (os.fsencode(tiff), os.fsencode(photos / "sub/b.png"))
+    )
+    for path, data in (
+        (photos / "broken.jpg", pictures.saved(pictures.drawn(), "JPEG")[:-2]),
+        (tiff, pictures.saved(pictures.drawn(), "TIFF")),
+    ):
+        path.write_bytes(data)
+        os.utime(path, ns=(0, 1600000000000000000))
+        change = "UPDATE images SET size = ?, mtime_ns = ? WHERE path = ?"
+        connection.execute(change, (len(data), 1600000000000000000, os.fsencode(path)))
+    before = dict(rows(old, "path, vector"))
+    connection.close()
+    done = rclip("--index", "-v", prefix=drop_root)
+    assert (done.code, done.err) == (0, "rclip: index updated: found 2 changed\n")
+    after = dict(rows(old, "path, vector"))
+    changed = {os.path.basename(path) for path in before if before[path] != after[path]}
+    assert changed == {b"broken.jpg", b"b.tif"}
+    assert "nothing has changed" in rclip("--index", "-v", prefix=drop_root).err
 
 
 @pytest.mark.parametrize("old", [1], indirect=True)

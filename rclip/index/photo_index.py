@@ -27,6 +27,8 @@ class IndexCounts(NamedTuple):
     photos: int
     missing: int
     unreadable: list[FailedPhoto]
+    incomplete: dict[bytes, int]
+    """Paths of photos of which a part is missing, and how many percent."""
 
 
 class PhotoIndex:
@@ -103,13 +105,15 @@ class PhotoIndex:
         """Raises `StoreError`."""
         known = missing = 0
         unreadable: list[FailedPhoto] = []
+        incomplete: dict[bytes, int] = {}
         if self.exists():
             self.store.check_counts(folders)
             for folder in folders:
                 present, absent = self.store.count(folder)
                 known, missing = known + present, missing + absent
                 unreadable += self.store.failures(folder)
-        return IndexCounts(known - len(unreadable), missing, unreadable)
+                incomplete |= self.store.metadata.incomplete(folder)
+        return IndexCounts(known - len(unreadable), missing, unreadable, incomplete)
 
     # --- caches ------------------------------------------------------------------------------------------------------
 

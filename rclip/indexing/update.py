@@ -5,12 +5,11 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 """
 
 import os
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from rclip import formats
 from rclip.errors import ReadOnlyIndex, StoreError, UnlistedFolder
-from rclip.files import DEFAULT_RULES, FileStat, IgnoreRules
+from rclip.files import DEFAULT_RULES, FileStat, IgnoreRules, suffix
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
@@ -19,7 +18,7 @@ from rclip.indexing.progress import Report, of_stage, while_listing
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
 from rclip.models import Model
-from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailedPhoto, FailureKind
+from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
 
 
 class UpdateOptions(NamedTuple):
@@ -61,7 +60,7 @@ def update(
     no errors.
     """
     found = while_listing(walk(folder, formats.SUFFIXES, options.rules), report)
-    plan = plan_update(found, store.rows(folder), folder, options.rules, _to_retry(store.failures(folder), options))
+    plan = plan_update(found, store.rows(folder), folder, options.rules, _to_retry(store, folder, options))
     if not store.is_writable:
         if plan.is_empty:  # what earlier runs have left to do is put off
             summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
@@ -90,14 +89,17 @@ def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summ
         describe(store, photos, options.max_pixels, summary, of_stage("metadata", report))
 
 
-def _to_retry(failures: Iterable[FailedPhoto], options: UpdateOptions) -> set[bytes]:
-    """The unreadable files that are tried again although they are unchanged."""
+def _to_retry(store: Store, folder: bytes, options: UpdateOptions) -> set[bytes]:
+    """The files that are read again although they are unchanged."""
     kinds = {FailureKind.CANNOT_OPEN}
     if os.environ.get(TIME_LIMIT_VARIABLE):
         kinds.add(FailureKind.TOO_SLOW)
     if options.max_pixels:
         kinds |= set(FailureKind)
-    return {failure.path for failure in failures if failure.kind in kinds}
+    paths = {failure.path for failure in store.failures(folder) if failure.kind in kinds}
+    if store.is_writable:
+        paths.update(path for path in store.outdated(folder) if not formats.missing_extra(suffix(path)))
+    return paths
 
 
 def _store_plan(store: Store, plan: Plan) -> Summary:

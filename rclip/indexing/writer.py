@@ -154,7 +154,8 @@ class _Writer:
             done.postponed.append(failure)
             return
         is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stat[:2]
-        if is_unchanged and failure in self._known_failures:
+        if before and is_unchanged and failure in self._known_failures:
+            self._store.mark_current(before.id)
             return
         self._store.add_failure(failure, outcome.stat)
         done.failures.append(failure)

@@ -55,6 +55,7 @@ _TYPES = {
     "has_capture_time": (int,),
     "is_offline": (int,),
     "failure_kind": (int, type(None)),
+    "is_outdated": (int,),
 }
 
 

@@ -25,6 +25,8 @@ class PhotoMetadata(NamedTuple):
     keywords: tuple[str, ...] = ()
     rating: int | None = None
     """1 to 5 stars; 0 for none, -1 for rejected."""
+    missing_percent: int | None = None
+    """How much of the picture, from below, the file lacks; None where it is whole."""
 
     @property
     def camera(self) -> str:

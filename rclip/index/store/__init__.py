@@ -6,12 +6,15 @@
 in and out are absolute. `vector` holds D float16 of length 1; a file that could not be read has a `failure` instead.
 `missing_ns` is NULL for a photo that was there when last looked for.
 
-    metadata(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating)
+    metadata(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating, missing_percent)
     cameras(id, maker, model)
 
 hold what the photos say of themselves, apart. A row of `images` `has_metadata` when its file was read for it; a photo
 that has none has no row there. `has_capture_time` tells whether `captured_s` is known; where it is not, filters by time
 go by the file's. SQLite's own indexes answer filters.
+
+A row that `is_outdated` was stored by an rclip that could not decode such files, or not rightly: the next run reads the
+file again, and until then no other file takes its vector. A migration sets it, whenever decoders have changed.
 
 A row's vector never changes: a photo with new bytes gets a new id. Ids are never reused, so a cache knows from the
 highest id which rows it lacks.

@@ -28,12 +28,12 @@ class ImportedRow(NamedTuple):
 def exported_rows(store: Store, folder: bytes) -> Iterator[list[ImportedRow]]:
     """What it knows of the photos below `folder` that are there, in path order, some hundreds at a time.
 
-    What was never stored so is left out. Raises `StoreError` where reading ends.
+    What was never stored so is left out, and what is to be read again. Raises `StoreError` where reading ends.
     """
     sql = """
         SELECT id, path, size, mtime_ns, device, inode, digest, vector, has_metadata
         FROM images INDEXED BY images_listing
-        WHERE path >= ? AND path < ? AND vector IS NOT NULL AND missing_ns IS NULL ORDER BY path
+        WHERE path >= ? AND path < ? AND vector IS NOT NULL AND missing_ns IS NULL AND is_outdated = 0 ORDER BY path
     """
     with store.reading():
         cursor = store.connection.execute(sql, store.range_of(folder))

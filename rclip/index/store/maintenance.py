@@ -46,7 +46,8 @@ def invalid_metadata(database: Database) -> tuple[int, list[bytes]]:
     """How many photos have metadata, and the paths of those whose metadata cannot have been stored like that."""
     sql = """
         SELECT CAST(path AS BLOB), coalesce(maker, iif(camera IS NULL, '', x'')), coalesce(model, ''),
-               captured_s, offset_min, latitude, longitude, camera, metadata.width, metadata.height, keywords, rating
+               captured_s, offset_min, latitude, longitude, camera, metadata.width, metadata.height, keywords, rating,
+               missing_percent
         FROM metadata JOIN images ON images.id = metadata.id LEFT JOIN cameras ON cameras.id = metadata.camera
         ORDER BY metadata.id
     """

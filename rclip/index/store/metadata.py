@@ -10,7 +10,7 @@ from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
 _BETWEEN_KEYWORDS = "\n"  # there is none in them
 _WHEN_AND_WHERE = ("captured_s", "offset_min", "latitude", "longitude")
-_THE_REST = ("width", "height", "keywords", "rating")
+_THE_REST = ("width", "height", "keywords", "rating", "missing_percent")
 _TOLD_COLUMNS = (*_WHEN_AND_WHERE, "maker", "model", *_THE_REST)
 METADATA_COLUMNS = (*_WHEN_AND_WHERE, "camera", *_THE_REST)
 """All of the table's but the id."""
@@ -35,7 +35,7 @@ class MetadataTable:
         """One for each id; `NO_METADATA` where nothing is known."""
         sql = """
             SELECT captured_s, offset_min, latitude, longitude, coalesce(maker, ''), coalesce(model, ''),
-                   width, height, keywords, rating
+                   width, height, keywords, rating, missing_percent
             FROM metadata LEFT JOIN cameras ON cameras.id = metadata.camera WHERE metadata.id = ?
         """
         with self._database.reading():
@@ -54,6 +54,17 @@ class MetadataTable:
             found = self._database.connection.execute(sql, self._database.range_of(folder)).fetchall()
             require(are_valid(("id", "path", "size", "mtime_ns"), found))
             return [PhotoWithoutMetadata(id_, self._database.outer(path), *row) for id_, path, *row in found]
+
+    def incomplete(self, folder: bytes) -> dict[bytes, int]:
+        """The photos in the folder of which a part is missing: their paths, and how many percent."""
+        sql = """
+            SELECT path, missing_percent FROM metadata INDEXED BY metadata_incomplete JOIN images USING (id)
+            WHERE missing_percent IS NOT NULL AND path >= ? AND path < ? AND missing_ns IS NULL ORDER BY path
+        """
+        with self._database.reading():
+            found = self._database.connection.execute(sql, self._database.range_of(folder)).fetchall()
+            require(are_valid(("path", "missing_percent"), found))
+            return {self._database.outer(path): percent for path, percent in found}
 
     def cameras(self) -> dict[int, tuple[str, str]]:
         """Maker and model of each."""
@@ -80,24 +91,25 @@ class MetadataTable:
             connection.execute("INSERT OR IGNORE INTO cameras (maker, model) VALUES (?, ?)", maker_model)
         sql = """
             INSERT OR REPLACE INTO metadata
-            VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE maker = ? AND model = ?), ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE maker = ? AND model = ?), ?, ?, ?, ?, ?)
         """
         keywords = _BETWEEN_KEYWORDS.join(metadata.keywords) or None
         when_and_where = metadata[:4]
-        connection.execute(
-            sql, (id_, *when_and_where, *maker_model, metadata.width, metadata.height, keywords, metadata.rating)
-        )
+        the_rest = metadata.width, metadata.height, keywords, metadata.rating, metadata.missing_percent
+        connection.execute(sql, (id_, *when_and_where, *maker_model, *the_rest))
 
     def copy(self, source_id: int, id_: int | None) -> None:
         """Those of one photo for another with the same bytes."""
         sql = """
             INSERT INTO metadata
-            SELECT ?, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating
+            SELECT ?, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating,
+                   missing_percent
             FROM metadata WHERE id = ?
         """
         self._database.connection.execute(sql, (id_, source_id))
 
 
 def _metadata(row: Sequence[Any]) -> PhotoMetadata:
-    *others, keywords, rating = row
-    return PhotoMetadata._make((*others, tuple(keywords.split(_BETWEEN_KEYWORDS)) if keywords else (), rating))
+    *others, keywords, rating, missing_percent = row
+    split = tuple(keywords.split(_BETWEEN_KEYWORDS)) if keywords else ()
+    return PhotoMetadata._make((*others, split, rating, missing_percent))

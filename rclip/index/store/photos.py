@@ -110,6 +110,15 @@ class PhotoQueries(Database):
             require(all(type(reason) is str for _, reason, _ in found))
             return [FailedPhoto(self.outer(path), reason, FailureKind(kind)) for path, reason, kind in found]
 
+    def outdated(self, folder: bytes) -> list[bytes]:
+        """Paths of the files below `folder` that an older rclip could not decode, or may have decoded wrongly."""
+        sql = """
+            SELECT path FROM images INDEXED BY images_outdated
+            WHERE path >= ? AND path < ? AND is_outdated = 1 AND missing_ns IS NULL
+        """
+        with self.reading():
+            return [self.outer(path) for (path,) in self.connection.execute(sql, self.range_of(folder))]
+
     def find_content(self, digest: bytes, path: bytes) -> KnownRow | None:
         """A photo with these bytes: the one at `path`, else one that is missing from its place, else any.
 
@@ -117,11 +126,12 @@ class PhotoQueries(Database):
         """
         at_path = """
             SELECT id, missing_ns IS NOT NULL, path FROM images
-            WHERE path = ? AND digest = ? AND vector IS NOT NULL
+            WHERE path = ? AND digest = ? AND vector IS NOT NULL AND is_outdated = 0
         """
         anywhere = """
             SELECT id, missing_ns IS NOT NULL, path FROM (
-                SELECT id, missing_ns, path FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 64
+                SELECT id, missing_ns, path FROM images
+                WHERE digest = ? AND vector IS NOT NULL AND is_outdated = 0 LIMIT 64
             ) ORDER BY missing_ns IS NULL LIMIT 1
         """
         return self._match(at_path, (self.inner(path), digest)) or self._match(anywhere, (digest,))
@@ -136,7 +146,8 @@ class PhotoQueries(Database):
         sql = """
             SELECT id, missing_ns IS NOT NULL, path FROM (
                 SELECT id, missing_ns, path FROM images
-                WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL LIMIT 64
+                WHERE inode = ? AND device = ? AND mtime_ns = ? AND size = ? AND vector IS NOT NULL AND is_outdated = 0
+                LIMIT 64
             ) ORDER BY missing_ns IS NULL LIMIT 1
         """
         return self._match(sql, (stat.inode, stat.device, stat.mtime_ns, stat.size_bytes))
@@ -362,6 +373,10 @@ class Store(PhotoQueries):
     def delete_orphaned(self) -> None:
         """Forgets what has been replaced and not been found elsewhere. For the end of a run."""
         self.connection.execute("DELETE FROM images WHERE path < x'01'")
+
+    def mark_current(self, id_: int) -> None:
+        """This rclip, too, has come to what is stored of the file."""
+        self.connection.execute("UPDATE images SET is_outdated = 0 WHERE id = ?", (id_,))
 
     def mark_missing(self, ids: Iterable[int]) -> None:
         """These are not where they were; their vectors are kept for when they turn up again."""

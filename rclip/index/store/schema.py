@@ -94,6 +94,25 @@ MIGRATIONS = [
     CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
     CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
     """,
+    # Files that could not be decoded, and formats of which some were decoded wrongly, are read again.
+    """
+    ALTER TABLE metadata ADD COLUMN missing_percent INTEGER;
+    ALTER TABLE images ADD COLUMN is_outdated INTEGER NOT NULL DEFAULT 0;
+    UPDATE images SET is_outdated = 1
+        WHERE id IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL AND failure_kind = 1);
+    UPDATE images SET is_outdated = 1 WHERE id IN (
+        SELECT id FROM images INDEXED BY images_suffix
+        WHERE vector IS NOT NULL AND lower(CAST(substr(path, -4) AS TEXT)) IN (
+            '.psd', '.tif', 'tiff', '.jp2', '.j2k', '.jpf', '.jpx', 'heic', 'heif', '.hif', 'avif',
+            '.arw', '.cr2', '.cr3', '.dng', '.nef', '.nrw', '.orf', '.pef', '.raf', '.rw2', '.srw'
+        )
+    );
+    UPDATE images SET has_metadata = 0 WHERE id IN (
+        SELECT id FROM images INDEXED BY images_file_time WHERE has_capture_time = 0 AND vector IS NOT NULL
+    );
+    CREATE INDEX images_outdated ON images (path) WHERE is_outdated = 1;
+    CREATE INDEX metadata_incomplete ON metadata (missing_percent) WHERE missing_percent IS NOT NULL;
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -118,6 +137,7 @@ SCHEMA = """
         is_offline INTEGER NOT NULL DEFAULT 0,
         failure_kind INTEGER,
         has_capture_time INTEGER NOT NULL DEFAULT 1,
+        is_outdated INTEGER NOT NULL DEFAULT 0,
         CHECK ((vector IS NULL) <> (failure IS NULL))
     );
     CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline);
@@ -127,6 +147,7 @@ SCHEMA = """
     CREATE INDEX images_without_metadata ON images (path)
         WHERE has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL;
     CREATE INDEX images_file_time ON images (mtime_ns) WHERE has_capture_time = 0 AND vector IS NOT NULL;
+    CREATE INDEX images_outdated ON images (path) WHERE is_outdated = 1;
     CREATE INDEX images_suffix ON images (lower(CAST(substr(path, -4) AS TEXT))) WHERE vector IS NOT NULL;
     CREATE TABLE cameras (id INTEGER PRIMARY KEY, maker TEXT NOT NULL, model TEXT NOT NULL, UNIQUE (maker, model));
     CREATE TABLE metadata (
@@ -139,13 +160,15 @@ SCHEMA = """
         width INTEGER,
         height INTEGER,
         keywords TEXT,
-        rating INTEGER
+        rating INTEGER,
+        missing_percent INTEGER
     );
     CREATE INDEX metadata_captured ON metadata (captured_s) WHERE captured_s IS NOT NULL;
     CREATE INDEX metadata_place ON metadata (latitude, longitude) WHERE latitude IS NOT NULL;
     CREATE INDEX metadata_camera ON metadata (camera) WHERE camera IS NOT NULL;
     CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
     CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
+    CREATE INDEX metadata_incomplete ON metadata (missing_percent) WHERE missing_percent IS NOT NULL;
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
     END;

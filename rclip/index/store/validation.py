@@ -50,6 +50,7 @@ _DOMAINS = {
     "height": _whole_between(0, (1 << 31) - 1),
     "keywords": _Domain(frozenset([str, type(None)])),
     "rating": _whole_between(-1, 5),
+    "missing_percent": _whole_between(1, 99),
 }
 
 

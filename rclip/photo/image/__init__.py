@@ -57,13 +57,13 @@ def decode(
     `reserve` is called with a number of pixels before so many are decoded, and may wait until there is memory for them.
     """
     with decoders_errors():
-        image, orientation, stored_size, metadata = _opened(stream, suffix, resolution, Room(max_pixels, reserve))
-        size = geometry.upright_size(stored_size, orientation)
-        if metadata is None:
-            metadata = metadata_blocks.metadata(image, size)
-        upright = geometry.turned(samples.resizable(image), orientation)
+        opened = _opened(stream, suffix, resolution, Room(max_pixels, reserve))
+        size = geometry.upright_size(opened.size, opened.orientation)
+        metadata = opened.metadata or metadata_blocks.metadata(opened.image, size)
+        opened = opening.loaded(opened, resolution)
+        upright = geometry.turned(samples.resizable(opened.image), opened.orientation)
         square = samples.on_white(geometry.model_square(upright, size, resolution, resizing))
-        return DecodedImage(square, metadata)
+        return DecodedImage(square, metadata._replace(missing_percent=opened.missing_percent or None))
 
 
 def read_metadata(
@@ -71,10 +71,9 @@ def read_metadata(
 ) -> PhotoMetadata:
     """The metadata of `decode`, for which most formats need not be decoded. Takes and raises what that does."""
     with decoders_errors():
-        image, orientation, size, metadata = _opened(stream, suffix, _SMALLEST, Room(max_pixels, reserve))
-        if metadata is None:
-            metadata = metadata_blocks.metadata(image, geometry.upright_size(size, orientation))
-        return metadata
+        opened = _opened(stream, suffix, _SMALLEST, Room(max_pixels, reserve))
+        size = geometry.upright_size(opened.size, opened.orientation)
+        return opened.metadata or metadata_blocks.metadata(opened.image, size)
 
 
 _SMALLEST = 1  # any preview will do
@@ -94,9 +93,9 @@ def thumbnail(
     `decode`, as is what is raised.
     """
     with decoders_errors():
-        image, orientation, size, _ = _opened(stream, suffix, min(box), Room(max_pixels, reserve))
-        image = geometry.turned(samples.resizable(image), orientation)
-        made = geometry.largest_in(box, geometry.upright_size(size, orientation), step)
+        opened = opening.loaded(_opened(stream, suffix, min(box), Room(max_pixels, reserve)), min(box))
+        image = geometry.turned(samples.resizable(opened.image), opened.orientation)
+        made = geometry.largest_in(box, geometry.upright_size(opened.size, opened.orientation), step)
         return samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
@@ -114,11 +113,11 @@ def thumbnail_file(
     with decoders_errors():
         source = previews.source_for(stream, long_side)
         room = Room(max_pixels, reserve)
-        image, orientation, stored_size, _ = _opened(source.stream, suffix, source.resolution, room)
-        orientation = source.orientation or orientation
+        opened = opening.loaded(_opened(source.stream, suffix, source.resolution, room), source.resolution)
+        image, orientation = opened.image, source.orientation or opened.orientation
         profile = image.info.get("icc_profile") or source.profile
         side = min(long_side, max(image.size))
-        made = geometry.largest_in((side, side), geometry.upright_size(stored_size, orientation), (1, 1))
+        made = geometry.largest_in((side, side), geometry.upright_size(opened.size, orientation), (1, 1))
         upright = geometry.turned(samples.resizable(image), orientation)
         small = samples.on_white(upright.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
         shown = samples.in_srgb(small, profile)

@@ -24,7 +24,7 @@ from PIL import (
 
 from rclip.formats import HEIF, Extra
 from rclip.photo.failures import DecodeError, FailureKind, needs_extra
-from rclip.photo.image import headers, metadata_blocks
+from rclip.photo.image import headers, jpeg, metadata_blocks
 from rclip.photo.image.geometry import orientation_of
 from rclip.photo.metadata import PhotoMetadata
 
@@ -85,6 +85,10 @@ class Opened(NamedTuple):
     """Width and height as stored, which scaled decoding rounds up to a whole fraction."""
     metadata: PhotoMetadata | None = None
     """None where `metadata_blocks.metadata` finds it in the picture."""
+    missing_percent: int = 0
+    """Of a picture that is decoded: how much of it, from below, the file lacks."""
+    jpeg: BinaryIO | None = None
+    """What holds a JPEG that is still to be decoded."""
 
 
 def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened:
@@ -111,7 +115,7 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
         image.load()  # some of its metadata may lie after the pixels
         metadata_blocks.note_raw_profiles(image.info)
     metadata_blocks.note_blocks_around(stream, image)
-    return Opened(image, orientation_of(image), size)
+    return Opened(image, orientation_of(image), size, jpeg=stream if image.format in ("JPEG", "MPO") else None)
 
 
 _PLAIN_PNM = (b"P1", b"P2", b"P3")
@@ -130,16 +134,29 @@ def _tile_size(tiff: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
     return width, height
 
 
-def draft(jpeg: Image.Image, resolution: int) -> None:
-    """Has the decoder compute no more of each block than is wanted, which takes a fraction of the time."""
-    side = resolution * 3 // 2
-    jpeg.draft(None, (side, side))
+def loaded(opened: Opened, resolution: int) -> Opened:
+    """The picture decoded, as far as the file goes. Raises `DecodeError`, or whatever a decoder does."""
+    if opened.jpeg:
+        image, missing_percent = jpeg.loaded(opened.image, opened.jpeg, _draft_side(resolution))
+        return opened._replace(image=image, missing_percent=missing_percent, jpeg=None)
+    opened.image.load()
+    return opened
 
 
-def _has_many_scans(jpeg: Image.Image, stream: BinaryIO) -> bool:
+def draft(image: Image.Image, resolution: int) -> None:
+    """Has JPEG's decoder compute no more of each block than is wanted, which takes a fraction of the time."""
+    side = _draft_side(resolution)
+    image.draft(None, (side, side))
+
+
+def _draft_side(resolution: int) -> int:
+    return resolution * 3 // 2
+
+
+def _has_many_scans(image: Image.Image, stream: BinaryIO) -> bool:
     """Whether libjpeg has to keep the coefficients of the whole picture until the last scan, also for a draft of it."""
     # Pillow has stopped after the first scan's marker.
-    return "progressive" in jpeg.info or headers.components_in_next_scan(stream) < len(jpeg.getbands())
+    return "progressive" in image.info or headers.components_in_next_scan(stream) < len(image.getbands())
 
 
 @cache

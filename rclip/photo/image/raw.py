@@ -11,9 +11,10 @@ import rawpy
 from PIL import Image
 
 from rclip.photo import metadata_parser
+from rclip.photo.failures import DecodeError
 from rclip.photo.image import metadata_blocks
 from rclip.photo.image.geometry import EXIF_ORIENTATION, orientation_of, upright_size
-from rclip.photo.image.opening import Opened, Room, draft
+from rclip.photo.image.opening import Opened, Room, draft, loaded
 from rclip.photo.metadata import PhotoMetadata
 from rclip.photo.metadata_parser import Blocks
 
@@ -43,29 +44,50 @@ def opened(stream: BinaryIO, resolution: int, room: Room) -> Opened | None:
 
 
 def _preview(raw: rawpy.RawPy, contents: bytes, resolution: int, room: Room) -> Opened | None:
+    """The picture that the camera stored beside the sensor's data, if it is whole and large enough."""
     try:
         thumbnail = raw.extract_thumb()
     except (rawpy.LibRawError, rawpy.NotSupportedError):  # there is none, or it is broken or of a kind unknown
         return None
-    orientation = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
     data = thumbnail.data
-    if isinstance(data, bytes):  # a JPEG
-        if data[len(data) // 2 :] not in contents:
-            return None  # the file is cut off, and LibRaw fills up with what its memory held: another file's preview
-        image: Image.Image = Image.open(io.BytesIO(data), formats=["JPEG"])
-        if EXIF_ORIENTATION in image.getexif():
-            orientation = orientation_of(image)
-        size = image.size
-        draft(image, resolution)
-    else:
+    if not isinstance(data, bytes):
         if data.nbytes > len(contents) or data.tobytes() not in contents:
             return None  # not all of it, or nothing like it, is in the file: LibRaw would hand out what is in memory
         image = Image.fromarray(data)
-        size = image.size
+        return None if min(image.size) < resolution else Opened(image, _orientation(raw, image), image.size)
+    if data[len(data) // 2 :] not in contents:
+        return None  # the file is cut off, and LibRaw fills up with what its memory held: another file's preview
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    size = image.size
+    orientation = _orientation(raw, image)
+    draft(image, resolution)
     if min(size) < resolution:
         return None
     room.claim(*image.size)
-    return Opened(image, orientation, size)
+    try:
+        preview = loaded(Opened(image, orientation, size, jpeg=io.BytesIO(data)), resolution)
+    except (DecodeError, OSError):
+        return None
+    return None if preview.missing_percent else preview
+
+
+def _orientation(raw: rawpy.RawPy, preview: Image.Image) -> int:
+    """Of the preview: its own, or that of the sensor's data, unless it is stored upright though these lie on a side."""
+    upright = upright_size((raw.sizes.width, raw.sizes.height), _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1))
+    possible = [_ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1), 1]
+    if EXIF_ORIENTATION in preview.getexif():
+        possible.insert(0, orientation_of(preview))
+    return next((each for each in possible if _are_alike(upright_size(preview.size, each), upright)), possible[0])
+
+
+def _are_alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether both are wide or both are high; where one is nearly square, that tells nothing."""
+    (width, height), (other_width, other_height) = size, other
+    is_square = max(width, height) <= _NEARLY * min(width, height) or max(other) <= _NEARLY * min(other)
+    return is_square or (width > height) == (other_width > other_height)
+
+
+_NEARLY = 1.05
 
 
 # --- what the file says of itself ------------------------------------------------------------------------------------
