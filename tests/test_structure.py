@@ -50,7 +50,17 @@ OWNED = {
     },
     "PIL": {
         f"photo/image/{module}"
-        for module in ("__init__", "geometry", "guard", "metadata_blocks", "opening", "previews", "raw", "samples")
+        for module in (
+            "__init__",
+            "geometry",
+            "guard",
+            "jpeg",
+            "metadata_blocks",
+            "opening",
+            "previews",
+            "raw",
+            "samples",
+        )
     }
     | {"photo/pillow_image", "search/query"},  # the latter for its types
     "rawpy": {"photo/image/raw"},
