@@ -15,7 +15,7 @@ from rclip.cli.text import dated, dressed, scored
 from rclip.errors import UsageError
 from rclip.terminal import environment
 from rclip.terminal.environment import PLAIN, Style
-from rclip.terminal.text import printable, shortened, size, steers, width
+from rclip.terminal.text import printable, replace_unseen, shortened, size, width
 
 if TYPE_CHECKING:
     from rclip.cli.template import Template
@@ -93,9 +93,9 @@ def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
 
 def _harmless(line: str) -> str:
     """The same JSON with what would steer a terminal, of which JSON itself escapes only some, as escapes."""
-    if line.isprintable():
-        return line
-    return "".join(f"\\u{ord(character):04x}" if steers(character) else character for character in line)
+    import json
+
+    return replace_unseen(line, lambda character: json.dumps(character)[1:-1])
 
 
 def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:

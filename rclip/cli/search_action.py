@@ -70,12 +70,15 @@ def _is_plainly_a_folder(word: str) -> bool:
 
 def _needs_a_decoder(options: Options) -> bool:
     """Whether a picture will surely be decoded: in a thumbnail, or of a query if it does not lie among the photos."""
-    pictures = [term.what for term in options.query.terms] if options.query else []
-    folders = tuple(os.path.join(os.path.realpath(folder), "") for folder in options.directories or (os.curdir,))
-    return bool(options.values["preview"]) or any(
-        isinstance(what, Link) or (isinstance(what, Picture) and not os.path.realpath(what.path).startswith(folders))
-        for what in pictures
-    )
+    asked = [term.what for term in options.query.terms] if options.query else []
+    if options.values["preview"] or any(isinstance(what, Link) for what in asked):
+        return True
+    paths = [what.path for what in asked if isinstance(what, Picture)]
+    try:
+        folders = tuple(os.path.join(os.path.realpath(folder), "") for folder in options.directories or (os.curdir,))
+        return any(not os.path.realpath(path).startswith(folders) for path in paths)
+    except (OSError, ValueError):  # no current folder; a NUL in a path
+        return False
 
 
 def _answer(library: "Library", options: Options) -> int:

@@ -1,7 +1,8 @@
 """Text for a person at a terminal: shortened to its columns, and without anything that would steer it."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 
 def width(text: str) -> int:
@@ -46,20 +47,27 @@ def size(size_bytes: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what would steer a terminal, or is no UTF-8, written as escapes; odd spaces and emoji stay."""
-    if text.isprintable():
+    """The text with what a terminal would obey or not show, or is no UTF-8, as escapes; odd spaces and emoji stay."""
+    return replace_unseen(text, _escape)
+
+
+def replace_unseen(text: str, escape: Callable[[str], str]) -> str:
+    """The text with what a terminal would obey, or not show, replaced: two names that look alike must be alike."""
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(character) if steers(character) else character for character in text)
+    return _UNSEEN.sub(lambda found: escape(found[0]), text)
 
 
-def steers(character: str) -> bool:
-    """Whether a terminal would not just show it."""
-    from unicodedata import category
-
-    return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_TEXT
-
-
-_TURNS_TEXT = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode's bidi controls
+# What Unicode's categories Cc, Cs, Zl and Zp hold, nearly all of Cf (the few signs of it that are seen stay), its
+# property Default_Ignorable_Code_Point, and three blanks that count as letters or symbols. What joins an emoji, or
+# chooses its form, is seen by that; so it stays after one.
+_UNSEEN = re.compile(
+    r"[\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    r"|(?<![\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff])\ufe0f(?!\u20e3)"
+    r"|(?<![\ufe0f\u2190-\u2bff\U0001f000-\U0001faff])\u200d|\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff])"
+)
 
 
 def _escape(character: str) -> str:
