@@ -1,5 +1,6 @@
 """What most tests start from: the tiny CLIP, a gallery of drawn pictures, and the real command in a subprocess."""
 
+import compileall
 import os
 import random
 import shutil
@@ -20,8 +21,13 @@ from tests.tiny_clip import checkpoint, scenes
 
 
 def pytest_configure() -> None:
-    """Programs started in the background by a script ignore SIGINT, and so would all that they start."""
+    """Programs started in the background by a script ignore SIGINT, and so would all that they start.
+
+    Where Python is told to write no bytecode, each of the many commands would compile rclip once more.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        compileall.compile_dir(Path(__file__).parent.parent / "rclip", quiet=1)
     lift_limits()  # as the processes do that decode
 
 
