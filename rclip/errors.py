@@ -164,6 +164,26 @@ class PicturesBlocked(_WithData, UsageError):
     kind: str
 
 
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+class UnreadableConfiguration(_WithData, UsageError):
+    """A configuration file that cannot be read."""
+
+    sentence = "cannot read the settings in {path}: {reason}"
+    path: str
+    reason: str
+
+
+class BadConfiguration(_WithData, UsageError):
+    """A configuration file that is no TOML, or sets what is no setting, or to what it cannot be."""
+
+    sentence = "{path}, line {line}: {problem}"
+    path: str
+    line: int
+    problem: str
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 

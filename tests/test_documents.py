@@ -190,14 +190,13 @@ def test_the_nightly_update_runs_and_says_nothing(world: Command) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_aliases_are_commands(world: Command) -> None:
-    aliases = {command for command in EXAMPLES if command.startswith("alias ")}
-    assert aliases
-    for alias in aliases:
-        done = run(f"shopt -s expand_aliases\n{alias}\nrclip -t 99 'a star'", world)
-        assert done.returncode == 0
-        assert "stars/red.png" in done.stdout
-        assert "screenshots/" not in done.stdout
+def test_folders_can_be_excluded_for_good(world: Command) -> None:
+    commands = [command for command in EXAMPLES if "config.toml" in command or command.startswith("mkdir")]
+    assert [command for command in commands if "exclude-dir" in command]
+    done = run("\n".join([*commands, "rclip -t 99 'a star'"]), world)
+    assert done.returncode == 0
+    assert "stars/red.png" in done.stdout
+    assert "screenshots/" not in done.stdout
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -15,6 +15,7 @@ from rclip.models.config import ModelConfig
 from rclip.models.mapped_weights import MappedWeights
 from tests.support import families
 from tests.support.families import OPEN_CLIP_IMAGE, OPEN_CLIP_TEXT, SIDE, open_clip_folder, randomize
+from tests.support.gallery import photograph
 from tests.support.models import cosine
 
 with warnings.catch_warnings():
@@ -268,7 +269,6 @@ def test_pictures_are_prepared_as_open_clip_prepares_them(
 
     from rclip.photo import image
     from rclip.resizing import Resizing
-    from tests.test_model_parity import photograph
 
     path = tmp_path / "photo.jpg"
     photograph(size).save(path, quality=90)
@@ -290,7 +290,6 @@ def test_a_decoding_process_prepares_pictures_in_the_same_way(tmp_path: Path) ->
     from rclip.photo import image
     from rclip.photo.decode_pool import DecodePool
     from rclip.resizing import Resizing
-    from tests.test_model_parity import photograph
 
     path, resizing = tmp_path / "photo.png", Resizing("squash", "bilinear")
     photograph((90, 40)).save(path)

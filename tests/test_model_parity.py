@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from rclip.errors import ModelError
 from rclip.models import Model, model_files
 from rclip.models.hardware import has_bf16
 from rclip.models.local_encoder import LocalEncoder
 from rclip.photo import image
+from tests.support.gallery import photograph
 from tests.support.models import cosine
 from tests.support.tiers import few
 from tests.tiny_clip import scenes
@@ -204,18 +205,6 @@ def test_a_vector_does_not_depend_on_its_batch(pair: Pair) -> None:
     encoder = pair.ours.encode_pictures
     alone = np.concatenate([encoder(pixels[row : row + 1]) for row in range(len(pixels))])
     assert cosine(encoder(pixels), alone) >= (0.9995 if is_resnet(pair) else 0.999999)
-
-
-def photograph(size: tuple[int, int]) -> Image.Image:
-    """Something with the spectrum of a photograph: soft noise of many sizes, and edges."""
-    rng = np.random.default_rng(size[0])
-    layers = np.zeros((size[1], size[0], 3))
-    for scale in (4, 16, 64, 256):
-        small = rng.uniform(0, 255, (max(2, size[1] // scale), max(2, size[0] // scale), 3)).astype(np.uint8)
-        layers += np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)) * scale**0.5
-    picture = Image.fromarray((layers / layers.max() * 255).astype(np.uint8))
-    drawn = scenes.draw(scenes.Scene("red", "star", 2, "green", "dotted"), size, random.Random(2))
-    return Image.blend(picture, drawn, 0.4).filter(ImageFilter.GaussianBlur(0.7))
 
 
 FILES = {

@@ -378,8 +378,8 @@ def test_behind_two_dashes_nothing_is_an_option() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--preview=png"], "argument --preview: must be auto, kitty, iterm, sixel or blocks, not 'png'"),
-        (["--preview="], "argument --preview: must be auto, kitty, iterm, sixel or blocks, not ''"),
+        (["--preview=png"], "argument --preview: must be auto, kitty, iterm, sixel, blocks or none, not 'png'"),
+        (["--preview="], "argument --preview: must be auto, kitty, iterm, sixel, blocks or none, not ''"),
         (["--preview-height", "0", "-p"], "argument --preview-height: must be a whole number of at least 1, not '0'"),
         (["--color", "red"], "argument --color: must be auto, always or never, not 'red'"),
         (["-p", "--json"], "--json and --preview cannot be used together"),

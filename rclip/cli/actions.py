@@ -81,9 +81,7 @@ class Check(Action):
 class Rebuild(Action):
     """Replaces a damaged index by what can be read of it."""
 
-    options = (
-        Option(("--rebuild",), "set a damaged index aside, save what can be read of it, then update it like --index"),
-    )
+    options = (Option(("--rebuild",), "save what can be read of a damaged index; update it"),)
 
     def check(self, options: Options) -> None:
         _refuse_no_indexing(self, options)
@@ -120,8 +118,8 @@ class Prune(Action):
     """Forgets missing photos."""
 
     options = (
-        Option(("--prune",), "forget photos missing for 30d, 12w, 1y ... or, with 0, for any time", "AGE", choices.age),
-        Option(("--away",), "with --prune: also photos of empty folders, as of unplugged drives", only_with="--prune"),
+        Option(("--prune",), "forget photos missing for 30d, 12w, 1y; 0: any time", "AGE", choices.age),
+        Option(("--away",), "with --prune: also of empty folders, unplugged drives", only_with="--prune"),
     )
 
     def run(self, options: Options) -> int:

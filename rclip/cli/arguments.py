@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
-from rclip.cli import actions, choices, messages, output  # noqa: F401 - actions register themselves
+from rclip.cli import actions, choices, messages, output, settings  # noqa: F401 - actions register themselves
 from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
@@ -23,8 +23,6 @@ from rclip.terminal import environment
 if TYPE_CHECKING:
     from rclip.search.query import Query
 
-_TOP = 10
-
 
 def parse(arguments: Sequence[str]) -> Options:
     """Raises `UsageError`."""
@@ -32,17 +30,21 @@ def parse(arguments: Sequence[str]) -> Options:
     words = values.pop("words")
     values["filters"] = _filters(values)
     _refuse_stray(values)
-    action, form = _chosen(ACTIONS, values) or Search(), _chosen(FORMATS, values) or output.default_format()
+    action, form = _chosen(ACTIONS, values) or Search(), _chosen(FORMATS, values)
     query, directories = action.split(words, values)
+    top = values["top"]
+    settled = settings.settings(_settings(), values, directories)
+    values |= {key: setting.value for key, setting in settled.items()}
     options = Options(
         action=action,
-        format=form,
+        format=output.format_for(form, values["preview"]),
         query=query,
         queries=values["queries"],
         directories=tuple(directories),
-        top=values["top"] or _default_top(query, values),
+        top=top or _default_top(query, values),
         filters=values["filters"],
         values=values,
+        settings=settled,
     )
     _refuse_missing(options, words)
     action.check(options)
@@ -81,7 +83,7 @@ def _default_top(query: "Query | None", values: Mapping[str, Any]) -> int | None
     """Filters say themselves where to end, unless something is to be ranked."""
     filters = values["filters"]
     is_bounded = bool(filters) and (filters.is_relevant or not (query or values["queries"]))
-    return None if is_bounded else _TOP
+    return None if is_bounded else values["top"]
 
 
 def _refuse_missing(options: Options, words: Sequence[str]) -> None:
@@ -107,8 +109,9 @@ examples:
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
 
-environment: RCLIP_DATADIR the folder of the indexes, RCLIP_WEIGHTS_URL the
-server of the models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo
+environment: RCLIP_MODEL the model, RCLIP_CONFIG the file of settings,
+RCLIP_DATADIR the folder of the indexes, RCLIP_WEIGHTS_URL the server of the
+models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo
 """
 
 
@@ -214,20 +217,47 @@ _FILTER_OPTIONS = (
 )
 
 _OUTPUT_OPTIONS = (
-    Option(("--color",), "auto, always or never", "WHEN", choices.one_of(*choices.COLORS), default="auto"),
+    Option(
+        ("--color",),
+        "auto, always or never",
+        "WHEN",
+        choices.one_of(*choices.COLORS),
+        default="auto",
+        is_setting=True,
+    ),
     Option(("--open",), "also open the results in the desktop's viewer"),
 )
 _INDEX_OPTIONS = (
     Option(
-        ("--exclude-dir",), "skip folders of this name; repeatable", "NAME", choices.folder_name, is_repeatable=True
+        ("--exclude-dir",),
+        "skip folders of this name; repeatable",
+        "NAME",
+        choices.folder_name,
+        is_repeatable=True,
+        is_setting=True,
     ),
-    Option(("--include-hidden",), "look also into .*, @eaDir and such folders"),
-    Option(("--max-image-megapixels",), "refuse larger pictures (default: by memory)", "MP", choices.positive),
+    Option(("--include-hidden",), "look also into .*, @eaDir and such folders", is_setting=True),
+    Option(
+        ("--max-image-megapixels",),
+        "refuse larger pictures (default: by memory)",
+        "MP",
+        choices.positive,
+        is_setting=True,
+    ),
 )
 _MODEL_OPTIONS = (
-    Option(("--model",), "a CLIP's name or a checkpoint's path (ViT-B/32)", "MODEL", default="ViT-B/32"),
-    Option(("--device",), "auto, cpu, cuda, cuda:1 or mps, for indexing (auto)", "DEVICE", choices.device),
-    Option(("-b", "--batch-size"), "photos encoded at once (by device)", "N", choices.count),
+    Option(
+        ("--model",), "a CLIP's name or a checkpoint's path (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True
+    ),
+    Option(
+        ("--device",),
+        "auto, cpu, cuda, cuda:1 or mps, for indexing (auto)",
+        "DEVICE",
+        choices.device,
+        default="auto",
+        is_setting=True,
+    ),
+    Option(("-b", "--batch-size"), "photos encoded at once (by device)", "N", choices.count, is_setting=True),
 )
 
 
@@ -265,6 +295,11 @@ def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
     yield "about", _of_group("about")
 
 
+def _settings() -> list[Option]:
+    """The options that a configuration file may set, in the order of the help."""
+    return [option for _, options in _groups() for option in options if option.is_setting]
+
+
 def _filter_options() -> list[Option]:
     by_row = [option for kind in FILTERS for option in kind.options]
     own = [Option((each.name,), each.help, each.metavar, each.parse, key=each.field) for each in by_row]
@@ -288,14 +323,30 @@ def _parsed(option: Option) -> Callable[[str], Any]:
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    settings: dict[str, Any] = {"dest": option.value_key, "help": option.help}
+    keywords: dict[str, Any] = {"dest": option.value_key, "help": option.help}
     if not option.metavar:
-        settings |= {"action": "store_true"}
+        keywords |= {"action": "store_true", "default": None if option.is_setting else False}
     elif option.is_repeatable:
-        settings |= {"action": "append", "default": [], "metavar": option.metavar, "type": _parsed(option)}
+        keywords |= {"action": "append", "default": [], "metavar": option.metavar, "type": _parsed(option)}
     else:
-        settings |= {"default": option.default, "metavar": option.metavar, "type": _parsed(option)}
-    group.add_argument(*option.names, **settings)
+        keywords |= {
+            "default": None if option.is_setting else option.default,
+            "metavar": option.metavar,
+            "type": _parsed(option),
+        }
+    group.add_argument(*option.names, **keywords)
+
+
+@register
+class Config(Action):
+    """Prints the settings, as a configuration file has them."""
+
+    group = "about"
+    options = (Option(("--config",), "show the settings for DIR, and where each comes from"),)
+
+    def run(self, options: Options) -> int:
+        output.write_settings(settings.user_file(), options.settings.values())
+        return ExitCode.FOUND
 
 
 @register

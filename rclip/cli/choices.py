@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 COLORS = ("auto", "always", "never")
 EXPORTS = (".npz", ".parquet", ".jsonl")
 GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
-PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks")
+NO_PREVIEW = "none"
+PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks", NO_PREVIEW)
 
 
 def term(text: str) -> str:

@@ -64,6 +64,17 @@ class Value:
     TEMPLATE_FORMAT = "cannot have {{{field}:{spec}}}: {problem}"
 
 
+class Setting:
+    """What is wrong in a configuration file; all but the first two follow the key."""
+
+    UNKNOWN = "there is no setting {name}; there are {names}"
+    SIMILAR = "there is no setting {name}; did you mean {nearest}?"
+    NO_LIST = 'must be a list of texts like ["private"], not {value}'
+    NO_FLAG = "must be true or false, not {value}"
+    NO_SCALAR = "must be a text or a number, not {value}"
+    TOO_LONG = "it has more than {most:,} bytes"
+
+
 class Notice:
     """Lines after which the run goes on, or with which it ends in order."""
 
@@ -103,6 +114,8 @@ ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
     errors.TooManyTerms: "leave some out",
+    errors.UnreadableConfiguration: "fix that, or set RCLIP_CONFIG to another file, or to nothing",
+    errors.BadConfiguration: "correct that line, or set RCLIP_CONFIG to another file, or to nothing",
     errors.CannotCreate: "fix that{or_data_folder}",
     errors.ForeignDatabase: "move it away{or_data_folder}",
     errors.NewerIndex: "update rclip, or move the file away",

@@ -35,6 +35,8 @@ class Option(NamedTuple):
     """The option without which it is refused."""
     kinds: tuple[str, ...] = ()
     """Values that it may have after a `=`; the first is the default."""
+    is_setting: bool = False
+    """Whether a configuration file may set it; see `cli.settings`."""
 
     @property
     def name(self) -> str:
@@ -45,9 +47,23 @@ class Option(NamedTuple):
         """Its name among the values."""
         return self.key or self.name.lstrip("-").replace("-", "_")
 
+    @property
+    def is_flag(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar and not self.kinds
+
     def is_given(self, values: Mapping[str, Any]) -> bool:
         value = values[self.value_key]
         return value is not None and value is not False
+
+
+class Setting(NamedTuple):
+    """What holds for an option, and where that comes from."""
+
+    option: Option
+    value: Any
+    source: str
+    """As a person reads it: `command line`, `RCLIP_MODEL`, a file with its line, `default`."""
 
 
 class Action:
@@ -121,6 +137,8 @@ class Options(NamedTuple):
     """None where none is given."""
     values: Mapping[str, Any]
     """The values of all options by their names, also of those that actions and forms of output bring along."""
+    settings: Mapping[str, Setting]
+    """What holds for each setting, and where that comes from, by the same names."""
 
     @property
     def no_indexing(self) -> bool:

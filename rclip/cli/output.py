@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rclip.cli import choices, messages
 from rclip.cli.messages import Usage
-from rclip.cli.options import Option, Options, OutputFormat, register
+from rclip.cli.options import Option, Options, OutputFormat, Setting, register
 from rclip.cli.text import dated, dressed, scored
 from rclip.errors import UsageError
 from rclip.terminal import environment
@@ -160,7 +160,7 @@ class NullEnded(OutputFormat):
 class JsonLines(OutputFormat):
     """One JSON object per line."""
 
-    options = (Option(("--json",), "one JSON object per line: path, score, size, times, camera ..."),)
+    options = (Option(("--json",), "one JSON object per line: path, score, times, camera ..."),)
 
     def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
         write_json_lines(hits, query)
@@ -186,10 +186,18 @@ class Preview(OutputFormat):
     options = (
         Option(
             ("-p", "--preview"),
-            "thumbnails; --preview=kitty, iterm, sixel or blocks forces a kind",
+            "thumbnails; or --preview=kitty, iterm, sixel, blocks",
             kinds=choices.PREVIEWS,
+            is_setting=True,
         ),
-        Option(("--preview-height",), "terminal rows per thumbnail (10)", "ROWS", choices.count, default=10),
+        Option(
+            ("--preview-height",),
+            "terminal rows per thumbnail (10)",
+            "ROWS",
+            choices.count,
+            default=10,
+            is_setting=True,
+        ),
     )
 
     def check(self, options: Options) -> None:
@@ -204,9 +212,13 @@ class Preview(OutputFormat):
         preview.write(hits, kind, height, _style(options), options.max_image_megapixels)
 
 
-def default_format() -> OutputFormat:
-    """Where no option names one."""
-    return Table() if sys.stdout.isatty() else Paths()
+def format_for(chosen: OutputFormat | None, preview: str | None) -> OutputFormat:
+    """The form that an option has chosen, else the default; thumbnails may be a setting, and may be turned off."""
+    if chosen and not (isinstance(chosen, Preview) and preview == choices.NO_PREVIEW):
+        return chosen
+    if not sys.stdout.isatty():
+        return Paths()
+    return Preview() if preview and preview != choices.NO_PREVIEW else Table()
 
 
 def _style(options: Options) -> Style:
@@ -229,6 +241,20 @@ def write_stats(stats: "Stats") -> None:
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
     _write(f"{label:12}{value}\n".encode() for label, value in lines)
+
+
+def write_settings(path: str, settings: Iterable[Setting]) -> None:
+    """The path of the user's file, which need not be there, then a line of it for each setting."""
+    import json
+
+    rows = [
+        ("# " if value is None else "", option.name.lstrip("-"), "" if value is None else json.dumps(value), source)
+        for option, value, source in settings
+    ]
+    lines = [(f"{mark}{name} = {value}".rstrip(), source) for mark, name, value, source in rows]
+    columns = max(width(line) for line, _ in lines)
+    _write([f"# {printable(path)}\n".encode()] if path else [])
+    _write(f"{line}{' ' * (columns - width(line))}  # {printable(source)}\n".encode() for line, source in lines)
 
 
 def _reason(failure: "FailedPhoto") -> str:

@@ -25,7 +25,7 @@ class Search(Action):
         Option(("-a", "--add"), "more of this; repeatable", "TERM", choices.term, is_repeatable=True),
         Option(("-s", "--subtract"), "less of this; repeatable", "TERM", choices.term, is_repeatable=True),
         Option(("--queries",), "one query per line, - for standard input; no QUERY", "FILE", choices.file),
-        Option(("-t", "--top"), "how many photos to show (10)", "N", choices.count),
+        Option(("-t", "--top"), "how many photos to show (10)", "N", choices.count, default=10, is_setting=True),
         Option(("-n", "--no-indexing"), "do not look for new photos first"),
     )
 

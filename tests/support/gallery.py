@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image, ImageFilter
+
 from tests.tiny_clip import scenes
 
 GALLERY = [(color, shape) for color in ("red", "blue", "yellow", "green") for shape in ("circle", "square", "star")]
@@ -24,3 +27,15 @@ Draw = Callable[..., Path]
 def many_photos(draw: Draw, count: int) -> None:
     for number in range(count):
         draw(f"{number:04}.png")
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    """Something with the spectrum of a photograph: soft noise of many sizes, and edges."""
+    rng = np.random.default_rng(size[0])
+    layers = np.zeros((size[1], size[0], 3))
+    for scale in (4, 16, 64, 256):
+        small = rng.uniform(0, 255, (max(2, size[1] // scale), max(2, size[0] // scale), 3)).astype(np.uint8)
+        layers += np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)) * scale**0.5
+    picture = Image.fromarray((layers / layers.max() * 255).astype(np.uint8))
+    drawn = scenes.draw(scenes.Scene("red", "star", 2, "green", "dotted"), size, random.Random(2))
+    return Image.blend(picture, drawn, 0.4).filter(ImageFilter.GaussianBlur(0.7))
