@@ -17,15 +17,14 @@ drawn beside ours when `--peer` names files that versus_rclip.py has written (it
 """
 
 import json
-import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
+from chart import Axis, Points, chart
 from common import (
     PEER_VERSION,
     QUERY,
@@ -104,68 +103,6 @@ def _add_ten(ours: Ours, data_dir: Path, library: Path, number: int) -> Run:
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
-Points = Sequence[tuple[float, float]]
-"""Photos and seconds."""
-
-WIDTH, HEIGHT, MARGIN = 640, 400, 60
-COLORS = ("#1f77b4", "#d62728")
-
-
-def plot(series: Mapping[str, Points]) -> str:
-    """An SVG of seconds against photos, both logarithmic, one line and one colour for each series."""
-    points = [point for line in series.values() for point in line]
-    across, down = (_axis([point[place] for point in points]) for place in (0, 1))
-
-    def place(photos: float, seconds: float) -> tuple[float, float]:
-        x = MARGIN + _share(photos, across) * (WIDTH - 2 * MARGIN)
-        return x, HEIGHT - MARGIN - _share(seconds, down) * (HEIGHT - 2 * MARGIN)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(WIDTH / 2, HEIGHT - 12, "photos in the library", "middle"),
-        _text(MARGIN, 24, "seconds for a whole query", "start"),
-        *_grid(across, down, place),
-    ]
-    for (name, line), color in zip(series.items(), COLORS, strict=False):
-        parts += _line(name, [place(*point) for point in sorted(line)], color)
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _axis(values: Sequence[float]) -> range:
-    """The powers of ten around them."""
-    return range(math.floor(math.log10(min(values))), max(math.ceil(math.log10(max(values))), 1) + 1)
-
-
-def _share(value: float, axis: range) -> float:
-    """Where on the axis: 0 at its start, 1 at its end."""
-    return (math.log10(value) - axis[0]) / (axis[-1] - axis[0])
-
-
-def _grid(across: range, down: range, place: Callable[[float, float], tuple[float, float]]) -> Iterator[str]:
-    low, high = (10.0 ** across[0], 10.0 ** down[0]), (10.0 ** across[-1], 10.0 ** down[-1])
-    for power in across:
-        x, _ = place(10.0**power, low[1])
-        yield f'<path d="M{x:.1f} {MARGIN}V{HEIGHT - MARGIN}" stroke="#ddd"/>'
-        yield _text(x, HEIGHT - MARGIN + 18, f"{10**power:,}", "middle")
-    for power in down:
-        _, y = place(high[0], 10.0**power)
-        yield f'<path d="M{MARGIN} {y:.1f}H{WIDTH - MARGIN}" stroke="#ddd"/>'
-        yield _text(MARGIN - 6, y + 4, f"{10.0**power:g}", "end")
-
-
-def _line(name: str, places: Sequence[tuple[float, float]], color: str) -> Iterator[str]:
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    yield f'<polyline points="{corners}" fill="none" stroke="{color}" stroke-width="2"/>'
-    yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places)
-    x, y = places[-1]
-    yield _text(x, y - 10, name, "end", color)
-
-
-def _text(x: float, y: float, text: str, anchor: str, color: str = "black") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{escape(text)}</text>'
-
 
 def peer_points(paths: Iterable[Path]) -> Points:
     """What versus_rclip.py has measured of the older program's text queries."""
@@ -174,9 +111,13 @@ def peer_points(paths: Iterable[Path]) -> Points:
 
 
 def draw(path: Path, results: Sequence[Mapping[str, Any]], peer: Iterable[Path]) -> None:
-    series = {"this rclip": [(result["n"], result["median_s"]) for result in results if result["case"] == "query"]}
+    """Seconds against photos, both logarithmic."""
     older = peer_points(peer)
-    path.write_text(plot(series | ({f"rclip {PEER_VERSION}": older} if older else {})))
+    series: dict[str, Points] = {"this rclip": [(r["n"], r["median_s"]) for r in results if r["case"] == "query"]}
+    series |= {f"rclip {PEER_VERSION}": older} if older else {}
+    photos, seconds = zip(*(point for line in series.values() for point in line), strict=True)
+    axes = Axis.powers("photos in the library", photos), Axis.powers("seconds for a whole query", seconds)
+    path.write_text(chart(series, *axes))
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Each benchmark runs, quickly and with the tiny CLIP, and prints figures. What they are is no test's business.
 
-Of `versus_rclip.py` only the refusals are tested: it installs another program.
+Of `versus_rclip.py` only the refusals are tested: it installs another program. `quality.py` has tests of its own.
 """
 
 import json
@@ -62,6 +62,18 @@ def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, t
     found = figures(run_quickly(name, scratch, tiny_checkpoint))
     assert lines <= set(found)
     assert all(max(found[line]) > 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_relevance_draws_its_shares(scratch: Path, tiny_checkpoint: Path) -> None:
+    plot = scratch / "relevance.svg"
+    run_quickly("relevance.py", scratch, tiny_checkpoint, "--galleries", "--plot", plot)
+    kept = json.loads((scratch / "relevance.py.json").read_text())
+    for of_one in (*kept["scores"].values(), *kept["galleries"].values()):
+        assert all(0 <= share <= 1 for share in of_one.values())
+    assert kept["scores"]["600"]["answered"] > kept["scores"]["600"]["by chance"]
+    lines = [each for each in ElementTree.parse(plot).getroot().iter() if each.tag.endswith("polyline")]
+    assert [len(line.get("points", "").split()) for line in lines] == [2, 2, 2]
 
 
 @pytest.mark.slow

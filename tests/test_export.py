@@ -88,6 +88,14 @@ def test_an_export_of_nothing_is_a_file_too(
         assert library.vectors().vectors.shape == (0, library.model_identity().dimensions)
 
 
+def test_files_that_cannot_be_read_have_no_vectors(rclip: Command, photos: Path, tiny_checkpoint: Path) -> None:
+    (photos / "half.jpg").write_bytes(b"half a photo")
+    with Library(photos, model=str(tiny_checkpoint), data_dir=rclip.data_dir) as library:
+        library.update()
+        found = library.vectors()
+        assert (found.paths, found.vectors.shape) == ([], (0, library.model_identity().dimensions))
+
+
 def test_the_metadata_are_exported(rclip: Command, draw: Draw, tiny_checkpoint: Path, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -80,7 +80,7 @@ class Notice:
 
     WORDS_NAME_A_FILE = "searching for these words; to search by that picture, write ./{name}"
     NOTHING_PASSES = "no photo here passes the filters"
-    NOTHING_STANDS_OUT = "no photo here stands out for this query"
+    NOTHING_STANDS_OUT = "no clear match: no photo here stands out for this query"
     NOT_INDEXED = "no photo is indexed here yet; run it once without -n"
     NO_PHOTOS = "no photos here"
     INIT_DONE = "created {folder}: from now on it holds the index of all photos beside and below it"

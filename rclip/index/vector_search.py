@@ -19,6 +19,9 @@ _MAX_SCORES = 1 << 24
 _MAX_KEPT = 4096
 """Up to so many of the best are kept chunk by chunk; for more, all scores are computed before the best are chosen."""
 
+_SAMPLED_SCORES = 1 << 18
+"""About so many give quantiles: sorting all would take longer than computing them."""
+
 _MAX_COSINE = 1.01  # and half precision's error
 
 
@@ -34,6 +37,8 @@ class VectorSearch(Protocol):
 
     def score_quantiles(self, queries: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
         """The quantiles of all photos' scores for each query, NaN without photos. (Q, D), L quantiles -> (Q, L)
+
+        Where photos are many, they may be those of some hundred thousand that are spread over the index.
 
         Raises `StoreError`.
         """
@@ -94,6 +99,7 @@ class ExactVectorSearch:
         found = []
         for group in self._groups(queries, _MAX_SCORES):
             _, scores = self._all_scores(group, None)
+            scores = scores[:, :: max(1, round(scores.shape[1] / _SAMPLED_SCORES))]
             found.append(
                 np.quantile(scores, quantiles, axis=1).T
                 if scores.size

@@ -1,6 +1,7 @@
 """Finds photos of one index: the best for each query, or the newest that pass the filters."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -143,7 +144,9 @@ class Searcher:
         selection.settle()
         count = vectors.count(selection.ids)
         together = _stacked(queries, count)
-        bells = [ranking.Bell(*of_query) for of_query in vectors.score_quantiles(together, ranking.BELL_QUANTILES)]
+        quantiles = vectors.score_quantiles(together, ranking.BELL_QUANTILES)
+        in_index = vectors.count()
+        bells = [ranking.Bell.of(of_query, in_index) for of_query in quantiles]
         k = max(_LOOKED_THROUGH, count // 8)
         found = vectors.search(together, k, selection.ids)
         if k < count and any(scores[-1] > bell.least for scores, bell in zip(found[1], bells, strict=True)):
@@ -151,9 +154,19 @@ class Searcher:
             found = vectors.search(together, k, selection.ids)
         nearest = []
         for ids, scores, bell in zip(*found, bells, strict=True):
-            lowest = ranking.relevance_cutoff(scores, bell, count) - MAX_ERROR
+            lowest = ranking.relevance_cutoff(scores, bell, count, partial(self._are_copies, ids)) - MAX_ERROR
             nearest.append(_Nearest(ids, scores, max(selection.min_score, lowest), k))
         return nearest
+
+    def _are_copies(self, ids: np.ndarray, first: int) -> np.ndarray:
+        """Whether each of the first looks like one before it, or is missing. (K,) -> (first,) bool"""
+        rows = self.store.records(ids[:first].tolist())
+        present = [number for number, row in enumerate(rows) if row]
+        vectors = np.array([np.frombuffer(row.vector, np.float16) for row in rows if row], np.float32)
+        copies = np.ones(first, bool)
+        if present:
+            copies[present] = np.any(np.tril(vectors @ vectors.T, -1) >= ranking.COPY_COSINE, axis=1)
+        return copies
 
     def _best(
         self, vectors: VectorSearch, nearest: _Nearest, query: EncodedQuery, top: int, selection: Selection
@@ -276,6 +289,8 @@ class Searcher:
         while True:
             cache = self._index.vector_cache(append_from_rows=1)
             ids, paths = self.photos()
+            if not paths:  # all files are unreadable
+                return [], np.empty((0, 0), np.float16)
             try:
                 return paths, cache.vectors_of(ids)
             except KeyError:  # somebody has just replaced or added some
@@ -320,7 +335,7 @@ class Searcher:
 
 def vectors_of_all(searchers: Sequence[Searcher], dimensions: int) -> tuple[list[bytes], np.ndarray]:
     """What `Searcher.vectors` gives for several indexes, in a copy unless it is one; a photo of two comes once."""
-    parts = [searcher.vectors() for searcher in searchers]
+    parts = [part for part in (searcher.vectors() for searcher in searchers) if part[0]]
     if len(parts) == 1:
         return parts[0]
     distinct = {path: vector for paths, vectors in parts for path, vector in zip(paths, vectors, strict=True)}
