@@ -450,6 +450,15 @@ class HubFailed(_WithData, ModelError):
     """All that the model needs."""
 
 
+class ForeignTextModel(_WithData, ModelError):
+    """A text model that does not answer in the model's space."""
+
+    sentence = "queries in any language need a text model for {model}, and {text_model} is for {wanted}"
+    model: str
+    text_model: str
+    wanted: str
+
+
 class WeightsNotWritten(_WithData, ModelError):
     """The weights made from a checkpoint cannot be stored."""
 

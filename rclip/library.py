@@ -25,6 +25,7 @@ from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import PhotoRow
+from rclip.index.text_vectors import TextVectors
 from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
 from rclip.photo.memory import pixels_in
@@ -63,6 +64,10 @@ class Stats(NamedTuple):
     missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
+    digest: str
+    """Of the model's weights and preprocessing; empty before the model's first use."""
+    precision: str
+    """In which its photos are encoded here, such as "bf16"."""
     indexes: dict[str, int]
     """Paths of the directories' indexes to the bytes they take. Each counts its photos for itself."""
     weights_path: str
@@ -93,7 +98,7 @@ class Library:
     values of a wrong type. Closing it, or using it as a context manager, closes the index and ends what it has started.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and few are given
         self,
         *directories: StrPath,
         model: StrPath = DEFAULT,
@@ -103,11 +108,15 @@ class Library:
         device: str | None = None,
         batch_size: int | None = None,
         max_image_megapixels: float | None = None,
+        language: str | None = None,
         notify: Callable[[str | RclipError], None] | None = None,
     ):
         """`data_dir` None is `RCLIP_DATADIR` or the platform's; `notify` is given a line, or an error, for the user.
 
         Where it is None, that becomes a warning.
+
+        `language` "any" encodes queries with a text model for many languages that answers in the space of OpenAI's
+        ViT-B/32; or the folder of another text model for the model's space.
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
@@ -123,13 +132,20 @@ class Library:
         default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
         if not isinstance(model, str | os.PathLike):
             raise argument_checks.wrong_type("model", "a name or a path", model)
-        self._model = Model(os.fspath(model), default_dir, notify)
+        self._model = Model(
+            os.fspath(model),
+            default_dir,
+            notify,
+            None if language is None else argument_checks.text("language", language),
+        )
         self._parts = [
             (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules))
             for where, folders in _by_location(self._folders, default_dir).items()
         ]
         """The indexes of the directories, each with those of them that it holds."""
-        self._encoder = QueryEncoder(self._model, self._device, self._max_pixels, self._notify)
+        self._encoder = QueryEncoder(
+            self._model, self._device, self._max_pixels, self._notify, TextVectors(default_dir)
+        )
         self._writers = threading.RLock()
         self._data_dir = default_dir
         self._made_thumbnails: Thumbnails | None = None
@@ -390,6 +406,11 @@ class Library:
         photos = export.photos_of(self._searchers(), self._folders)
         return export.export(argument_checks.path("path", path), photos, self.model_identity())
 
+    @property
+    def reads_english_only(self) -> bool:
+        """Whether queries in other languages are better left to another model. Raises `ModelError`."""
+        return self._model.reads_english_only
+
     def stats(self) -> Stats:
         self._warn_unless_adopted()
         counts = [index.counts(scope.ranges()) for index, scope in self._parts]
@@ -402,6 +423,8 @@ class Library:
             },
             missing=sum(each.missing for each in counts),
             model=self._model.name,
+            digest=self._model.digest if self._model.has_weights else "",
+            precision=self._model.precision(self._device),
             indexes={index.path: index.size_bytes() for index, _ in self._parts},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),

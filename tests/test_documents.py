@@ -109,7 +109,7 @@ def commands(text: str) -> Iterator[str]:
 
 EXAMPLES = list(dict.fromkeys(command for text in DOCUMENTS.values() for command in commands(text)))
 SEARCHES = [command for command in EXAMPLES if command.startswith("rclip ")]
-NOT_RUN = re.compile(r"https://|--model |^rclip --preview|^rclip -p ")
+NOT_RUN = re.compile(r"https://|--model |--language |^rclip --preview|^rclip -p ")
 """These need a network, a large model or a terminal: only their options are checked."""
 PROGRAMS = ("jq", "rsync")
 """In examples, and not on every machine."""

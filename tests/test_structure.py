@@ -46,6 +46,7 @@ OWNED = {
     "argparse_manpage": {"cli/completion"},
     "sqlite3": {
         *(f"index/store/{module}" for module in ("connections", "recovery", "schema", "session")),
+        "index/text_vectors",
         "maintenance/recovery",
     },
     "PIL": {

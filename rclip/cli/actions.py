@@ -5,7 +5,7 @@ import os
 from rclip.cli import choices, report
 from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
-from rclip.cli.output import write_finding, write_stats
+from rclip.cli.output import write_finding, write_models, write_stats
 from rclip.errors import ExitCode, UsageError
 from rclip.terminal.text import size
 
@@ -56,6 +56,23 @@ class Stats(Action):
     def run(self, options: Options) -> int:
         with options.open_library() as library:
             write_stats(library.stats())
+        return ExitCode.FOUND
+
+
+@register
+class Models(Action):
+    """Lists the models that are recommended, and those on this machine."""
+
+    group = "model"
+    options = (Option(("--models",), "list recommended models, and those on this machine"),)
+
+    def run(self, options: Options) -> int:
+        from rclip import datadir
+        from rclip.index import location
+
+        (folder, *_) = options.directories or ("",)
+        where = location.location_of(location.resolve(os.fsencode(os.path.expanduser(folder))).real, datadir.own())
+        write_models(datadir.own(), where.folder)
         return ExitCode.FOUND
 
 

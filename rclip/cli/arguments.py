@@ -101,8 +101,7 @@ _EXAMPLES = """\
 examples:
   rclip "a red kite"                       the best ten in this folder and below
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the best fifty in two folders
-  rclip -n "a cat"                         without looking for new photos
-  rclip ./cat.jpg                          photos like this one
+  rclip -n ./cat.jpg                       photos like this one, of those known
   rclip horse + 0.5:stripes - people       more of this, less of that
   rclip --after 2023-06 "a lake"           taken in June 2023 or later
   rclip -0 "a cat" | xargs -0r feh         show them
@@ -247,7 +246,14 @@ _INDEX_OPTIONS = (
 )
 _MODEL_OPTIONS = (
     Option(
-        ("--model",), "a CLIP's name or a checkpoint's path (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True
+        ("--model",), "a model's name, file or folder (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True
+    ),
+    Option(
+        ("--language",),
+        "any: ask in fifty languages, with ViT-B/32's index",
+        "LANG",
+        choices.language,
+        is_setting=True,
     ),
     Option(
         ("--device",),
@@ -291,7 +297,7 @@ def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
     yield "filters, also without a QUERY: then the newest first", _filter_options()
     yield "output", [*forms, *_OUTPUT_OPTIONS]
     yield "index, where the options up to --away take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
-    yield "model", _MODEL_OPTIONS
+    yield "model", [*_MODEL_OPTIONS, *_of_group("model")]
     yield "about", _of_group("about")
 
 

@@ -113,6 +113,12 @@ def score(text: str) -> float:
     return number
 
 
+def language(text: str) -> str:
+    if text != "any" and not os.path.isdir(os.path.expanduser(text)):
+        raise ValueError(Value.LANGUAGE.format(text=text))
+    return text
+
+
 def device(text: str) -> str:
     kind, _, number = text.partition(":")
     if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and _is_number(number)):

@@ -50,6 +50,7 @@ class Value:
     SCORE = "must be a number from -1 to 1, not {text!r}"
     AGE = "must be a time like 30d, 12w or 1y, or 0, not {text!r}"
     ONE_OF = "must be {alternatives}, not {text!r}"
+    LANGUAGE = "must be any, or the folder of a text model, not {text!r}"
     DEVICE = "must be auto, cpu, cuda, cuda:1 … or mps, not {text!r}"
     TERM = "must be words, or the path or address of a picture: {problem}"
     QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
@@ -79,6 +80,7 @@ class Notice:
     """Lines after which the run goes on, or with which it ends in order."""
 
     WORDS_NAME_A_FILE = "searching for these words; to search by that picture, write ./{name}"
+    OTHER_LETTERS = "this model reads English only; other languages: --language any (ViT-B/32), --model siglip2-b32"
     NOTHING_PASSES = "no photo here passes the filters"
     NOTHING_STANDS_OUT = "no clear match: no photo here stands out for this query"
     NOT_INDEXED = "no photo is indexed here yet; run it once without -n"
@@ -142,6 +144,7 @@ ADVICE: dict[type[RclipError], str] = {
     errors.UnfitWeights: "fetch both files again",
     errors.UnusableTokenizer: "fetch it again",
     errors.MissingModelPackage: "to install it: {python} -P -m pip install 'rclip[models]'",
+    errors.ForeignTextModel: "leave out --language",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
     errors.DumbTerminal: "leave out --preview",
     errors.PicturesBlocked: "to allow them: tmux set -g allow-passthrough on",

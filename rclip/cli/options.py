@@ -156,6 +156,7 @@ class Options(NamedTuple):
         return _import_library()(
             *self.directories,
             model=values["model"],
+            language=values["language"],
             exclude_dirs=values["exclude_dir"],
             include_hidden=values["include_hidden"],
             device=None if values["device"] == "auto" else values["device"],

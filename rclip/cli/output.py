@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rclip.cli.template import Template
     from rclip.library import Hit, Stats
     from rclip.maintenance.check import Finding
+    from rclip.models.catalogue import ModelState
     from rclip.photo.failures import FailedPhoto
 
 _SCORE_COLUMNS = 6
@@ -237,6 +238,8 @@ def write_stats(stats: "Stats") -> None:
         *(("", printable(f"{path}: the lower {part} % are missing")) for path, part in stats.incomplete.items()),
         ("missing", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
         ("model", printable(stats.model)),
+        ("digest", stats.digest or "none yet"),
+        ("precision", stats.precision),
         *(("index", f"{size(size_bytes)}  {printable(path)}") for path, size_bytes in stats.indexes.items()),
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
@@ -255,6 +258,31 @@ def write_settings(path: str, settings: Iterable[Setting]) -> None:
     columns = max(width(line) for line, _ in lines)
     _write([f"# {printable(path)}\n".encode()] if path else [])
     _write(f"{line}{' ' * (columns - width(line))}  # {printable(source)}\n".encode() for line, source in lines)
+
+
+def write_models(data_dir: str, index_folder: str) -> None:
+    """A line for each model: its short name, what is published of it, and whether it is here."""
+    from rclip.models import catalogue
+
+    heads = ("name", "MB", "vector", "languages", "ImageNet", "COCO", "licence", "here", "model")
+    rows: list[Sequence[str]] = [heads]
+    for each in catalogue.RECOMMENDED:
+        state = catalogue.state_of(each.name, data_dir, index_folder)
+        figures = (f"{each.megabytes:,}", f"{each.dimensions}", each.languages, f"{each.imagenet}", f"{each.coco}")
+        rows.append((each.alias, *figures, each.licence, _here(state), each.name))
+    rows += [(*["-"] * 7, _here(state), state.label) for state in catalogue.others(data_dir, index_folder)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numbers = {1, 2, 4, 5}
+    lines = (
+        "  ".join(cell.rjust(room) if place in numbers else cell.ljust(room)
+                  for place, (cell, room) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )  # fmt: skip
+    _write(printable(line).encode() + b"\n" for line in lines)
+
+
+def _here(state: "ModelState") -> str:
+    return "indexed" if state.has_index else "yes" if state.is_here else "no"
 
 
 def _reason(failure: "FailedPhoto") -> str:

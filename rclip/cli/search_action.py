@@ -85,6 +85,8 @@ def _answer(library: "Library", options: Options) -> int:
     """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
     if options.query is None and options.queries is None:
         return _show_newest(library, options)
+    if options.query:
+        _say_which_words_are_not_read(library, options.query)
     statuses = set()
     reported = set()
     for query, found in library.search_blocks(_blocks(options), options.top, options.filters):
@@ -132,6 +134,12 @@ def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
         tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
     else:
         tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
+
+
+def _say_which_words_are_not_read(library: "Library", query: "Query") -> None:
+    texts = [term.what.text for term in query.terms if isinstance(term.what, Text)]
+    if any(has_other_letters(each) for each in texts) and library.reads_english_only:
+        tell(Notice.OTHER_LETTERS)
 
 
 def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":

@@ -124,10 +124,11 @@ class ImageConfig(NamedTuple):
     has_projection: bool = True
     """Whether the pooled token is projected to the vector."""
     library: str = ""
-    """"open_clip" for a tower that only that package can run. Empty for one that is described here."""
+    """"open_clip" for a tower that only that package can run, "none" for a text model that has none. Empty for one that
+    is described here."""
 
     def check(self) -> None:
-        _require(self.library in ("", "open_clip"), "image library", self.library)
+        _require(self.library in ("", "open_clip", "none"), "image library", self.library)
         _require(0 < self.side <= _LARGEST_SIDE, "side", self.side)
         _require(len(self.mean) == 3, "mean", self.mean)
         _require(len(self.std) == 3 and min(self.std) > 0, "std", self.std)

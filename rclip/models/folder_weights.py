@@ -69,8 +69,8 @@ def prepare(folder: str, tokenizer_folder: str | None, announce: Callable[[], No
     return _ready(weights, described, tokenizer_folder or folder, announce)
 
 
-def prepare_text(folder: str, model: ModelConfig, announce: Callable[[], None]) -> Ready:
-    """Of a text encoder that answers in the space of `model`. Raises `ModelError`."""
+def prepare_text(folder: str, announce: Callable[[], None]) -> Ready:
+    """Of a text model that answers in the space of another. Raises `ModelError`."""
     parts = sentence_transformers_family.parts(folder)
     transformer, dense = parts["Transformer"], parts["Dense"]
     first = _read(transformer, _named(transformer, _TRANSFORMERS_WEIGHTS))
@@ -80,8 +80,8 @@ def prepare_text(folder: str, model: ModelConfig, announce: Callable[[], None]) 
         [*first.files, *second.files],
         first.is_mappable and second.is_mappable,
     )
-    described = sentence_transformers_family.describe(folder, weights.arrays, model)
-    return _ready(weights, described, transformer, announce, only_text=True)
+    described = sentence_transformers_family.describe(folder, weights.arrays)
+    return _ready(weights, described, transformer, announce)
 
 
 def _described(folder: str) -> tuple[_Weights, Description]:
@@ -101,10 +101,9 @@ def _ready(
     described: Description,
     tokenizer_folder: str,
     announce: Callable[[], None],
-    only_text: bool = False,
 ) -> Ready:
     try:
-        _require_fit(weights.arrays, described, only_text)
+        _require_fit(weights.arrays, described)
     except ValueError as error:
         raise UnfitWeights(path=weights.files[0][0], reason=plain_reason(error)) from error
     tokenizer_arrays = _tokenizer(described, tokenizer_folder)
@@ -133,12 +132,10 @@ def _ready(
     return Ready(arrays["text"], arrays["image"], metadata["text"], metadata["image"], identity.hexdigest(), config)
 
 
-def _require_fit(arrays: Arrays, described: Description, only_text: bool) -> None:
+def _require_fit(arrays: Arrays, described: Description) -> None:
     """Raises ValueError."""
     config = described.config
-    if only_text:
-        config = config._replace(image=config.image._replace(library="open_clip"))
-    require_fit(arrays, described._replace(config=config))
+    require_fit(arrays, described)
     if config.image.is_resnet and not config.image.library:
         from rclip.models.openai_clip import require_resnet
 

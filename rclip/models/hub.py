@@ -26,7 +26,7 @@ class _Repository:
     def __init__(self, name: str, needed: str, notify: Callable[[str], None]):
         """`needed` lists, in words, all files that the model needs."""
         self._name, self._needed, self._notify = name, needed, notify
-        self._is_announced = False
+        self._is_announced = self._is_reached = False
 
     def fetch(self, *names: str) -> str:
         """The path of the first of these files that the repository has. Raises `ModelError`."""
@@ -41,15 +41,16 @@ class _Repository:
         hub, errors = _package()
         try:
             cached = hub.try_to_load_from_cache(self._name, name)
-            if isinstance(cached, str):
-                return cached
+            if cached is not None:  # or else the cache knows that there is none
+                return cached if isinstance(cached, str) else None
             if not self._is_announced:
                 self._notify(f"fetching {self._name} from the Hugging Face hub")
                 self._is_announced = True
+            self._require_network(name)
             path: str = hub.hf_hub_download(self._name, name)
             return path
         except errors.LocalEntryNotFoundError as error:
-            reason = "there is no network" if hub.constants.HF_HUB_OFFLINE is False else "HF_HUB_OFFLINE is set"
+            reason = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else "the hub cannot be reached"
             raise self._failure(name, reason) from error
         except errors.EntryNotFoundError:
             return None
@@ -60,6 +61,13 @@ class _Repository:
         except Exception as error:  # of the network, in the words of the package's client
             raise self._failure(name, plain_reason(error)[:200]) from error
 
+    def _require_network(self, name: str) -> None:
+        """Asks once: the package itself would try for half a minute, with a line for each time."""
+        hub, _ = _package()
+        if not self._is_reached and not hub.constants.HF_HUB_OFFLINE:
+            hub.get_hf_file_metadata(hub.hf_hub_url(self._name, name))
+            self._is_reached = True
+
     def _failure(self, name: str, reason: str) -> HubFailed:
         return HubFailed(repository=self._name, file=name, reason=reason, files=self._needed)
 
@@ -69,8 +77,10 @@ def _package() -> Any:
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors  # noqa: F401
+        from huggingface_hub.utils import logging
     except ImportError as error:
         raise MissingModelPackage(package="huggingface_hub") from error
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it would advise on tokens, and on packages of its own
     return huggingface_hub, errors
 
 

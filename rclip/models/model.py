@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from rclip import isolation
+from rclip.errors import ForeignTextModel
 from rclip.models import blas, model_files, numpy_towers, registry
-from rclip.models.config import ModelConfig
+from rclip.models.config import ModelConfig, TextConfig
 
 if TYPE_CHECKING:
     from rclip.models import open_clip_towers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         tuple[AnyTokenizer, numpy_towers.TextTower] | tuple[open_clip_towers.Tokenizer, open_clip_towers.TextTower]
     )
 
+_TEXT_MODEL = "text model"
 _TEXT_BATCH = 32
 _FEW_TEXTS = 8  # for which threads take longer to be called than to help
 
@@ -39,9 +41,15 @@ class Model:
     Threads may share a model.
     """
 
-    def __init__(self, name: str, data_dir: str, notify: Callable[[str], None]):
-        """`notify` receives a line before anything that takes long. Raises `ModelError` for an unknown model."""
+    def __init__(self, name: str, data_dir: str, notify: Callable[[str], None], language: str | None = None):
+        """`notify` receives a line before anything that takes long. Raises `ModelError` for an unknown model.
+
+        `language` "any", or the folder of a text model for this model's space, has texts encoded by that.
+        """
         self._checkpoint = registry.find(name)
+        self._text_model = registry.find_text_model(language) if language else None
+        if self._text_model and not registry.may_answer_for(self._text_model, self._checkpoint):
+            raise self._foreign(registry.MULTILINGUAL, registry.DEFAULT)
         self._data_dir = data_dir
         self._notify = notify
         self.name = name
@@ -75,6 +83,36 @@ class Model:
             self._open(model_files.TEXT)
         assert self._config
         return self._config
+
+    def _foreign(self, text_model: str, wanted: str) -> ForeignTextModel:
+        return ForeignTextModel(model=self._checkpoint.name, text_model=text_model, wanted=wanted)
+
+    @property
+    def text_config(self) -> TextConfig:
+        """Of what encodes texts."""
+        if self._text_model is None:
+            return self.config.text
+        return model_files.config_of(self._open_text_model()).text
+
+    @property
+    def text_key(self) -> str:
+        """Names all that decides about a text's vector."""
+        if self._text_model is None:
+            return self.key
+        return f"{self.key} {self._open_text_model().metadata['sha256'][:32]}"
+
+    @property
+    def reads_english_only(self) -> bool:
+        """As far as is known: whether texts are encoded by what is made for CLIP's own vocabulary."""
+        return self._text_model is None and self.text_config.tokenizer != "file"
+
+    def precision(self, device: str | None = None) -> str:
+        """In which many pictures are encoded on this device."""
+        from rclip.models.hardware import has_bf16, may_have_gpu
+
+        if device not in (None, "auto", "cpu") or (device != "cpu" and may_have_gpu()):
+            return "fp16 on a GPU"
+        return "bf16" if has_bf16() else "float32"
 
     @property
     def resolution(self) -> int:
@@ -132,15 +170,27 @@ class Model:
     def _text(self) -> "TextParts":
         with self._opening:
             if self._text_parts is None:
-                weights = self._open(model_files.TEXT)
-                if self.config.text.library:
+                weights = self._open_text_model() if self._text_model else self._open(model_files.TEXT)
+                config = model_files.config_of(weights)
+                if config.text.library:
                     from rclip.models import open_clip_towers
 
                     self._text_parts = open_clip_towers.text_parts(weights)
                 else:
-                    tokenizer = model_files.make_tokenizer(weights, self.config)
-                    self._text_parts = tokenizer, numpy_towers.TextTower(weights, self.config)
+                    tokenizer = model_files.make_tokenizer(weights, config)
+                    self._text_parts = tokenizer, numpy_towers.TextTower(weights, config)
             return self._text_parts
+
+    def _open_text_model(self) -> "Weights":
+        """Raises `ModelError`."""
+        assert self._text_model
+        with self._opening:
+            if _TEXT_MODEL not in self._weights:
+                weights = model_files.open_tower(self._text_model, self._data_dir, model_files.TEXT, self._notify)
+                if model_files.config_of(weights).dimensions != self.config.dimensions:
+                    raise self._foreign(self._text_model.name, "another")
+                self._weights[_TEXT_MODEL] = weights
+            return self._weights[_TEXT_MODEL]
 
     def _open(self, tower: str) -> "Weights":
         with self._opening:

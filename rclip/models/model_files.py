@@ -26,7 +26,7 @@ from rclip.errors import (
 )
 from rclip.models import safetensors, tokenizer
 from rclip.models.config import ModelConfig
-from rclip.models.registry import Checkpoint, ModelFolder
+from rclip.models.registry import MULTILINGUAL, Checkpoint, ModelFolder, TextModel
 from rclip.models.safetensors import Tensors, UnusableFile
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Weights: TypeAlias = Tensors | MappedWeights
     AnyTokenizer: TypeAlias = tokenizer.Tokenizer | FileTokenizer
 
-Source = Checkpoint | ModelFolder
+Source = Checkpoint | ModelFolder | TextModel
 
 _LAYOUT = "2"  # of the two files; raised when their contents change
 _LAYOUT_WITHOUT_CONFIG = "1"  # the same arrays
@@ -166,9 +166,9 @@ def _state(source: Source) -> str:
     if source.sha256:
         return source.sha256
     if not source.path:
-        return source.name
+        return getattr(source, "repository", "") or source.name
     try:
-        if isinstance(source, ModelFolder):
+        if not isinstance(source, Checkpoint):
             return _state_of_folder(source.path)
         stat = os.stat(source.path)
     except OSError as error:
@@ -184,11 +184,12 @@ def _state_of_folder(path: str) -> str:
 
 def _prepare(source: Source, data_dir: str, notify: Callable[[str], None]) -> None:
     """Reads the model, fetching it if need be, and writes both files."""
-    if isinstance(source, ModelFolder):
-        text, image = _prepared_folder(source, notify)
-    else:
-        text, image = _prepared_checkpoint(source, notify)
     target = folder(source, data_dir)
+    if isinstance(source, TextModel):
+        _write(os.path.join(target, TEXT), *_prepared_text_model(source, notify))
+        return
+    prepared = _prepared_folder if isinstance(source, ModelFolder) else _prepared_checkpoint
+    text, image = prepared(source, notify)  # type: ignore[arg-type]
     _write(os.path.join(target, IMAGE), *image)
     _write(os.path.join(target, TEXT), *text)
 
@@ -209,6 +210,18 @@ def _prepared_checkpoint(source: Checkpoint, notify: Callable[[str], None]) -> t
     image = {name: array for name, array in arrays.items() if name.startswith("visual.")}
     text = {name: array for name, array in arrays.items() if name not in image}
     return (text | tokenizer.arrays(config.text.vocabulary_size), metadata), (image, metadata)
+
+
+def _prepared_text_model(source: TextModel, notify: Callable[[str], None]) -> _Contents:
+    from rclip.models import folder_weights
+
+    state, path = _state(source), source.path
+    if not path:
+        from rclip.models import hub
+
+        path = hub.fetch_text_model(MULTILINGUAL, notify)
+    ready = folder_weights.prepare_text(path, lambda: notify(f"preparing the text model {source.name}, once"))
+    return ready.text, _metadata(state, ready.sha256, ready.config) | ready.text_metadata
 
 
 def _prepared_folder(source: ModelFolder, notify: Callable[[str], None]) -> tuple[_Contents, _Contents]:

@@ -97,6 +97,39 @@ class ModelFolder(NamedTuple):
         return _for_file_names(stem or self.repository)
 
 
+class TextModel(NamedTuple):
+    """A text model that answers in the space of another model, as sentence-transformers keeps it."""
+
+    name: str
+    path: str = ""
+    """Of the folder; empty for the one that `MULTILINGUAL` is fetched from."""
+
+    @property
+    def sha256(self) -> None:
+        """As a `Checkpoint` of the user's own."""
+
+    @property
+    def label(self) -> str:
+        return "text-" + _for_file_names(os.path.basename(self.path.rstrip("/")) or MULTILINGUAL.split("/")[1])
+
+
+MULTILINGUAL = "sentence-transformers/clip-ViT-B-32-multilingual-v1"
+"""Fifty languages in the space of OpenAI's ViT-B/32."""
+
+_SAME_SPACE = {"ViT-B/32", "ViT-B-32:openai", "ViT-B-32-quickgelu:openai", "openai/clip-vit-base-patch32"}
+
+
+def find_text_model(language: str) -> TextModel:
+    """The one for any language, or a folder of the user's."""
+    path = "" if language == "any" else os.path.abspath(os.path.expanduser(language))
+    return TextModel(language, path)
+
+
+def may_answer_for(text_model: TextModel, model: "Checkpoint | ModelFolder") -> bool:
+    """Whether it may be for the space of this model: what is the user's own is what the user says it is."""
+    return bool(text_model.path or model.name.removeprefix(_HUB) in _SAME_SPACE or (model.path and not model.sha256))
+
+
 def find(model: str) -> Checkpoint | ModelFolder:
     """What has this name or path. Raises `UnknownModel` for nothing that can be meant by it."""
     name = ALIASES.get(model, model)

@@ -14,6 +14,7 @@ from rclip import isolation
 from rclip.errors import CancelledQuery, RclipError, UnknownPhoto, UnreadablePicture, UsageError, plain_reason
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
+from rclip.index.text_vectors import TextVector, TextVectors
 from rclip.models import Model
 from rclip.photo.failures import DecodeError
 from rclip.search.query import IndexedPhoto, Link, Picture, PictureData, PictureObject, Query, Text, Vector
@@ -58,12 +59,15 @@ class QueryEncoder:
         device: str | None,
         max_pixels: int | None,
         notify: Callable[[str], None],
+        remembered: TextVectors,
     ):
+        """`remembered` has the texts of earlier runs."""
         self._model = model
+        self._remembered = remembered
         self._device = device
         self._max_pixels = max_pixels
         self._notify = notify
-        self._texts: OrderedDict[str, tuple[np.ndarray, bool]] = OrderedDict()
+        self._texts: OrderedDict[str, TextVector] = OrderedDict()
         self._lock = threading.Lock()
         """Around the texts and the making of decoders and encoder."""
         self._made_decoders: DecodePool | None = None
@@ -147,16 +151,28 @@ class QueryEncoder:
                 self._texts.move_to_end(text)
         new = sorted(texts - found.keys())
         if new:
-            vectors, cut = self._model.encode_texts([_start(text) for text in new])
-            found |= zip(new, zip(vectors, cut, strict=True), strict=True)
+            found |= self._new_text_vectors(new)
             with self._lock:
                 self._texts |= {text: found[text] for text in new}
                 while len(self._texts) > _REMEMBERED_TEXTS:
                     self._texts.popitem(last=False)
         if any(is_cut for _, is_cut in found.values()):
-            length = self._model.config.text.context_length
+            length = self._model.text_config.context_length
             self._notify(f"the query is longer than the model reads: only its first {length} tokens count")
         return {text: vector for text, (vector, _) in found.items()}
+
+    def _new_text_vectors(self, texts: Sequence[str]) -> dict[str, TextVector]:
+        """From an earlier run, or from the model."""
+        started = {text: _start(text) for text in texts}
+        key = self._model.text_key
+        known = self._remembered.find(key, started.values())
+        new = sorted(set(started.values()) - known.keys())
+        if new:
+            vectors, cut = self._model.encode_texts(new)
+            found = {text: TextVector(*each) for text, *each in zip(new, vectors, cut, strict=True)}
+            self._remembered.add(key, found)
+            known |= found
+        return {text: known[start] for text, start in started.items()}
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 

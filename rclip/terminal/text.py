@@ -75,3 +75,13 @@ def _escape(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def has_other_letters(text: str) -> bool:
+    """Whether most of its letters are not Latin."""
+    if text.isascii():
+        return False
+    from unicodedata import name
+
+    letters = [character for character in text if character.isalpha()]
+    return sum(not name(letter, "").startswith("LATIN ") for letter in letters) > len(letters) / 2

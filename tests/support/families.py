@@ -187,3 +187,53 @@ def save(state_dict: Mapping[str, torch.Tensor], path: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, path)
     else:
         torch.save(dict(state_dict), path)
+
+
+# --- sentence-transformers -------------------------------------------------------------------------------------------
+
+
+def text_model_folder(folder: Path, dimensions: int, kind: str = "distilbert", has_bias: bool = False) -> Any:
+    """Saves a text model as `clip-ViT-B-32-multilingual-v1` is saved, and returns its transformer and linear layer."""
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = [
+        {"idx": 0, "name": "0", "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    sizes: dict[str, Any] = {"vocab_size": 700, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
+    roberta: dict[str, Any] = {"max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
+    model: Any
+    if kind == "distilbert":
+        small = transformers.DistilBertConfig(vocab_size=700, dim=48, hidden_dim=96, n_layers=2, n_heads=4)
+        model = transformers.DistilBertModel(small)
+    elif kind == "bert":
+        bert = transformers.BertConfig(num_attention_heads=4, **sizes)
+        model = transformers.BertModel(bert, add_pooling_layer=False)
+    else:
+        xlm = transformers.XLMRobertaConfig(num_attention_heads=4, **sizes, **roberta)
+        model = transformers.XLMRobertaModel(xlm, add_pooling_layer=False)
+    randomize(model)
+    model.save_pretrained(folder / "0_Transformer")
+    tokenizer = xlm_roberta_tokenizer() if kind == "xlm-roberta" else bert_tokenizer()
+    tokenizer.save(str(folder / "0_Transformer" / "tokenizer.json"))
+    (folder / "0_Transformer" / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 128}))
+    for name, settings in {
+        "1_Pooling": {"word_embedding_dimension": 48, "pooling_mode_mean_tokens": True},
+        "2_Dense": {
+            "in_features": 48,
+            "out_features": dimensions,
+            "bias": has_bias,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+    }.items():
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "config.json").write_text(json.dumps(settings))
+    dense = torch.nn.Linear(48, dimensions, bias=has_bias)
+    randomize(dense, seed=1)
+    save(
+        {f"linear.{name}": tensor for name, tensor in dense.state_dict().items()}, folder / "2_Dense/model.safetensors"
+    )
+    return model, dense, tokenizer

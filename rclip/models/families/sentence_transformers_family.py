@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rclip.errors import NoModelFolder, UnsupportedModel
-from rclip.models.config import ModelConfig, TextConfig
+from rclip.models.config import ImageConfig, ModelConfig, TextConfig
 from rclip.models.families import names
 from rclip.models.families.description import Description, Settings
 from rclip.models.renamed import Origin, Origins
@@ -19,6 +19,8 @@ from rclip.models.renamed import Origin, Origins
 MODULES_FILE = "modules.json"
 DENSE = "dense:"
 """Before the names of the arrays of the linear layer, which lie in a file of their own."""
+_NO_TOWER = ImageConfig(1, 0, 0, 0, (0,), (0, 0, 0), (1, 1, 1), library="none")
+"""Pictures are for the model in whose space the texts are."""
 _KINDS = ("Transformer", "Pooling", "Dense")
 
 
@@ -53,8 +55,8 @@ def _read_list(path: str) -> list[Settings]:
     return [Settings(module, path) for module in modules]
 
 
-def describe(folder: str, arrays: Mapping[str, np.ndarray], model: ModelConfig) -> Description:
-    """`model` is the one whose space it answers in. Raises `ModelError`."""
+def describe(folder: str, arrays: Mapping[str, np.ndarray]) -> Description:
+    """Raises `ModelError`."""
     where = parts(folder)
     pooling = Settings.read(os.path.join(where["Pooling"], "config.json"))
     if not pooling.flag("pooling_mode_mean_tokens") and pooling.text("pooling_mode") != "mean":
@@ -72,7 +74,7 @@ def describe(folder: str, arrays: Mapping[str, np.ndarray], model: ModelConfig) 
     origins["text_projection"] = Origin(f"{DENSE}linear.weight", ("T",))
     if has_bias:
         origins["text_projection.bias"] = Origin(f"{DENSE}linear.bias")
-    config = ModelConfig(dense.number("out_features"), text, model.image).checked()
+    config = ModelConfig(dense.number("out_features"), text, _NO_TOWER).checked()
     return Description(config, origins, "tokenizer.json", _lowercases(where["Transformer"]))
 
 
