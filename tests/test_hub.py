@@ -153,11 +153,24 @@ def test_a_download_that_breaks_is_resumed(user: User, hub: Hub) -> None:
 
 def test_a_file_that_comes_short_is_not_used(user: User, hub: Hub) -> None:
     put_siglip(hub.root / "somebody/siglip")
-    hub.damages.add("model.safetensors")
+    hub.short.add("model.safetensors")
     done = user("somebody/siglip", "dogs")
-    assert done.code == 2
+    assert (done.code, done.out) == (2, "")
+    assert "cannot fetch model.safetensors of somebody/siglip" in done.err.splitlines()[-1]
+    hub.short.clear()
+    assert len(user("somebody/siglip", "dogs").lines) == 3
+
+
+def test_weights_that_come_altered_are_not_used(user: User, hub: Hub) -> None:
+    put_siglip(hub.root / "somebody/siglip")
+    hub.altered.add("model.safetensors")
+    done = user("somebody/siglip", "dogs")
+    assert (done.code, done.out) == (2, "")
+    assert "its SHA-256 is not the one that the hub has for it" in done.err.splitlines()[-1]
     assert not list(user.rclip.data_dir.glob("somebody*"))
-    hub.damages.clear()
+    hub.altered.clear()
+    for path in (Path(user.env["HF_HOME"]) / "hub").rglob("blobs/*"):
+        path.unlink()
     assert len(user("somebody/siglip", "dogs").lines) == 3
 
 

@@ -230,16 +230,20 @@ def _hashed(files: list[tuple[str, str]]) -> list[WeightsFile]:
 
 
 def weights_file(path: str, prefix: str = "") -> WeightsFile:
-    """The file as it is now. Raises OSError."""
+    """The file as it is now. Raises OSError, or `NoModelFolder` where it is not what it should be."""
     path = os.path.realpath(path)
     with open(path, "rb") as file:
         identity = manifest.identity(os.fstat(file.fileno()))
-        return WeightsFile(path, identity, hashlib.file_digest(file, "sha256").hexdigest(), prefix)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    name = os.path.basename(path)
+    if re.fullmatch("[0-9a-f]{64}", name) and name != sha256:  # as the cache of the hub names large files
+        raise NoModelFolder(path=path, reason="its SHA-256 is not the one that the hub has for it: delete it")
+    return WeightsFile(path, identity, sha256, prefix)
 
 
 def is_unchanged(file: WeightsFile) -> bool:
     """Whether its bytes are still the same, whatever its times."""
     try:
         return weights_file(file.path).sha256 == file.sha256
-    except OSError:
+    except (OSError, ModelError):
         return False

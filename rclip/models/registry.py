@@ -175,7 +175,7 @@ def _nearest(model: str) -> str | None:
         return None
     from difflib import get_close_matches
 
-    names = {_plain(name): name for name in (*NAMES, *ALIASES)}
+    names = {_plain(name): name for name in (*ALIASES, *NAMES)}
     found = get_close_matches(_plain(model), names, n=1, cutoff=0.8)
     return names[found[0]] if found else None
 

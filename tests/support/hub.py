@@ -18,8 +18,9 @@ class Hub:
         self.root = root
         self.requests: list[tuple[str, str]] = []
         """Method and path."""
-        self.damages: set[str] = set()
-        """Names of files whose bytes come other than announced."""
+        self.short: set[str] = set()
+        self.altered: set[str] = set()
+        """Names of files that come otherwise than announced."""
         self.breaks_after: int | None = None
         """So many bytes of a large file are sent, once, before the connection ends."""
         self.endpoint = ""
@@ -61,8 +62,10 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             content = file.read_bytes()
             etag = hashlib.sha256(content).hexdigest()
             start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
-            if file.name in hub.damages:
+            if file.name in hub.short and with_body:
                 content = content[:-10]
+            if file.name in hub.altered:
+                content = content[:-10] + bytes(10)
             self.send_response(206 if start else 200)
             self.send_header("ETag", f'"{etag}"')
             self.send_header("X-Repo-Commit", _COMMIT)
