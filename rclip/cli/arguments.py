@@ -101,9 +101,8 @@ _EXAMPLES = """\
 examples:
   rclip "a red kite"                       the best ten in this folder and below
   rclip -t 50 "snow" ~/Pictures /mnt/nas   the best fifty in two folders
-  rclip -n ./cat.jpg                       photos like this one, of those known
+  rclip ./cat.jpg                          photos like this one
   rclip horse + 0.5:stripes - people       more of this, less of that
-  rclip --after 2023-06 "a lake"           taken in June 2023 or later
   rclip -0 "a cat" | xargs -0r feh         show them
 
 exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted

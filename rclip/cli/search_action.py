@@ -11,6 +11,7 @@ from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.files import as_on_disk
 from rclip.search import query as queries
 from rclip.search.query import Link, Picture, Text
+from rclip.terminal.text import has_other_letters
 
 if TYPE_CHECKING:
     from rclip.library import Hit, Library

@@ -8,10 +8,14 @@ import os
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
-from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+
+try:
+    from _blake2 import blake2b  # hashlib also loads OpenSSL, for milliseconds
+except ImportError:
+    from hashlib import blake2b
 
 _NAME = "texts.cache"
 _TABLE = """CREATE TABLE IF NOT EXISTS texts
