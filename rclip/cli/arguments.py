@@ -244,9 +244,7 @@ _INDEX_OPTIONS = (
     ),
 )
 _MODEL_OPTIONS = (
-    Option(
-        ("--model",), "a model's name, file or folder (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True
-    ),
+    Option(("--model",), "a model's name, file or folder (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True),
     Option(
         ("--language",),
         "any: ask in fifty languages, with ViT-B/32's index",
