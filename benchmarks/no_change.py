@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import (
     QUERY,
@@ -116,7 +116,7 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
         store = opened._parts[0][0].store
         plan = plan_update(
             _walk(library, rows),
-            store.rows(folder),
+            store.row_tuples(folder),
             folder,
             DEFAULT_RULES,
             {failure.path for failure in store.failures(folder)},
@@ -132,11 +132,17 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
 
 def _walk(library: Path, rows: int) -> Iterator[Any]:
     """What `walk` would yield if made_up's files were on the disk."""
-    from rclip.indexing.walk import File
-
-    start = len(os.fsencode(library)) + 1
     for row in made_up(library, rows):
-        yield File(os.fsencode(row.path)[start:], row.size_bytes, row.mtime_ns, row.device, row.inode)
+        yield os.fsencode(row.path), _MadeUp(row.mtime_ns, row.size_bytes)
+
+
+class _MadeUp(NamedTuple):
+    st_mtime_ns: int
+    st_size: int
+    st_ctime_ns: int = 0
+
+    def stat(self) -> "_MadeUp":
+        return self
 
 
 def print_database_side(result: dict[str, Any]) -> None:

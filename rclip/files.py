@@ -47,19 +47,22 @@ class FileStat(NamedTuple):
     mtime_ns: int
     device: int
     inode: int
+    ctime_ns: int = 0
+    """When anything of the file was changed last, which no program can set; 0 where it is not known."""
 
 
 def file_stat(status: os.stat_result) -> FileStat:
     return FileStat(*stat_fields(status))
 
 
-def stat_fields(status: os.stat_result) -> tuple[int, int, int, int]:
-    """Size, mtime_ns, device and inode, each as a signed 64-bit number: file systems have inodes and times beyond."""
+def stat_fields(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """The fields of a `FileStat`, each as a signed 64-bit number: file systems have inodes and times beyond."""
     return (
         status.st_size,
         max(-_MOST, min(_MOST, status.st_mtime_ns)),
         status.st_dev if status.st_dev <= _MOST else status.st_dev - (1 << 64),
         status.st_ino if status.st_ino <= _MOST else status.st_ino - (1 << 64),
+        max(-_MOST, min(_MOST, status.st_ctime_ns)),
     )
 
 

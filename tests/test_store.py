@@ -88,8 +88,8 @@ def test_rows_are_in_byte_order_and_of_the_folder_only(store: Store) -> None:
 
 def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> None:
     plan = store.connection.execute(
-        "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, missing_ns FROM images INDEXED BY images_listing "
-        "WHERE path >= ? AND path < ? ORDER BY path",
+        "EXPLAIN QUERY PLAN SELECT id, path, mtime_ns, size, missing_ns, is_offline, ctime_ns "
+        "FROM images INDEXED BY images_listing WHERE path >= ? AND path < ? ORDER BY path",
         (b"", b"\xff"),
     ).fetchall()
     assert len(plan) == 1
@@ -99,9 +99,9 @@ def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> N
 def test_numbers_beyond_sqlites_are_kept(store: Store) -> None:
     """Union file systems have inodes of 64 bits, damaged ones times of any century."""
     fields = (0o100644, (1 << 64) - 5, (1 << 64) - 7, 1, 0, 0, 10, 0, 1 << 62, 0)
-    status = os.stat_result(fields, {"st_mtime_ns": 10**9 << 62})
+    status = os.stat_result(fields, {"st_mtime_ns": 10**9 << 62, "st_ctime_ns": -(10**9 << 62)})
     kept = file_stat(status)
-    assert kept == FileStat(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5)
+    assert kept == FileStat(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5, ctime_ns=1 - (1 << 63))
     with store.transaction():
         store.add(b"/a", kept, b"digest", VECTOR)
     assert store.find_identity(kept) is not None

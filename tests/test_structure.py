@@ -85,7 +85,14 @@ OWNED = {
     "subprocess": {"terminal/probe", "cli/viewer", "photo/decode_pool"},
     "socket": {"photo/decode_pool", "photo/decode_worker"},
     "threading": {
-        *("indexing/reader", "photo/decode_pool", "models/blas", "models/local_encoder", "models/model"),
+        *(
+            "indexing/listing",
+            "indexing/reader",
+            "photo/decode_pool",
+            "models/blas",
+            "models/local_encoder",
+            "models/model",
+        ),
         *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/session"),
         *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates"),
     },

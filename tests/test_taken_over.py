@@ -67,7 +67,7 @@ def old(rclip: Command, photos: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def rows(path: Path, what: str = PHOTO) -> list[tuple[Any, ...]]:
+def rows(path: Path, what: str = "id, path, size, mtime_ns, digest, vector, failure") -> list[tuple[Any, ...]]:
     connection = sqlite3.connect(path)
     try:
         return connection.execute(f"SELECT {what} FROM images ORDER BY id").fetchall()

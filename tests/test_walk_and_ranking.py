@@ -3,7 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from rclip.files import DEFAULT_RULES, IgnoreRules
 from rclip.index.store import FileRow
 from rclip.index.store.database import folder_range
 from rclip.indexing.diff import plan_update
-from rclip.indexing.walk import Empty, File, Unlisted, walk
+from rclip.indexing.walk import Empty, Unlisted, walk
 from rclip.vectors import MAX_ERROR, dot
 
 PHOTOS = frozenset({"jpg"})
@@ -35,6 +35,12 @@ def make_tree(root: bytes, paths: list[list[bytes]]) -> None:
         open(os.path.join(folder, name + b".jpg"), "wb").close()
 
 
+def files_in(folder: bytes, rules: IgnoreRules = DEFAULT_RULES) -> list[bytes]:
+    """Relative paths of the files that a walk comes to."""
+    found = walk(folder + b"/", PHOTOS, rules)
+    return [path[len(folder) + 1 :] for path, item in found if isinstance(item, os.DirEntry)]
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(paths=TREES)
 def test_a_walk_is_in_path_order_and_complete(
@@ -42,7 +48,7 @@ def test_a_walk_is_in_path_order_and_complete(
 ) -> None:
     root = os.fsencode(tmp_path_factory.mktemp("tree"))
     make_tree(root, paths)
-    found = [item.path for item in walk(root, PHOTOS, IgnoreRules(include_hidden=True)) if isinstance(item, File)]
+    found = files_in(root, IgnoreRules(include_hidden=True))
     expected = [
         os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names
     ]
@@ -53,7 +59,7 @@ def test_folders_sort_as_they_do_inside_paths(tmp_path: Path) -> None:
     for name in ("a/b.jpg", "a.jpg", "a!/c.jpg", "a-b.jpg", "a0.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = [item.path for item in walk(os.fsencode(tmp_path), PHOTOS) if isinstance(item, File)]
+    found = files_in(os.fsencode(tmp_path))
     assert found == [b"a!/c.jpg", b"a-b.jpg", b"a.jpg", b"a/b.jpg", b"a0.jpg"]
 
 
@@ -63,16 +69,17 @@ def test_a_thousand_folders_deep(tmp_path: Path) -> None:
         folder /= "d"
         folder.mkdir()
     (folder / "a.jpg").touch()
-    found = list(walk(os.fsencode(tmp_path), PHOTOS))
-    assert [item.path.count(b"/") for item in found] == [1000]
+    assert [path.count(b"/") for path in files_in(os.fsencode(tmp_path))] == [1000]
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # Python's own way to remove it is recursive
 
 
 def test_what_cannot_be_listed_is_said(tmp_path: Path) -> None:
-    assert list(walk(os.fsencode(tmp_path / "nothing"), PHOTOS)) == [Unlisted(b"", "No such file or directory")]
+    nothing = os.fsencode(tmp_path / "nothing") + b"/"
+    assert list(walk(nothing, PHOTOS)) == [(nothing, Unlisted("No such file or directory"))]
     (tmp_path / "empty").mkdir()
     (tmp_path / ".git").mkdir()
-    assert list(walk(os.fsencode(tmp_path), PHOTOS)) == [Unlisted(b".git/", None), Empty(b"empty/")]
+    root = os.fsencode(tmp_path) + b"/"
+    assert list(walk(root, PHOTOS)) == [(root + b".git/", Unlisted(None)), (root + b"empty/", Empty())]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +105,20 @@ def test_a_path_is_passed_over_exactly_when_a_walk_would(path: bytes, passed_ove
 
 
 def row(number: int, path: bytes, missing_ns: int | None = None) -> FileRow:
-    return FileRow(number, path, mtime_ns=1, size_bytes=1, missing_ns=missing_ns, is_offline=False)
+    return FileRow(number, path, mtime_ns=1, size_bytes=1, missing_ns=missing_ns, is_offline=False, ctime_ns=1)
 
 
-def file(path: bytes) -> File:
-    return File(path, size_bytes=1, mtime_ns=1, device=0, inode=0)
+class File(NamedTuple):
+    """A file of the size and time that `row` has."""
+
+    ctime_ns: int = 1
+
+    def stat(self) -> os.stat_result:
+        times = {"st_mtime_ns": 1, "st_ctime_ns": self.ctime_ns}
+        return os.stat_result((0o100644, 1, 1, 1, 0, 0, 1, 0, 0, 0), times)
+
+    def is_symlink(self) -> bool:
+        return False
 
 
 PATHS = st.sets(st.text("ab/", min_size=1, max_size=5).map(str.encode), max_size=12)
@@ -111,7 +127,8 @@ PATHS = st.sets(st.text("ab/", min_size=1, max_size=5).map(str.encode), max_size
 @given(disk=PATHS, known=PATHS)
 def test_comparing_is_set_difference(disk: set[bytes], known: set[bytes]) -> None:
     rows = [row(number, b"/r/" + path) for number, path in enumerate(sorted(known))]
-    plan = plan_update(map(file, sorted(disk)), iter(rows), b"/r/", DEFAULT_RULES)
+    found = [(b"/r/" + path, File()) for path in sorted(disk)]
+    plan = plan_update(found, iter(rows), b"/r/", DEFAULT_RULES)
     assert {pending.file.path for pending in plan.pending} == disk - known
     assert {rows[id_].path for id_ in plan.missing} == {b"/r/" + path for path in known - disk}
     assert not plan.returned
@@ -119,7 +136,11 @@ def test_comparing_is_set_difference(disk: set[bytes], known: set[bytes]) -> Non
 
 def test_folders_that_say_nothing_of_their_photos_keep_them() -> None:
     rows = [row(1, b"/r/a/1"), row(2, b"/r/b/1"), row(3, b"/r/c/1"), row(4, b"/r/d")]
-    walked: list[Unlisted | Empty] = [Unlisted(b"a/", "Permission denied"), Unlisted(b"b/", None), Empty(b"c/")]
+    walked: list[tuple[bytes, Unlisted | Empty]] = [
+        (b"/r/a/", Unlisted("Permission denied")),
+        (b"/r/b/", Unlisted(None)),
+        (b"/r/c/", Empty()),
+    ]
     plan = plan_update(walked, iter(rows), b"/r/", DEFAULT_RULES)
     assert (plan.missing, plan.offline) == ([4], [3])
     assert [failure.path for failure in plan.unlisted] == [b"/r/a/"]
@@ -127,7 +148,7 @@ def test_folders_that_say_nothing_of_their_photos_keep_them() -> None:
 
 def test_what_is_gone_or_away_is_not_marked_again() -> None:
     rows = [row(1, b"/r/a", missing_ns=5), row(2, b"/r/b/c", missing_ns=0)]
-    plan = plan_update([Empty(b"b/")], iter(rows), b"/r/", DEFAULT_RULES)
+    plan = plan_update([(b"/r/b/", Empty())], iter(rows), b"/r/", DEFAULT_RULES)
     assert (plan.missing, plan.offline) == ([], [])
 
 

@@ -1,17 +1,26 @@
 """How the photos on disk differ from the index: a merge of the walk with the table, both in path order."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rclip import formats
-from rclip.errors import UnlistedFolder
-from rclip.files import IgnoreRules, suffix
-from rclip.index.store import FileRow
-from rclip.indexing.walk import Empty, File, Unlisted
+from rclip.errors import UnlistedFolder, plain_reason
+from rclip.files import FileStat, IgnoreRules, file_stat, suffix
+from rclip.index.store import FileRow, RowTuple
+from rclip.indexing.walk import Empty, Found, FoundFile, Unlisted
 from rclip.photo.failures import FailedPhoto
+
+
+class File(NamedTuple):
+    """A regular file, or a link to one."""
+
+    path: bytes
+    """Relative to the folder walked."""
+    stat: FileStat
 
 
 class PendingFile(NamedTuple):
@@ -33,15 +42,20 @@ class Plan:
     unlisted: list[FailedPhoto] = field(default_factory=list)
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
 
+    touched: list[PendingFile] = field(default_factory=list)
+    """Files of unchanged size and time whose change time is another: they may have been edited, or only be copies."""
+    undated: list[PendingFile] = field(default_factory=list)
+    """The same where none is known, because an older rclip has indexed them."""
+
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to be written."""
+        """Whether there is nothing that must be written."""
         return not (self.pending or self.missing or self.offline or self.returned or self.failures)
 
 
 def plan_update(
-    found: Iterable[File | FailedPhoto | Unlisted | Empty],
-    rows: Iterator[FileRow],
+    found: Iterable[tuple[bytes, Found]],
+    rows: Iterator[RowTuple],
     folder: bytes,
     rules: IgnoreRules,
     to_retry: Set[bytes] = frozenset(),
@@ -50,48 +64,80 @@ def plan_update(
 
     A row is missing only if the walk listed its folder and would have come to it. Raises `UnlistedFolder` when `folder`
     itself cannot be listed.
+
+    Nearly all files are unchanged, a million of them in large libraries: they are done with in a few steps.
     """
     plan = Plan()
     row = next(rows, None)
-    for item in found:
-        path = folder + item.path
-        while row and row.path < path:
-            _miss(plan, row, folder, rules)
+    for path, item in found:
+        while row and row[1] < path:
+            _miss(plan, FileRow._make(row), folder, rules)
             row = next(rows, None)
-        if row and row.path == path:
-            if isinstance(item, FailedPhoto):
-                if row.missing_ns is None and (
-                    row.mtime_ns or row.size_bytes
-                ):  # else it is that failure that is known of it
-                    plan.offline.append(row.id)
-            elif isinstance(item, File):
-                if item.mtime_ns != row.mtime_ns or item.size_bytes != row.size_bytes or path in to_retry:
-                    _plan_to_read(plan, PendingFile(item, row))
-                elif row.missing_ns is not None:
-                    plan.returned.append(row.id)
-            row = next(rows, None)
-        elif isinstance(item, Unlisted | Empty):
-            while row and row.path.startswith(path):
-                if isinstance(item, Empty) and row.missing_ns is None:
-                    plan.offline.append(row.id)
+        if type(item) is Unlisted or type(item) is Empty:  # `isinstance` takes a tenth of the whole time
+            while row and row[1].startswith(path):
+                if isinstance(item, Empty) and row[4] is None:
+                    plan.offline.append(row[0])
                 row = next(rows, None)
             if isinstance(item, Unlisted) and item.reason:
-                _note_unlisted(plan, path, item)
-        elif isinstance(item, FailedPhoto):
-            plan.failures.append(item._replace(path=path))
-        else:
-            _plan_to_read(plan, PendingFile(item, None))
+                _note_unlisted(plan, path, folder, item.reason)
+            continue
+        before = None
+        if row and row[1] == path:
+            before, row = row, next(rows, None)
+        try:
+            status = item.stat()
+        except OSError as error:
+            _fail(plan, path, item, error, before)
+            continue
+        if (
+            before
+            and status.st_mtime_ns == before[2]
+            and status.st_size == before[3]
+            and status.st_ctime_ns == before[6]
+            and before[4] is None
+            and path not in to_retry
+        ):
+            continue
+        if stat.S_ISREG(status.st_mode):
+            file = File(path[len(folder) :], file_stat(status))
+            _compare(plan, PendingFile(file, FileRow._make(before) if before else None), path in to_retry)
+        elif before:
+            _miss(plan, FileRow._make(before), folder, rules)
     while row:
-        _miss(plan, row, folder, rules)
+        _miss(plan, FileRow._make(row), folder, rules)
         row = next(rows, None)
     return plan
 
 
-def _note_unlisted(plan: Plan, path: bytes, item: Unlisted) -> None:
-    assert item.reason
-    if not item.path:
-        raise UnlistedFolder(folder=os.fsdecode(path), reason=item.reason)
-    plan.unlisted.append(FailedPhoto(path, item.reason))
+def _fail(plan: Plan, path: bytes, item: FoundFile, error: OSError, before: RowTuple | None) -> None:
+    """The file system refuses the stat of the file."""
+    if not before:
+        plan.failures.append(FailedPhoto(path, "broken link" if item.is_symlink() else plain_reason(error)))
+        return
+    row = FileRow._make(before)
+    is_known_to_fail = not row.mtime_ns and not row.size_bytes
+    if row.missing_ns is None and not is_known_to_fail:
+        plan.offline.append(row.id)
+
+
+def _compare(plan: Plan, pending: PendingFile, is_to_retry: bool) -> None:
+    """A file that differs from its row, or has none, or has only one by the change time."""
+    (_, now), before = pending
+    if before is None or (now.size_bytes, now.mtime_ns) != (before.size_bytes, before.mtime_ns) or is_to_retry:
+        _plan_to_read(plan, pending)
+        return
+    if before.missing_ns is not None:
+        plan.returned.append(before.id)
+    if not before.ctime_ns:
+        plan.undated.append(pending)
+    elif now.ctime_ns != before.ctime_ns:
+        plan.touched.append(pending)
+
+
+def _note_unlisted(plan: Plan, path: bytes, folder: bytes, reason: str) -> None:
+    if path == folder:
+        raise UnlistedFolder(folder=os.fsdecode(path), reason=reason)
+    plan.unlisted.append(FailedPhoto(path, reason))
 
 
 def _miss(plan: Plan, row: FileRow, folder: bytes, rules: IgnoreRules) -> None:

@@ -1,8 +1,8 @@
 """How far an update has come, as events for whoever shows it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 Stage = Literal["listing", "reading", "metadata"]
 
@@ -23,9 +23,6 @@ class Progress(NamedTuple):
 Report = Callable[[Progress], None]
 """Called with each event, in the thread that updates. An exception that it raises ends the update."""
 
-Item = TypeVar("Item")
-_LISTED_BETWEEN = 1024
-
 
 def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None], None]:
     """A function to be called with the files done and the total, which passes them to `report` as an event."""
@@ -40,17 +37,19 @@ def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None],
     return tell
 
 
-def while_listing(items: Iterable[Item], report: Report | None) -> Iterator[Item]:
-    """The items, counted as files of the stage `listing`."""
-    if report is None:
-        yield from items
-        return
-    tell = of_stage("listing", report)
-    tell(0, None)
-    count = 0
-    for item in items:
-        yield item
-        count += 1
-        if count % _LISTED_BETWEEN == 0:
-            tell(count, None)
-    tell(count, count)
+class ListedFiles:
+    """Counts the files of the stage `listing`."""
+
+    def __init__(self, report: Report | None):
+        self._tell = of_stage("listing", report)
+        self._count = 0
+        self._tell(0, None)
+
+    def add(self, files: int) -> None:
+        """So many of another folder."""
+        self._count += files
+        self._tell(self._count, None)
+
+    def end(self) -> None:
+        """All folders are listed."""
+        self._tell(self._count, self._count)

@@ -104,8 +104,8 @@ class Reader:
         self._claimed.difference_update(digests)
 
     def _read(self, pending: PendingFile) -> Outcome:
-        stat = FileStat(*pending.file[1:])
-        if self._is_known_file(stat):
+        stat = pending.file.stat
+        if self._is_known_file(pending):
             return KnownFile(pending, stat)
         try:
             with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
@@ -115,12 +115,14 @@ class Reader:
         except OSError as error:
             return self._failed(pending, stat, None, DecodeError(plain_reason(error), FailureKind.CANNOT_OPEN))
 
-    def _is_known_file(self, stat: FileStat) -> bool:
+    def _is_known_file(self, pending: PendingFile) -> bool:
         """Whether this is a photo we know, renamed or linked to.
 
         A time in whole seconds proves nothing: archives and copying tools set such times, and inodes are used again.
+        Nor does one that the photo at this path had when it was read: it is here because there is doubt about that.
         """
-        if stat.mtime_ns % 1_000_000_000 == 0:
+        stat, before = pending.file.stat, pending.before
+        if stat.mtime_ns % 1_000_000_000 == 0 or (before and before.mtime_ns == stat.mtime_ns):
             return False
         with self.lock:
             return self._store.find_identity(stat) is not None

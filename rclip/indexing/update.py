@@ -14,7 +14,7 @@ from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
 from rclip.indexing.diff import Plan, plan_update
-from rclip.indexing.progress import Report, of_stage, while_listing
+from rclip.indexing.progress import ListedFiles, Report, of_stage
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
 from rclip.models import Model
@@ -59,14 +59,21 @@ def update(
     Raises `StoreError`, `ReadOnlyIndex` before any photo is read, and `ModelError`; unreadable photos and folders are
     no errors.
     """
-    found = while_listing(walk(folder, formats.SUFFIXES, options.rules), report)
-    plan = plan_update(found, store.rows(folder), folder, options.rules, _to_retry(store, folder, options))
+    listed = ListedFiles(report)
+    found = walk(folder, formats.SUFFIXES, options.rules, listed.add)
+    to_retry = _to_retry(store, folder, options)
+    plan = plan_update(found, store.row_tuples(folder), folder, options.rules, to_retry)
+    listed.end()
     if not store.is_writable:
         if plan.is_empty:  # what earlier runs have left to do is put off
             summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
             return
         if store.is_portable:
             raise ReadOnlyIndex(path=store.path)
+    if plan.touched or plan.undated:
+        from rclip.indexing.touched import settle
+
+        settle(store, plan, folder, of_stage("reading", report))
     summary += _store_plan(store, plan)
     if plan.pending:
         from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for

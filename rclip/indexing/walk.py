@@ -6,109 +6,98 @@ entries are sorted with a slash after the names of folders, because that is how 
 """
 
 import os
-import stat
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
+from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, final
 
 from rclip.errors import plain_reason
-from rclip.files import DEFAULT_RULES, SEPARATOR, IgnoreRules, stat_fields
-from rclip.photo.failures import FailedPhoto
+from rclip.files import DEFAULT_RULES, SEPARATOR, IgnoreRules
+from rclip.indexing.listing import Entry, Lister
 
 
-class File(NamedTuple):
-    """A regular file, or a link to one, with what its stat says; `path` is relative to the folder walked."""
+class FoundFile(Protocol):
+    """What has a photo's name: a file or a link to one, if its `stat` does not say otherwise. An `os.DirEntry` is one.
 
-    path: bytes
-    size_bytes: int
-    mtime_ns: int
-    device: int
-    inode: int
-
-
-class Unlisted(NamedTuple):
-    """A folder (path relative, with a slash at its end) of whose photos this walk says nothing.
-
-    `reason` is None for a folder left out on purpose, else why it could not be listed.
+    `stat` follows links, and raises OSError.
     """
 
-    path: bytes
+    def stat(self) -> os.stat_result: ...
+
+    def is_symlink(self) -> bool: ...
+
+
+@final
+class Unlisted(NamedTuple):
+    """A folder of whose photos this walk says nothing."""
+
     reason: str | None
+    """None for a folder left out on purpose, else why it could not be listed."""
 
 
+@final
 class Empty(NamedTuple):
     """A folder without a single entry: emptied by its owner, or a mount point whose drive is unplugged."""
 
-    path: bytes
 
-
-class _Folder(NamedTuple):
-    """A folder that the walk has still to go into; the path ends in a slash."""
-
-    path: bytes
+Found = FoundFile | Unlisted | Empty
 
 
 def walk(
-    root: bytes, suffixes: Set[str], rules: IgnoreRules = DEFAULT_RULES
-) -> Iterator[File | FailedPhoto | Unlisted | Empty]:
-    """All files below `root` whose name ends in one of `suffixes` (lower case, without the dot), in path order.
+    root: bytes,
+    suffixes: Set[str],
+    rules: IgnoreRules = DEFAULT_RULES,
+    listed: Callable[[int], None] = lambda files: None,
+) -> Iterator[tuple[bytes, Found]]:
+    """Paths below `root` and what is there, in path order: all whose name ends in one of `suffixes`, and some folders.
 
-    Links to files are files; links to folders are not followed, so there are no loops. What cannot be read is yielded,
-    never raised; an unreadable `root` is an `Unlisted` with an empty path.
+    `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. Links to folders are
+    not followed, so there are no loops. What cannot be read is yielded, never raised. `listed` is called for each
+    folder with the number of files in it.
     """
-    endings = frozenset(suffix.encode() for suffix in suffixes)
-    depths = [iter(_look_into(root, b"", endings, rules))]  # not recursive: folders may be nested a thousand deep
-    while depths:
-        for item in depths[-1]:
-            if isinstance(item, _Folder):
-                depths.append(iter(_look_into(root, item.path, endings, rules)))
-                break
-            yield item
-        else:
-            depths.pop()
-
-
-def _look_into(
-    root: bytes, folder: bytes, endings: Set[bytes], rules: IgnoreRules
-) -> list[File | FailedPhoto | Unlisted | Empty | _Folder]:
-    """What one folder holds, in path order."""
+    endings = frozenset(b"." + suffix.encode() for suffix in suffixes)
+    lister = Lister(partial(_list, endings=endings, rules=rules))
     try:
-        with os.scandir(os.path.join(root, folder)) as scan:
-            entries = [(folder + entry.name + (SEPARATOR if _is_folder(entry) else b""), entry) for entry in scan]
+        depths = [lister.entries(root)]  # not recursive: folders may be nested a thousand deep
+        listed(len(depths[0]))
+        while depths:
+            entries = depths[-1]
+            while entries:
+                path, found = entries.pop()  # and its stat need not be kept
+                if found is None:
+                    below = lister.entries(path)
+                    depths.append(below)
+                    listed(len(below))
+                    break
+                yield path, found
+            else:
+                depths.pop()
+    finally:
+        lister.close()
+
+
+def _list(folder: bytes, endings: Set[bytes], rules: IgnoreRules) -> list[Entry]:
+    """The folder's own entries, the last one in path order first; what is of no concern takes no memory."""
+    entries: list[Entry] = []
+    entry = None
+    try:
+        with os.scandir(folder) as scan:
+            for entry in scan:
+                name = entry.name
+                try:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                except OSError:  # its kind cannot be found, which is left to `stat` to report
+                    is_folder = False
+                if is_folder:
+                    entries.append((folder + name + SEPARATOR, Unlisted(None) if rules.ignores_folder(name) else None))
+                elif name[name.rfind(b".") :].lower() in endings and not (name[0] == _DOT and rules.ignores_file(name)):
+                    entries.append((folder + name, entry))
     except OSError as error:
-        return [Unlisted(folder, plain_reason(error))]
-    if not entries:
-        return [Empty(folder)]
-    entries.sort(key=itemgetter(0))
-    found: list[File | FailedPhoto | Unlisted | Empty | _Folder] = []
-    for path, entry in entries:
-        if path.endswith(SEPARATOR):
-            found.append(Unlisted(path, None) if rules.ignores_folder(entry.name) else _Folder(path))
-        elif (
-            path[path.rfind(b".") + 1 :].lower() in endings
-            and b"." in entry.name
-            and not rules.ignores_file(entry.name)
-        ):
-            item = _stat(path, entry)
-            if item:
-                found.append(item)
-    return found
+        return [(folder, Unlisted(plain_reason(error)))]
+    if entry is None:
+        return [(folder, Empty())]
+    entries.sort(key=itemgetter(0), reverse=True)
+    return entries
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
-    """Without following links; a name whose kind cannot be found is left to `_stat` to report."""
-    try:
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
-
-
-def _stat(path: bytes, entry: os.DirEntry[bytes]) -> File | FailedPhoto | None:
-    """The file; None for what has no bytes to read: pipes, devices, sockets, links to folders."""
-    try:
-        status = entry.stat()
-    except OSError as error:
-        return FailedPhoto(path, "broken link" if entry.is_symlink() else plain_reason(error))
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return File(path, *stat_fields(status))
+_DOT = ord(b".")

@@ -156,6 +156,8 @@ class _Writer:
         is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stat[:2]
         if before and is_unchanged and failure in self._known_failures:
             self._store.mark_current(before.id)
+            if before.ctime_ns != outcome.stat.ctime_ns:
+                self._store.confirm([(before.id, outcome.stat)])
             return
         self._store.add_failure(failure, outcome.stat)
         done.failures.append(failure)

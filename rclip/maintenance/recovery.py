@@ -47,6 +47,7 @@ _TYPES = {
     "size": (int,),
     "device": (int,),
     "inode": (int,),
+    "ctime_ns": (int,),
     "digest": (bytes, type(None)),
     "vector": (bytes, type(None)),
     "failure": (str, type(None)),

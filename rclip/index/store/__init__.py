@@ -1,6 +1,6 @@
 """The index: one SQLite file, one table of images.
 
-    images(id, path, mtime_ns, size, device, inode, digest, vector, failure, missing_ns)
+    images(id, path, mtime_ns, size, device, inode, ctime_ns, digest, vector, failure, missing_ns)
 
 `path` is the photo's, as bytes, without the index's root before it, which only this package knows of: all paths that go
 in and out are absolute. `vector` holds D float16 of length 1; a file that could not be read has a `failure` instead.
@@ -24,6 +24,6 @@ A search needs the modules that are imported here; the others are asked by name,
 
 from rclip.files import FileStat, digest_of
 from rclip.index.store.metadata import PhotoWithoutMetadata
-from rclip.index.store.photos import FileRow, KnownRow, PhotoRow, Store
+from rclip.index.store.photos import FileRow, KnownRow, PhotoRow, RowTuple, Store
 
-__all__ = ["FileRow", "FileStat", "KnownRow", "PhotoRow", "PhotoWithoutMetadata", "Store", "digest_of"]
+__all__ = ["FileRow", "FileStat", "KnownRow", "PhotoRow", "PhotoWithoutMetadata", "RowTuple", "Store", "digest_of"]

@@ -10,7 +10,7 @@ from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.metadata import PhotoMetadata
 
 _LENT_ROWS = 512
-_LENT_COLUMNS = ("id", "path", "size", "mtime_ns", "device", "inode", "digest", "vector", "has_metadata")
+_LENT_COLUMNS = ("id", "path", "size", "mtime_ns", "device", "inode", "ctime_ns", "digest", "vector", "has_metadata")
 
 
 class ImportedRow(NamedTuple):
@@ -31,14 +31,14 @@ def exported_rows(store: Store, folder: bytes) -> Iterator[list[ImportedRow]]:
     What was never stored so is left out, and what is to be read again. Raises `StoreError` where reading ends.
     """
     sql = """
-        SELECT id, path, size, mtime_ns, device, inode, digest, vector, has_metadata
+        SELECT id, path, size, mtime_ns, device, inode, ctime_ns, digest, vector, has_metadata
         FROM images INDEXED BY images_listing
         WHERE path >= ? AND path < ? AND vector IS NOT NULL AND missing_ns IS NULL AND is_outdated = 0 ORDER BY path
     """
     with store.reading():
         cursor = store.connection.execute(sql, store.range_of(folder))
         while rows := cursor.fetchmany(_LENT_ROWS):
-            yield [_loan(store, row) for row in rows if are_valid(_LENT_COLUMNS, [row]) and has_unit_length(row[7])]
+            yield [_loan(store, row) for row in rows if are_valid(_LENT_COLUMNS, [row]) and has_unit_length(row[8])]
 
 
 def _loan(store: Store, row: tuple[Any, ...]) -> ImportedRow:
@@ -57,8 +57,8 @@ def import_rows(store: Store, rows: Iterable[ImportedRow]) -> None:
     """
     sql = """
         INSERT OR IGNORE INTO images
-        (path, size, mtime_ns, device, inode, digest, vector, has_metadata, has_capture_time)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (path, size, mtime_ns, device, inode, ctime_ns, digest, vector, has_metadata, has_capture_time)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
     for path, stat, digest, vector, metadata in rows:
         has_time = metadata is not None and metadata.captured_s is not None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,12 @@ class FileRow(NamedTuple):
     """When it was first seen to be missing; None while it is present."""
     is_offline: bool
     """Whether its whole folder was empty when it was last looked for: the drive may only be unplugged."""
+    ctime_ns: int = 0
+    """The file's change time; 0 where it is not known."""
+
+
+RowTuple = tuple[int, bytes, int, int, int | None, int, int]
+"""The fields of a `FileRow`."""
 
 
 class KnownRow(NamedTuple):
@@ -64,16 +71,20 @@ class PhotoQueries(Database):
 
     def rows(self, folder: bytes) -> Iterator[FileRow]:
         """All files known below `folder` (which ends in a slash), missing ones too, in path order."""
+        return map(FileRow._make, self.row_tuples(folder))
+
+    def row_tuples(self, folder: bytes) -> Iterator[RowTuple]:
+        """The same without names, of which to make a tuple takes longer than all else."""
         sql = """
-            SELECT id, path, mtime_ns, size, missing_ns, is_offline FROM images INDEXED BY images_listing
+            SELECT id, path, mtime_ns, size, missing_ns, is_offline, ctime_ns FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ? ORDER BY path
         """
         with self.reading():
             cursor = self.connection.execute(sql, self.range_of(folder))
             while rows := cursor.fetchmany(CHUNK_ROWS):
-                yield from map(self._row if self.is_portable else FileRow._make, rows)
+                yield from map(self._row, rows) if self.is_portable else rows
 
-    def _row(self, row: tuple[int, bytes, int, int, int | None, int]) -> FileRow:
+    def _row(self, row: RowTuple) -> FileRow:
         return FileRow._make((row[0], self.outer(row[1]), *row[2:]))
 
     def count(self, folder: bytes) -> tuple[int, int]:
@@ -92,7 +103,7 @@ class PhotoQueries(Database):
         In path order.
         """
         sql = """
-            SELECT id, path, mtime_ns, size, missing_ns, is_offline FROM images INDEXED BY images_listing
+            SELECT id, path, mtime_ns, size, missing_ns, is_offline, ctime_ns FROM images INDEXED BY images_listing
             WHERE path >= ? AND path < ? AND missing_ns <= ? AND is_offline <= ? ORDER BY path
         """
         with self.reading():
@@ -151,6 +162,16 @@ class PhotoQueries(Database):
             ) ORDER BY missing_ns IS NULL LIMIT 1
         """
         return self._match(sql, (stat.inode, stat.device, stat.mtime_ns, stat.size_bytes))
+
+    def contents(self, ids: Iterable[int]) -> list[tuple[bytes | None, int] | None]:
+        """Digest and inode of each of these files; no digest for one that could not be read, None for one forgotten."""
+        with self.reading():
+            found = [
+                self.connection.execute("SELECT digest, inode FROM images WHERE id = ?", (id_,)).fetchone()
+                for id_ in ids
+            ]
+            require(all(row is None or type(row[0]) in (bytes, NoneType) for row in found))
+            return found
 
     def _match(self, sql: str, parameters: Sequence[object]) -> KnownRow | None:
         with self.reading():
@@ -259,8 +280,8 @@ class PhotoQueries(Database):
 
     def vector_at(self, path: bytes, stat: FileStat) -> bytes | None:
         """The vector of a photo that is indexed under this path and has not changed since."""
-        sql = "SELECT vector FROM images WHERE path = ? AND size = ? AND mtime_ns = ?"
-        return self._vector(sql, (self.inner(path), stat.size_bytes, stat.mtime_ns))
+        sql = "SELECT vector FROM images WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns IN (0, ?)"
+        return self._vector(sql, (self.inner(path), stat.size_bytes, stat.mtime_ns, stat.ctime_ns))
 
     def vector_with(self, digest: bytes) -> bytes | None:
         """The vector of any photo with these bytes."""
@@ -318,8 +339,9 @@ class Store(PhotoQueries):
         path = self.inner(path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_capture_time, has_metadata)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
+            INSERT INTO images
+            (path, size, mtime_ns, device, inode, ctime_ns, digest, vector, has_capture_time, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
         """
         row = (digest, vector.astype("<f2").tobytes(), metadata.captured_s is not None)
         id_ = self.connection.execute(sql, (path, *stat, *row)).lastrowid
@@ -331,8 +353,8 @@ class Store(PhotoQueries):
         path = self.inner(failure.path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, failure, failure_kind, has_metadata)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+            INSERT INTO images (path, size, mtime_ns, device, inode, ctime_ns, failure, failure_kind, has_metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
         """
         self.connection.execute(sql, (path, *stat, failure.reason, failure.kind))
 
@@ -341,8 +363,9 @@ class Store(PhotoQueries):
         path = self.inner(path)
         self._orphan(path)
         sql = """
-            INSERT INTO images (path, size, mtime_ns, device, inode, digest, vector, has_metadata, has_capture_time)
-            SELECT ?, ?, ?, ?, ?, digest, vector, has_metadata, has_capture_time FROM images WHERE id = ?
+            INSERT INTO images
+            (path, size, mtime_ns, device, inode, ctime_ns, digest, vector, has_metadata, has_capture_time)
+            SELECT ?, ?, ?, ?, ?, ?, digest, vector, has_metadata, has_capture_time FROM images WHERE id = ?
         """
         id_ = self.connection.execute(sql, (path, *stat, source_id)).lastrowid
         self.metadata.copy(source_id, id_)
@@ -353,9 +376,15 @@ class Store(PhotoQueries):
         self._orphan(path, but=id_)
         sql = """
             UPDATE images
-            SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, missing_ns = NULL, is_offline = 0 WHERE id = ?
+            SET path = ?, size = ?, mtime_ns = ?, device = ?, inode = ?, ctime_ns = ?, missing_ns = NULL, is_offline = 0
+            WHERE id = ?
         """
         self.connection.execute(sql, (path, *stat, id_))
+
+    def confirm(self, seen: Iterable[tuple[int, FileStat]]) -> None:
+        """These are the files that they were, with another identity or change time."""
+        sql = "UPDATE images SET device = ?, inode = ?, ctime_ns = ? WHERE id = ?"
+        self.connection.executemany(sql, ((*stat[2:], id_) for id_, stat in seen))
 
     def _orphan(self, path: bytes, but: int = 0) -> None:
         """Frees `path`, as the table has it.

@@ -113,6 +113,11 @@ MIGRATIONS = [
     CREATE INDEX images_outdated ON images (path) WHERE is_outdated = 1;
     CREATE INDEX metadata_incomplete ON metadata (missing_percent) WHERE missing_percent IS NOT NULL;
     """,
+    """
+    ALTER TABLE images ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX images_listing;
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline, ctime_ns);
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -138,9 +143,10 @@ SCHEMA = """
         failure_kind INTEGER,
         has_capture_time INTEGER NOT NULL DEFAULT 1,
         is_outdated INTEGER NOT NULL DEFAULT 0,
+        ctime_ns INTEGER NOT NULL DEFAULT 0,
         CHECK ((vector IS NULL) <> (failure IS NULL))
     );
-    CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline);
+    CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline, ctime_ns);
     CREATE INDEX images_failure ON images (path) WHERE failure IS NOT NULL;
     CREATE INDEX images_digest ON images (digest) WHERE vector IS NOT NULL;
     CREATE INDEX images_inode ON images (inode) WHERE vector IS NOT NULL;

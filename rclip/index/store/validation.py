@@ -36,6 +36,7 @@ _DOMAINS = {
     "mtime_ns": _NUMBER,
     "device": _NUMBER,
     "inode": _NUMBER,
+    "ctime_ns": _NUMBER,
     "digest": _BYTES,
     "vector": _BYTES,
     "has_metadata": _NUMBER,
