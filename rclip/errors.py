@@ -6,6 +6,7 @@ read is no error but a value, `FailedPhoto`: a bad photo is a value, a bad store
 """
 
 import errno
+import re
 from enum import IntEnum
 from typing import ClassVar, dataclass_transform
 
@@ -506,6 +507,14 @@ class DeviceFailed(_WithData, ModelError):
 def is_full(error: OSError) -> bool:
     """Whether nothing is wrong but that there is no room: on the disk, or for what one user or one file may take."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def without_passwords(text: str) -> str:
+    """The text without names and passwords in addresses."""
+    if "://" not in text:
+        return text
+    # A password may also have signs in it that end an address's first part, as it is typed.
+    return re.sub(r"(\b[a-z][a-z0-9+.-]{0,20}://)(?:[^\s:/]*:[^\n]*|[^/?#\s]*)@", r"\1…@", text, flags=re.IGNORECASE)
 
 
 def plain_reason(error: BaseException) -> str:

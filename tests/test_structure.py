@@ -83,7 +83,7 @@ OWNED = {
     "signal": {"photo/decode_pool", "photo/decode_worker", "signals"},
     "_thread": {"signals"},
     "subprocess": {"terminal/probe", "cli/viewer", "photo/decode_pool"},
-    "socket": {"photo/decode_pool", "photo/decode_worker"},
+    "socket": {"photo/decode_pool", "photo/decode_worker", "search/remote_image"},
     "threading": {
         *(
             "indexing/listing",
@@ -94,7 +94,7 @@ OWNED = {
             "models/model",
         ),
         *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/session"),
-        *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates"),
+        *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates", "search/remote_image"),
     },
     "threadpoolctl": {"models/blas"},
     "zipfile": {"models/torch_archive", "search/export"},

@@ -227,7 +227,7 @@ _MOST_CHARACTERS = 4000  # of a line that quotes a query of megabytes
 
 def tell(said: str | RclipError) -> None:
     """One line on stderr."""
-    line = of_error(said) if isinstance(said, RclipError) else said
+    line = errors.without_passwords(of_error(said) if isinstance(said, RclipError) else said)
     if len(line) > _MOST_CHARACTERS:
         line = f"{line[: _MOST_CHARACTERS // 2]} … {line[-_MOST_CHARACTERS // 2 :]}"
     with suppress(OSError):  # nobody listens, which is no reason to stop

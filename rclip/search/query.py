@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-from rclip.errors import BadWeight, EmptyQuery, OpenQuery, TooManyTerms, UsageError
+from rclip.errors import BadWeight, EmptyQuery, OpenQuery, TooManyTerms, UsageError, without_passwords
 from rclip.files import as_on_disk
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _signed(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def parse_line(line: str) -> Query:
     """A query on one line, as it would be typed, but that terms need no quotes. Raises `UsageError`."""
-    return parse_words(words_of_line(line))._replace(written=line.strip())
+    return parse_words(words_of_line(line))._replace(written=without_passwords(line.strip()))
 
 
 def words_of_line(line: str) -> list[str]:
@@ -230,7 +230,7 @@ def _query(terms: Sequence[str], signs: Sequence[str], added: Sequence[str], sub
     if len(every) > MOST_TERMS:
         raise TooManyTerms(most=MOST_TERMS)
     written = " ".join(f"{sign} {term}" for sign, term in every).removeprefix("+ ")
-    return Query(tuple(_term(_SIGNS[sign], term) for sign, term in every), unicode(written))
+    return Query(tuple(_term(_SIGNS[sign], term) for sign, term in every), without_passwords(unicode(written)))
 
 
 def _term(sign: float, written: str) -> Term:

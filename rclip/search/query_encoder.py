@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import isolation
-from rclip.errors import CancelledQuery, RclipError, UnknownPhoto, UnreadablePicture, UsageError, plain_reason
+from rclip.errors import (
+    CancelledQuery,
+    RclipError,
+    UnknownPhoto,
+    UnreadablePicture,
+    UsageError,
+    plain_reason,
+    without_passwords,
+)
 from rclip.files import digest_of, file_stat
 from rclip.index.store import Store
 from rclip.index.text_vectors import TextVector, TextVectors
@@ -220,7 +228,7 @@ class QueryEncoder:
         from rclip.search import remote_image
 
         with remote_image.fetch(url) as file:
-            return self._decoded_apart(file, url, _suffix(remote_image.path_of(url)))
+            return self._decoded_apart(file, without_passwords(url), _suffix(remote_image.path_of(url)))
 
     def _decoded_apart(self, file: BinaryIO, name: str, suffix: str) -> np.ndarray:
         """As pictures for the index are: in a process that may crash."""
