@@ -49,12 +49,12 @@ end
     },
 }
 _MODEL = {
-    "bash": "_rclip_model",
+    "bash": "_rclip_model_files",  # the name has shtab quote what comes out, as above
     "zsh": "_rclip_model",
     "fish": "(_rclip_model)",
     "preamble": {
         "bash": f"""\
-_rclip_model() {{
+_rclip_model_files() {{
   compgen -W "{_MODELS}" -- "$1"
   compgen -f -- "$1"
 }}""",
