@@ -54,6 +54,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),
+            ("models.py", {"tiny"}),
             ("filtered_query.py", {"no filter", "half by date", "many names", "a day, no query"}),
         ]
     ),

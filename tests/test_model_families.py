@@ -426,3 +426,35 @@ def test_preprocessing_is_read_from_either_file(family: str, tmp_path: Path) -> 
         (tmp_path / "model" / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
     image = opened(tmp_path / "model", tmp_path).config.image
     assert (image.resize_mode, image.interpolation, image.mean[0], image.std[0]) == ("squash", "bilinear", 0.1, 0.2)
+
+
+LARGE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+PUBLISHED: dict[str, Callable[[], Any]] = {
+    "siglip2-base-patch16-224": lambda: transformers.SiglipModel(
+        transformers.SiglipConfig(text_config=LARGE | {"vocab_size": 256_000}, vision_config=LARGE)
+    ),
+    "siglip2-base-patch16-naflex": lambda: transformers.Siglip2Model(
+        transformers.Siglip2Config(text_config=LARGE | {"vocab_size": 256_000}, vision_config=LARGE)
+    ),
+    "metaclip-2": lambda: transformers.MetaClip2Model(
+        transformers.MetaClip2Config(
+            text_config={"vocab_size": 901_629, "eos_token_id": 2, "hidden_size": 512}, projection_dim=512
+        )
+    ),
+    "clip-vit-base-patch32": lambda: transformers.CLIPModel(transformers.CLIPConfig()),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_models_of_the_published_sizes_are_described(name: str, tmp_path: Path) -> None:
+    """Without any weights: only what their arrays are called, and how large they are."""
+    from rclip.models.families import transformers_family
+    from rclip.models.families.description import require_fit
+
+    with torch.device("meta"):
+        model = PUBLISHED[name]()
+    arrays = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in model.state_dict().items()}
+    model.config.to_json_file(tmp_path / "config.json")
+    described = transformers_family.describe(str(tmp_path / "config.json"), arrays)
+    require_fit(arrays, described)
+    assert (described.tokenizer_file is None) == (name == "clip-vit-base-patch32")

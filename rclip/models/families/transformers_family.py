@@ -172,6 +172,7 @@ def _text(settings: Settings, defaults: _Defaults) -> TextConfig:
         width=settings.number("hidden_size", defaults.width),
         heads=settings.number("num_attention_heads", defaults.text_heads),
         layers=settings.number("num_hidden_layers", 12),
+        tokenizer="file",  # unless it is found to be CLIP's
         activation=_activation(settings, defaults),
         norm_epsilon=settings.fraction("layer_norm_eps", defaults.epsilon),
         mlp_width=settings.number("intermediate_size", defaults.text_mlp_width),
