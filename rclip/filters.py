@@ -335,12 +335,13 @@ class Camera(Filter):
 
 _NEEDS_TYPES = "must be endings of photos, like jpg, heic or png, or raw, separated by commas"
 _ALIKE = [
-    {"jpg", "jpeg", "jpe", "jfif"},
+    {"jpg", "jpeg", "jpe", "jfif", "insp"},
     {"tif", "tiff"},
+    {"psd", "psb"},
     {"png", "apng"},
     {"bmp", "dib"},
-    {"jp2", "j2k", "jpf", "jpx"},
-    {"heic", "heif", "hif"},
+    {"jp2", "j2k", "j2c", "jpf", "jpx"},
+    {"heic", "heics", "heif", "hif"},
     {"pnm", "pbm", "pgm", "ppm", "pfm"},
 ]
 """Endings that stand for one format, and are asked for together."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 # fmt: off
 PILLOW_SUFFIXES = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib",
-    "jp2", "j2k", "jpf", "jpx", "pnm", "pbm", "pgm", "ppm", "pfm", "psd", "qoi",
+    "jp2", "j2k", "j2c", "jpf", "jpx", "pnm", "pbm", "pgm", "ppm", "pfm", "psd", "psb", "qoi", "insp",
 })
 # fmt: on
 
@@ -22,6 +22,7 @@ class Extra(NamedTuple):
     suffixes: frozenset[str]
     module: str
     package: str
+    """Or several, separated by blanks."""
 
     def installed(self) -> bool:
         return _is_importable(self.module)
@@ -33,15 +34,23 @@ def _is_importable(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-HEIF = Extra("HEIC", frozenset({"heic", "heif", "hif"}), "pillow_heif", "pillow-heif")
+HEIF = Extra("HEIC", frozenset({"heic", "heics", "heif", "hif"}), "pillow_heif", "pillow-heif")
 JXL = Extra("JPEG XL", frozenset({"jxl"}), "pillow_jxl", "pillow-jxl-plugin")
+# fmt: off
 RAW = Extra(
     "RAW",
-    frozenset({"arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"}),
+    frozenset({
+        "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef", "nrw",
+        "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
+    }),
     "rawpy",
     "rawpy",
 )
-EXTRAS = (HEIF, JXL, RAW)
+# fmt: on
+DEEP = Extra("uncommon TIFF or JPEG 2000", frozenset(), "imagecodecs", "imagecodecs tifffile")
+"""Files of formats that Pillow reads, but not of so many bits. No ending tells them, so they are tried."""
+
+EXTRAS = (HEIF, JXL, RAW, DEEP)
 
 SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
 """The endings, in lower case, of the files that are looked at."""

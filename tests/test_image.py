@@ -82,7 +82,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 tolerates_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
 
 NOT_LOSSLESS = (
-    formats.RAW.suffixes | formats.HEIF.suffixes | {"jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "avif", "gif"}
+    formats.RAW.suffixes | formats.HEIF.suffixes | {"jpg", "jpeg", "jpe", "jfif", "insp", "mpo", "webp", "avif", "gif"}
 )
 
 
@@ -532,7 +532,7 @@ def test_an_empty_file_says_so(suffix: str) -> None:
 @pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
 @pytest.mark.parametrize("share", [0.01, 0.4, 0.85])
 def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
-    if suffix in ("jpg", "jpeg", "jpe", "jfif", "mpo") and share > 0.01:
+    if suffix in ("jpg", "jpeg", "jpe", "jfif", "insp", "mpo") and share > 0.01:
         pytest.skip("what is there is shown: see test_incomplete_pictures.py")
     data = drawn_as(suffix)
     reason = unreadable(data[: int(share * len(data))], suffix)

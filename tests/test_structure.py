@@ -52,20 +52,15 @@ OWNED = {
     "PIL": {
         f"photo/image/{module}"
         for module in (
-            "__init__",
-            "geometry",
-            "guard",
-            "jpeg",
-            "metadata_blocks",
-            "opening",
-            "previews",
-            "raw",
-            "samples",
+            *("__init__", "bmp", "geometry", "guard", "jpeg", "jpeg2000", "metadata_blocks", "opened", "opening"),
+            *("previews", "psd", "raw", "samples", "tiff"),
         )
     }
     | {"photo/pillow_image", "search/query"},  # the latter for its types
     "rawpy": {"photo/image/raw"},
     "pillow_heif": {"photo/image/opening"},
+    "tifffile": {"photo/image/tiff"},
+    "imagecodecs": {"photo/image/jpeg2000"},
     "pillow_jxl": {"photo/image/opening"},
     "torch": {"models/open_clip_towers", "models/openai_clip", "models/torch_encoder", "models/torch_tower"},
     "open_clip": {"models/hub", "models/open_clip_towers"},

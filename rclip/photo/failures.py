@@ -60,4 +60,7 @@ class OutOfMemory(DecodeError):
 
 def needs_extra(extra: Extra) -> DecodeError:
     """The error for a format whose package is not installed."""
-    return DecodeError(f"{extra.name} needs the package {extra.package}", FailureKind.NEEDS_EXTRA, extra)
+    packages = "packages" if " " in extra.package else "package"
+    return DecodeError(
+        f"{extra.name} needs the {packages} {extra.package.replace(' ', ' and ')}", FailureKind.NEEDS_EXTRA, extra
+    )

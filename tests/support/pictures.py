@@ -5,6 +5,7 @@ byte by byte. All of it is deterministic.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageChops, ImageCms, ImageDraw
 
 from rclip import formats
 
@@ -153,12 +154,81 @@ def lab(picture: Image.Image) -> Image.Image:
 # --- files put together here -----------------------------------------------------------------------------------------
 
 
-def psd(picture: Image.Image) -> bytes:
-    """A Photoshop document: no layers, the flattened picture uncompressed, plane by plane."""
-    width, height = picture.size
-    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, height, width, 8, 3)
-    planes = b"".join(plane.tobytes() for plane in picture.convert("RGB").split())
-    return header + 3 * struct.pack(">I", 0) + struct.pack(">H", 0) + planes
+PSD_MODES = {"1": 0, "L": 1, "P": 2, "RGB": 3, "CMYK": 4, "LAB": 9}
+
+
+def psd(
+    picture: Image.Image,
+    depth: int = 8,
+    compression: int = 0,
+    is_large: bool = False,
+    extra: Iterable[Image.Image] = (),
+    layer_count: int = 0,
+    resources: bytes = b"",
+) -> bytes:
+    """A Photoshop document (PSB if large) of the picture's mode: the flattened picture, plane by plane.
+
+    `extra` channels follow the colours. `layer_count` is what the section of layers, which is else empty, says.
+    """
+    mode, (width, height) = picture.mode, picture.size
+    bands = [picture] if mode in ("1", "P") else list(picture.split())
+    bands = [ImageChops.invert(band) for band in bands] if mode == "CMYK" else bands
+    bands += extra
+    planes = [_psd_plane(band, 1 if mode == "1" else depth) for band in bands]
+    header = struct.pack(
+        ">4sH6xHIIHH", b"8BPS", 1 + is_large, len(bands), height, width, 1 if mode == "1" else depth, PSD_MODES[mode]
+    )
+    colors = bytes(picture.getpalette() or ()).ljust(768, b"\0") if mode == "P" else b""
+    palette = b"".join(colors[band::3] for band in range(3))
+    length = ">Q" if is_large else ">I"
+    layers = struct.pack(">h", layer_count) if layer_count else b""
+    if layers and depth > 8:
+        layers = struct.pack(length + "I", 0, 0) + b"8BIMLr%d" % depth + struct.pack(length, len(layers)) + layers
+    elif layers:
+        layers = struct.pack(length, len(layers)) + layers
+    data = struct.pack(">H", compression) + _psd_data(planes, height, compression, depth, is_large)
+    sections = struct.pack(">I", len(palette)) + palette + struct.pack(">I", len(resources)) + resources
+    return header + sections + struct.pack(length, len(layers)) + layers + data
+
+
+def _psd_plane(band: Image.Image, depth: int) -> bytes:
+    if depth == 1:
+        return ImageChops.invert(band.convert("1")).tobytes()
+    values = np.asarray(band)
+    if depth == 32:
+        return (values / 255).astype(">f4").tobytes()
+    return (values.astype(">u2") * 257).tobytes() if depth == 16 else values.tobytes()
+
+
+def _psd_data(planes: list[bytes], height: int, compression: int, depth: int, is_large: bool) -> bytes:
+    if compression == 1:
+        rows = [_packed(plane[at : at + len(plane) // height]) for plane in planes for at in _row_starts(plane, height)]
+        return struct.pack(f">{len(rows)}{'I' if is_large else 'H'}", *map(len, rows)) + b"".join(rows)
+    if compression == 3:
+        planes = [_differences(plane, height, depth) for plane in planes]
+    return zlib.compress(b"".join(planes)) if compression in (2, 3) else b"".join(planes)
+
+
+def _row_starts(plane: bytes, height: int) -> range:
+    return range(0, len(plane), len(plane) // height)
+
+
+def _packed(row: bytes) -> bytes:
+    """By PackBits: runs of 3 and more as such, others as they are."""
+    packed = b""
+    for run in re.finditer(rb"(.)\1{2,127}|(?:(?!(.)\2\2).){1,128}", row, re.DOTALL):
+        part = run[0]
+        packed += bytes([257 - len(part), part[0]]) if run[1] else bytes([len(part) - 1]) + part
+    return packed
+
+
+def _differences(plane: bytes, height: int, depth: int) -> bytes:
+    if depth == 32:
+        by_weight = np.frombuffer(plane, np.uint8).reshape(height, -1, 4).transpose(0, 2, 1).reshape(height, -1)
+        return np.diff(by_weight, axis=1, prepend=np.zeros((height, 1), np.uint8)).tobytes()
+    dtype = np.dtype(">u2" if depth == 16 else "u1")
+    rows = np.frombuffer(plane, dtype).reshape(height, -1).astype(dtype.newbyteorder("="))
+    return np.diff(rows, axis=1, prepend=np.zeros((height, 1), rows.dtype)).astype(dtype).tobytes()
 
 
 def qoi(picture: Image.Image) -> bytes:
@@ -361,8 +431,12 @@ _ENCODERS: dict[str, Callable[[Image.Image], bytes]] = {
     "pbm": _by_pillow("PPM", "1"),
     "pfm": lambda picture: pfm(np.asarray(picture.convert("L"), np.float32) / 255),
     "psd": psd,
+    "psb": lambda picture: psd(picture, is_large=True),
+    "insp": _JPEG,
+    "j2c": _by_pillow("JPEG2000", no_jp2=True),
     "qoi": qoi,
     "heic": _HEIC,
+    "heics": _HEIC,
     "heif": _HEIC,
     "hif": _HEIC,
     "jxl": _by_pillow("JXL", lossless=True),

@@ -6,6 +6,7 @@ on purpose where a person would:
 
 - pictures are turned upright by their EXIF orientation first;
 - transparent pixels are shown on white, not on whatever colour the file happens to hide under them;
+- colours of an embedded ICC profile, such as Display P3, are converted to sRGB after resizing;
 - palettes and 1-bit pictures are expanded before they are resized (Pillow would fall back on nearest-neighbour);
 - 16-bit, 32-bit and float samples are brought to 8 bits by scaling, where clip's conversion cuts them off at 255.
 
@@ -13,7 +14,8 @@ Two shortcuts change pixels by less than a level on average, and vectors by 3e-5
 1/4 or 1/8 of their size while that is at least one and a half times the resolution (`Image.draft`), and other large
 pictures are first reduced by an integer factor.
 
-A change here that gives other pixels for the same file must raise `photo_index.PREPROCESSING_VERSION`.
+A change here that gives other pixels for whole formats must raise `photo_index.PREPROCESSING_VERSION`. One that gives
+other pixels for some files, such as those that were refused before, needs a migration that marks them as `is_outdated`.
 """
 
 import io
@@ -26,7 +28,7 @@ from rclip.formats import RAW, is_common
 from rclip.photo.failures import DecodeError, needs_extra
 from rclip.photo.image import geometry, headers, metadata_blocks, opening, previews, samples
 from rclip.photo.image.guard import decoders_errors
-from rclip.photo.image.opening import Opened, Room
+from rclip.photo.image.opened import Opened, Room
 from rclip.photo.metadata import PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
 
@@ -62,7 +64,8 @@ def decode(
         metadata = opened.metadata or metadata_blocks.metadata(opened.image, size)
         opened = opening.loaded(opened, resolution)
         upright = geometry.turned(samples.resizable(opened.image), opened.orientation)
-        square = samples.on_white(geometry.model_square(upright, size, resolution, resizing))
+        square = geometry.model_square(upright, size, resolution, resizing)
+        square = samples.on_white(samples.in_srgb(square, opened.image.info.get("icc_profile")))
         return DecodedImage(square, metadata._replace(missing_percent=opened.missing_percent or None))
 
 
@@ -96,7 +99,8 @@ def thumbnail(
         opened = opening.loaded(_opened(stream, suffix, min(box), Room(max_pixels, reserve)), min(box))
         image = geometry.turned(samples.resizable(opened.image), opened.orientation)
         made = geometry.largest_in(box, geometry.upright_size(opened.size, opened.orientation), step)
-        return samples.on_white(image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
+        small = image.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return samples.on_white(samples.in_srgb(small, opened.image.info.get("icc_profile")))
 
 
 def thumbnail_file(
@@ -119,8 +123,8 @@ def thumbnail_file(
         side = min(long_side, max(image.size))
         made = geometry.largest_in((side, side), geometry.upright_size(opened.size, orientation), (1, 1))
         upright = geometry.turned(samples.resizable(image), orientation)
-        small = samples.on_white(upright.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0))
-        shown = samples.in_srgb(small, profile)
+        small = upright.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        shown = samples.on_white(samples.in_srgb(small, profile))
         shown.info = {}  # a comment would be written, too
         return _jpeg(shown, quality=85)
 

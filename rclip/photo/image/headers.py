@@ -46,6 +46,19 @@ def size_before_opening(head: bytes, stream: BinaryIO) -> tuple[int, int] | None
     return None
 
 
+_SIZE_OF_CODESTREAM = b"\xff\x4f\xff\x51"
+_WITHIN_BYTES = 1 << 20
+
+
+def jpeg_2000_bits(stream: BinaryIO) -> int:
+    """Of the component that has most, as the codestream says (ISO/IEC 15444-1, A.5.1). 8 where that is not found."""
+    stream.seek(0)
+    start = stream.read(_WITHIN_BYTES)
+    at = start.find(_SIZE_OF_CODESTREAM)
+    count = int.from_bytes(start[at + 40 : at + 42], "big") if at >= 0 else 0
+    return max([8, *((bits & 0x7F) + 1 for bits in start[at + 42 : at + 42 + 3 * count : 3])])
+
+
 def components_in_next_scan(stream: BinaryIO) -> int:
     """Of a JPEG read up to the marker of a scan, where it is left again (ITU-T T.81, B.2.3)."""
     at = stream.tell()

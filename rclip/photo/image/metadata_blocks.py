@@ -173,15 +173,20 @@ def of_exif(load: Callable[[], Image.Exif]) -> Blocks:
         xmp, iptc, photoshop = (_as_written(exif, tag) for tag in (_XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG))
     except Exception:
         return Blocks()
-    if photoshop and not metadata_parser.is_whole_iptc(iptc):
-        iptc = photoshop_resources(photoshop).get(_PHOTOSHOP_IPTC, iptc)
     return Blocks(
         main={tag: _single(value) for tag, value in main.items()},
         photo=_directory(exif, _EXIF_BLOCK, metadata_parser.PHOTO_TAGS),
         gps=_directory(exif, _GPS_BLOCK, metadata_parser.GPS_TAGS),
         xmp=xmp,
-        iptc=iptc,
+        iptc=iptc_of(iptc, photoshop),
     )
+
+
+def iptc_of(iptc: bytes, photoshop: bytes) -> bytes:
+    """IPTC's block of a TIFF: that of its own tag or, where that is damaged or missing, of Photoshop's."""
+    if photoshop and not metadata_parser.is_whole_iptc(iptc):
+        return photoshop_resources(photoshop).get(_PHOTOSHOP_IPTC, iptc)
+    return iptc
 
 
 def _as_written(exif: Image.Exif, tag: int) -> bytes:

@@ -14,7 +14,8 @@ from rclip.photo import metadata_parser
 from rclip.photo.failures import DecodeError
 from rclip.photo.image import metadata_blocks
 from rclip.photo.image.geometry import EXIF_ORIENTATION, orientation_of, upright_size
-from rclip.photo.image.opening import Opened, Room, draft, loaded
+from rclip.photo.image.opened import Opened, Room
+from rclip.photo.image.opening import draft, loaded
 from rclip.photo.metadata import PhotoMetadata
 from rclip.photo.metadata_parser import Blocks
 

@@ -1,12 +1,14 @@
 """From samples as a file has them to RGB of 8 bits: palettes, depths, colour spaces, and what shines through."""
 
 import io
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 if TYPE_CHECKING:
     import numpy as np  # most pictures do without, and a decoding process starts in half the time
+    from PIL import ImageCms
 
 
 def resizable(image: Image.Image) -> Image.Image:
@@ -17,7 +19,9 @@ def resizable(image: Image.Image) -> Image.Image:
         return image
     if mode.startswith("I") or mode == "F":
         return _in_8_bits(image)
-    if mode in ("P", "PA", "La", "RGBa") or "transparency" in image.info:
+    if mode == "La":
+        return image.convert("LA")
+    if mode in ("P", "PA", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     if mode == "1":
         return image.convert("L")
@@ -35,19 +39,39 @@ def on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture in RGB whose colours are those of an ICC profile, in sRGB; a profile that makes no sense is ignored."""
-    if not profile:
+def in_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """A `resizable` picture whose colours are those of an ICC profile, in sRGB.
+
+    One that makes no sense, or is of other colours than the picture's, is ignored.
+    """
+    if not isinstance(profile, bytes) or not profile:
         return image
+    mode = image.mode.removesuffix("A")
+    transform = _to_srgb(profile, mode)
+    if transform is None:
+        return image
+    converted = transform.apply(image if image.mode == mode else image.convert(mode))
+    if image.mode != mode:
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+@lru_cache(maxsize=16)  # cameras write the same one into all files
+def _to_srgb(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
+    """None where the colours are sRGB's already, or the profile is of no use."""
     from PIL import ImageCms
 
     try:
-        converted = ImageCms.profileToProfile(
-            image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):  # such as one for grey or CMYK, which is RGB by now
-        return image
-    return converted or image
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        is_srgb = "sRGB" in ImageCms.getProfileDescription(source)
+        if is_srgb or source.profile.xcolor_space.strip() != _COLOR_SPACES.get(mode):
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+_COLOR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
@@ -90,6 +114,50 @@ def _to_8_bits(samples: "np.ndarray", white: float) -> "np.ndarray":
     if samples.dtype.kind in "iu":
         return (np.clip(samples, 0, 0xFFFF) // 257).astype(np.uint8)
     return (np.clip(samples / white, 0.0, 1.0) * 255).round().astype(np.uint8)
+
+
+def in_8_bits(values: "np.ndarray", bits: int | None) -> "np.ndarray":
+    """Whole numbers of so many bits, or floats of 0…1 or, when some are larger, of 0…their maximum. -> uint8"""
+    import numpy as np
+
+    if values.dtype == np.uint8 and bits == 8:
+        return values
+    if bits is None:
+        white = max([1.0, *(float(_finite(row).max()) for row in values)])
+    else:
+        white = float(2 ** (bits - (values.dtype.kind == "i")) - 1)
+    result = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _STRIP_ROWS):
+        strip = _finite(values[top : top + _STRIP_ROWS]).astype(np.float64)
+        result[top : top + _STRIP_ROWS] = (np.clip(strip / white, 0.0, 1.0) * 255).round()
+    return result
+
+
+def palette_in_8_bits(colors: "np.ndarray") -> "np.ndarray":
+    """Of a TIFF, (3, N) of 16 bits; some programs have written 8 of them."""
+    import numpy as np
+
+    return (colors if colors.max() < 256 else colors >> 8).astype(np.uint8)
+
+
+def of_lab(values: "np.ndarray") -> Image.Image:
+    """A TIFF's lightness and its two axes, which are signed, of 8 or 16 bits each. (H, W, 3) -> LAB"""
+    import numpy as np
+
+    high = values if values.dtype.itemsize == 1 else values.astype(np.uint16) >> 8
+    bands = high.astype(np.uint8)
+    bands[..., 1:] ^= 0x80
+    return Image.merge("LAB", [Image.fromarray(bands[..., band].copy()) for band in range(3)])
+
+
+def premultiplied_on_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Colours that have been multiplied by the alpha channel, with white behind them."""
+    if image.mode == "CMYK":  # no ink is white
+        return image.convert("RGB")
+    rgb = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    white = ImageChops.invert(alpha)
+    bands = [ImageChops.add(band, white) for band in rgb.split()]
+    return Image.merge(rgb.mode, bands) if len(bands) > 1 else bands[0]
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
