@@ -5,6 +5,7 @@ they can read.
 """
 
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -434,6 +435,33 @@ def test_heic_is_turned_by_its_exif_where_the_container_does_not_turn_it(orienta
     assert difference(without, DRAWN, "heic") <= 5
     found = image.read_metadata(io.BytesIO(without), "heic", NO_LIMIT)
     assert (found.width, found.height) == DRAWN.size
+
+
+@pytest.mark.parametrize("orientation", pictures.ORIENTATIONS)
+def test_an_avif_whose_alpha_channel_does_not_tell_its_size(orientation: int) -> None:
+    """Its items' properties end in `ispe pixi av1C auxC`; the first becomes one more `pixi`. libvips reads it."""
+    picture = DRAWN.copy()
+    picture.putalpha(ALPHA)
+    stored = pictures.as_stored(picture, orientation)
+    data = pictures.saved(stored, "AVIF", quality=95, exif=pictures.exif(orientation))
+    found = re.compile(rb"\x00\x02[\x04-\x07]\x01(.)", re.DOTALL).search(data, data.index(b"ipma"))
+    assert found
+    broken = data[: found.start() + 3] + found[1] + data[found.start() + 4 :]
+    with pytest.raises(OSError, match="cannot identify"):
+        Image.open(io.BytesIO(broken))
+    assert difference(broken, on_white(DRAWN), "avif") <= 5
+
+
+@pytest.mark.parametrize(("quarters", "axis"), [(q, a) for q in range(4) for a in (None, 0, 1)])
+def test_the_containers_turns_in_exifs_terms(quarters: int, axis: int | None) -> None:
+    """`irot` turns against the clock, then `imir` 0 swaps top and bottom, 1 left and right (ISO/IEC 23008-12)."""
+    properties = [isobmff.Property(b"irot", bytes([quarters]))]
+    turned = DRAWN.rotate(90 * quarters, expand=True)
+    if axis is not None:
+        properties.append(isobmff.Property(b"imir", bytes([axis])))
+        turned = turned.transpose((Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT)[axis])
+    orientation = isobmff.orientation(properties)
+    assert pictures.as_stored(turned, orientation).tobytes() == DRAWN.tobytes()
 
 
 def test_containers_that_make_no_sense_tell_nothing() -> None:

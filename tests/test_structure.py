@@ -52,7 +52,7 @@ OWNED = {
     "PIL": {
         f"photo/image/{module}"
         for module in (
-            *("__init__", "bmp", "geometry", "guard", "jpeg", "jpeg2000", "metadata_blocks", "opened", "opening"),
+            *("__init__", "bmp", "by_imagecodecs", "geometry", "guard", "jpeg", "metadata_blocks", "opened", "opening"),
             *("previews", "psd", "raw", "samples", "tiff"),
         )
     }
@@ -60,7 +60,7 @@ OWNED = {
     "rawpy": {"photo/image/raw"},
     "pillow_heif": {"photo/image/opening"},
     "tifffile": {"photo/image/tiff"},
-    "imagecodecs": {"photo/image/jpeg2000"},
+    "imagecodecs": {"photo/image/by_imagecodecs"},
     "pillow_jxl": {"photo/image/opening"},
     "torch": {"models/open_clip_towers", "models/openai_clip", "models/torch_encoder", "models/torch_tower"},
     "open_clip": {"models/hub", "models/open_clip_towers"},

@@ -41,6 +41,20 @@ def clean_aperture(properties: list[Property], size: tuple[int, int]) -> tuple[i
     return box if is_inside else None
 
 
+def stored_size(properties: list[Property]) -> tuple[int, int]:
+    """Width and height; 0 where they are not told."""
+    content = next((each.content for each in properties if each.kind == b"ispe"), b"")
+    return int.from_bytes(content[4:8], "big"), int.from_bytes(content[8:12], "big")
+
+
+def orientation(properties: list[Property]) -> int:
+    """EXIF's, of what the container says: turned against the clock, then mirrored."""
+    turn = next((each.content[:1] for each in properties if each.kind == b"irot"), b"\0")
+    mirror = next((each.content[:1] for each in properties if each.kind == b"imir"), b"")
+    quarters = turn[0] & 3 if turn else 0
+    return ((4, 5, 2, 7), (2, 7, 4, 5))[mirror[0] & 1][quarters] if mirror else (1, 8, 3, 6)[quarters]
+
+
 def _primary_properties(contents: bytes) -> list[Property]:
     meta = next(body for kind, body in _boxes(contents) if kind == b"meta")[4:]
     boxes = dict(_boxes(meta))

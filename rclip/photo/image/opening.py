@@ -74,7 +74,13 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
         return _opened_tiff(stream, head, room)
     if head.startswith(b"BM"):
         return _opened_bmp(stream, room)
-    image = _opened_png(stream, room) if head.startswith(_PNG_MARK) else Image.open(stream, formats=formats)
+    try:
+        image = _opened_png(stream, room) if head.startswith(_PNG_MARK) else Image.open(stream, formats=formats)
+    except UnidentifiedImageError:
+        properties = isobmff.primary_properties(stream)
+        if any(each.kind == b"av1C" for each in properties):
+            return _lax_avif(stream, properties, room)
+        raise
     size = image.size
     if image.format in ("JPEG", "MPO"):
         has_many_scans = _has_many_scans(image, stream)
@@ -95,6 +101,19 @@ def opened(stream: BinaryIO, head: bytes, resolution: int, room: Room) -> Opened
             image = image.crop(clean)
             size = image.size
     return Opened(image, orientation, size, jpeg=stream if image.format in ("JPEG", "MPO") else None)
+
+
+def _lax_avif(stream: BinaryIO, properties: list[isobmff.Property], room: Room) -> Opened:
+    """An AVIF that breaks a rule over which Pillow stumbles: its alpha channel does not tell its own size."""
+    if not DEEP.installed():
+        raise needs_extra(DEEP)
+    from rclip.photo.image import by_imagecodecs
+
+    room.claim(*isobmff.stored_size(properties))
+    image = by_imagecodecs.avif(stream)
+    clean = isobmff.clean_aperture(properties, image.size)
+    image = image.crop(clean) if clean else image
+    return Opened(image, isobmff.orientation(properties), image.size)
 
 
 def _exif_orientation(value: object) -> int:
@@ -243,9 +262,9 @@ _SEVERAL_BANDS = ("LA", "RGB", "RGBA", "CMYK")
 def _deep_jpeg_2000(stream: BinaryIO, bits: int, image: Image.Image) -> Image.Image:
     if not DEEP.installed():
         raise needs_extra(DEEP)
-    from rclip.photo.image import jpeg2000
+    from rclip.photo.image import by_imagecodecs
 
-    decoded = jpeg2000.decoded(stream, bits)
+    decoded = by_imagecodecs.jpeg_2000(stream, bits)
     decoded.format, decoded.info = image.format, image.info
     return decoded
 
