@@ -99,7 +99,7 @@ def test_a_progressive_jpeg_is_whole_as_soon_as_its_first_scan_is() -> None:
 
 def test_a_jpeg_of_which_next_to_nothing_is_there_is_damaged() -> None:
     whole = jpeg()
-    with pytest.raises(DecodeError, match=r"^damaged: 8\d % of the picture are missing$"):
+    with pytest.raises(DecodeError, match=r"^damaged: 8\d % of the picture is missing$"):
         decoded(whole[: len(whole) // 7])
 
 
@@ -145,7 +145,7 @@ def test_stats_names_photos_of_which_a_part_is_missing(rclip: Command, draw: Dra
     lines = rclip("--stats").out.splitlines()
     at = lines.index("incomplete  1")
     assert lines[at + 1].startswith("            moved.jpg: the lower ")
-    assert lines[at + 1].endswith(" % are missing")
+    assert lines[at + 1].endswith(" % is missing")
     assert rclip("--check").code == 0
     path.with_name("moved.jpg").unlink()
     update(rclip)

@@ -83,7 +83,7 @@ def test_transparency_is_what_a_negative_number_of_layers_says(mode: str, depth:
     picture = DRAWN.convert(mode)
     blended = on_white(picture).convert(mode)
     hidden = Image.composite(blended, Image.new(mode, picture.size), ALPHA.point(lambda alpha: 255 if alpha else 0))
-    for stored in (blended, hidden):
+    for stored in (blended, hidden, picture):  # the last as ImageMagick writes it
         data = pictures.psd(stored, depth, is_large=is_large, extra=[ALPHA], layer_count=-1)
         assert difference(data, blended, "psd") <= 0.6
     data = pictures.psd(picture, depth, is_large=is_large, extra=[ALPHA], layer_count=1)
@@ -201,6 +201,17 @@ def test_a_tiff_that_pillow_does_not_read_is_turned_and_tells_of_itself(bigtiff:
     found = image.read_metadata(io.BytesIO(data), "tif", NO_LIMIT)
     assert (found.width, found.height, found.maker, found.rating) == (*DRAWN.size, "Canon", 4)
     assert found.captured_s == 1_304_665_689  # date -u -d '2011-05-06 07:08:09' +%s
+
+
+def test_lab_of_floats() -> None:
+    """Of D50, in which sRGB's red is 54.29, 80.81, 69.89; libvips writes such files."""
+    lab = np.full((64, 96, 3), (100, 0, 0), np.float32)
+    lab[16:48, 24:72] = 54.29, 80.81, 69.89
+    data = tiff(lab, photometric="rgb")
+    at = data.index(struct.pack("<HHI", 262, 3, 1)) + 8
+    expected = Image.new("RGB", (96, 64), "white")
+    expected.paste("red", (24, 16, 72, 48))
+    assert difference(data[:at] + b"\x08\0" + data[at + 2 :], expected) <= 4
 
 
 def test_whole_numbers_of_32_bits_reach_up_to_16_or_to_32() -> None:
@@ -361,7 +372,7 @@ def test_a_png_of_which_rows_are_missing_is_damaged(kind: str, write: Any) -> No
         "short": png_of([(k, half if k == header else c) for k, c in chunks_of(data)][:-1]),
         "short, and an end": png_of([(k, half if k == header else c) for k, c in chunks_of(data)]),
     }[kind]
-    with pytest.raises(DecodeError, match=r"^damaged: \d\d % of the picture are missing$"):
+    with pytest.raises(DecodeError, match=r"^damaged: \d\d % of the picture is missing$"):
         shown(damaged, "png")
 
 

@@ -40,7 +40,7 @@ def loaded(image: Image.Image, stream: BinaryIO, side: int) -> tuple[Image.Image
         return image, 0
     missing_percent = round(100 * gray / image.height)
     if 100 - missing_percent < _LEAST_PERCENT:
-        raise DecodeError(f"damaged: {missing_percent} % of the picture are missing")
+        raise DecodeError(f"damaged: {missing_percent} % of the picture is missing")
     return image, missing_percent
 
 

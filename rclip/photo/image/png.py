@@ -55,7 +55,7 @@ def require_all_rows(stream: BinaryIO, is_suspect: bool) -> None:
     expected = passes[-1].end
     present = _present_bytes((chunk.content for chunk in data), passes)
     if present < expected:
-        raise DecodeError(f"damaged: {100 - 100 * present // expected} % of the picture are missing")
+        raise DecodeError(f"damaged: {100 - 100 * present // expected} % of the picture is missing")
 
 
 def _chunks(contents: bytes) -> Iterator[_Chunk]:

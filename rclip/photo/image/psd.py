@@ -185,10 +185,21 @@ def _bands(planes: list[bytes], header: _Header) -> list[Image.Image]:
 
 
 def _on_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Photoshop stores the picture on white already; what a program hid under transparent pixels is not shown."""
+    """Photoshop stores the picture on white already; what a program hid under transparent pixels is not shown.
+
+    Other programs store it as it is, which shows where that is darker than it could be on white.
+    """
     if image.mode == "CMYK":
         return Image.merge("CMYK", [ImageChops.darker(band, alpha) for band in image.split()])
     rgb = image if image.mode in ("L", "RGB") else samples.resizable(image).convert("RGB")
     white = ImageChops.invert(alpha)
+    is_seen = alpha.point([0] + 255 * [255])
+    lacking = [ImageChops.darker(ImageChops.subtract(white, band), is_seen) for band in rgb.split()]
+    if any(any(each.histogram()[_ROUNDED + 1 :]) for each in lacking):
+        return Image.composite(rgb, Image.new(rgb.mode, rgb.size, "white"), alpha)
     bands = [ImageChops.lighter(band, white) for band in rgb.split()]
     return Image.merge(rgb.mode, bands) if len(bands) > 1 else bands[0]
+
+
+_ROUNDED = 3
+"""Levels that a program's own arithmetic may be off."""

@@ -141,9 +141,13 @@ def palette_in_8_bits(colors: "np.ndarray") -> "np.ndarray":
 
 
 def of_lab(values: "np.ndarray") -> Image.Image:
-    """A TIFF's lightness and its two axes, which are signed, of 8 or 16 bits each. (H, W, 3) -> LAB"""
+    """A TIFF's lightness and its two axes, which are signed, of 8 or 16 bits each or as they are. (H, W, 3) -> LAB"""
     import numpy as np
 
+    if values.dtype.kind == "f":
+        scaled = _finite(values) * (2.55, 1, 1) + (0, 128, 128)
+        bands = scaled.round().clip(0, 255).astype(np.uint8)
+        return Image.merge("LAB", [Image.fromarray(bands[..., band].copy()) for band in range(3)])
     high = values if values.dtype.itemsize == 1 else values.astype(np.uint16) >> 8
     bands = high.astype(np.uint8)
     bands[..., 1:] ^= 0x80
