@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rclip.maintenance.check import Finding
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
+    from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
     from rclip.thumbnails import Thumbnails
@@ -394,6 +395,17 @@ class Library:
         from rclip.search.export import ModelIdentity
 
         return ModelIdentity.of(self._model, PREPROCESSING_VERSION, self._encoder.dimensions)
+
+    def duplicates(self, similarity: float | None = None) -> "list[Group]":
+        """Photos that are there several times, in groups: exact copies, and those at least so similar.
+
+        Groups that waste most space come first, and in each the largest picture. `similarity` is a cosine; None is
+        `rclip.search.duplicates.DEFAULT_SIMILARITY`. Nothing is deleted.
+        """
+        from rclip.search import duplicates
+
+        least = argument_checks.number("similarity", similarity or duplicates.DEFAULT_SIMILARITY)
+        return duplicates.groups(self._searchers(), self._folders, least)
 
     def export(self, path: StrPath) -> int:
         """Writes paths, vectors and what is known of the photos to a file, and returns the number of photos.

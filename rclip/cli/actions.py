@@ -1,11 +1,12 @@
 """What the command does beside searching: each action with its options, its rules and its run."""
 
 import os
+import sys
 
 from rclip.cli import choices, report
 from rclip.cli.messages import Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
-from rclip.cli.output import write_finding, write_models, write_stats
+from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
 from rclip.errors import ExitCode, UsageError
 from rclip.terminal.text import size
 
@@ -109,6 +110,43 @@ class Rebuild(Action):
                 tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
             report.update(library, options)
             library.prepare_search()
+        return ExitCode.FOUND
+
+
+@register
+class Duplicates(Action):
+    """Lists photos that are there several times."""
+
+    options = (
+        Option(("--duplicates",), "list exact and near copies, in groups"),
+        Option(
+            ("--similarity",),
+            "with --duplicates: least cosine of near copies (0.96)",
+            "S",
+            choices.similarity,
+            only_with="--duplicates",
+        ),
+    )
+
+    def check(self, options: Options) -> None:
+        options.format.check(options)
+
+    def run(self, options: Options) -> int:
+        with options.open_library() as library:
+            if not options.no_indexing:
+                report.update(library, options)
+            groups = library.duplicates(options.values["similarity"])
+            if not groups:
+                nothing = Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS
+                tell(Notice.NO_DUPLICATES if library.has_photos() else nothing)
+                return ExitCode.NOTHING_FOUND
+        write_duplicates(groups, options)
+        if sys.stdout.isatty():
+            copies = sum(len(group.copies) - 1 for group in groups)
+            wasted = size(sum(group.wasted_bytes for group in groups))
+            of_groups, of_copies = "group" if len(groups) == 1 else "groups", "copy" if copies == 1 else "copies"
+            counts = {"groups": len(groups), "of_groups": of_groups, "copies": copies, "of_copies": of_copies}
+            tell(Notice.DUPLICATES.format(**counts, wasted=wasted))
         return ExitCode.FOUND
 
 

@@ -119,6 +119,16 @@ def language(text: str) -> str:
     return text
 
 
+def similarity(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
+        raise ValueError(Value.SIMILARITY.format(text=text))
+    return number
+
+
 def device(text: str) -> str:
     kind, _, number = text.partition(":")
     if text not in ("auto", "cpu", "mps", "cuda") and not (kind == "cuda" and _is_number(number)):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rclip.maintenance.check import Finding
     from rclip.models.catalogue import ModelState
     from rclip.photo.failures import FailedPhoto
+    from rclip.search.duplicates import Group
 
 _SCORE_COLUMNS = 6
 _DATE_COLUMNS = len("2019-02-03")
@@ -224,6 +225,54 @@ def format_for(chosen: OutputFormat | None, preview: str | None) -> OutputFormat
 
 def _style(options: Options) -> Style:
     return environment.style(options.values["color"], sys.stdout.isatty())
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def write_duplicates(groups: "Sequence[Group]", options: Options) -> None:
+    """Groups of copies, divided by an empty line or name; an object for each in JSON."""
+    for number, group in enumerate(groups):
+        hits = [copy.hit for copy in group.copies]
+        match options.format:
+            case JsonLines():
+                _write([_json_of_group(group)])
+            case NullEnded():
+                _write([b"\0"] if number else [])
+                options.format.write(hits, options, None)
+            case Table():
+                _write([b"\n"] if number else [])
+                _write_group(group, _style(options), environment.size().columns)
+            case _:
+                _write([b"\n"] if number else [])
+                options.format.write(hits, options, None)
+
+
+def _write_group(group: "Group", style: Style, columns: int) -> None:
+    """How alike, bytes, path and date; the first line is the photo that the others are copies of."""
+    alike = [
+        "" if not number else "exact" if copy.is_exact else f"{copy.hit.score:.3f}"
+        for number, copy in enumerate(group.copies)
+    ]
+    sizes = [size(copy.hit.size_bytes) for copy in group.copies]
+    size_columns = max(map(len, sizes))
+    room = columns - _SCORE_COLUMNS - size_columns - _DATE_COLUMNS - 3 * len(_GAP)
+    paths = [shortened(printable(copy.hit.path), max(1, room)) for copy in group.copies]
+    path_columns = max(map(width, paths))
+    for how, size_text, path, copy in zip(alike, sizes, paths, group.copies, strict=True):
+        padding = " " * (path_columns - width(path))
+        cells = [how.rjust(_SCORE_COLUMNS), size_text.rjust(size_columns), dressed(path, copy.hit, style) + padding]
+        _write([_GAP.join([*cells, dated(copy.hit, style)]).encode() + b"\n"])
+
+
+def _json_of_group(group: "Group") -> bytes:
+    import json
+
+    from rclip.search.hits import as_json
+
+    photos = [as_json(copy.hit) | {"exact": copy.is_exact} for copy in group.copies]
+    said = {"wasted": group.wasted_bytes, "photos": photos}
+    return _harmless(json.dumps(said, ensure_ascii=False)).encode() + b"\n"
 
 
 # --- what is indexed -------------------------------------------------------------------------------------------------

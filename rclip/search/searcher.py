@@ -296,6 +296,18 @@ class Searcher:
             except KeyError:  # somebody has just replaced or added some
                 continue
 
+    def ids_and_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos that may be found."""
+        while True:
+            cache = self._index.vector_cache(append_from_rows=1)
+            ids = self.photo_ids()
+            if not len(ids):
+                return ids, np.empty((0, 0), np.float16)
+            try:
+                return ids, cache.vectors_of(ids)
+            except KeyError:  # somebody has just replaced or added some
+                continue
+
     # --- the newest --------------------------------------------------------------------------------------------------
 
     def newest(self, top: int, filters: "Filters") -> "list[ScoredPhoto]":
