@@ -81,6 +81,7 @@ OWNED = {
     "socket": {"photo/decode_pool", "photo/decode_worker", "search/remote_image"},
     "threading": {
         *(
+            "cli/activity",
             "indexing/listing",
             "indexing/reader",
             "photo/decode_pool",

@@ -3,8 +3,8 @@
 import os
 import sys
 
-from rclip.cli import choices, report
-from rclip.cli.messages import Notice, Usage, tell
+from rclip.cli import activity, choices, report
+from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
 from rclip.errors import ExitCode, UsageError
@@ -42,7 +42,8 @@ class Index(Action):
     def run(self, options: Options) -> int:
         with options.open_library() as library:
             summary = report.update(library, options)
-            library.prepare_search()
+            with activity.shown(Doing.CACHING):
+                library.prepare_search()
             if not report.is_quiet(options):
                 report.report_no_change(library, summary)
         return ExitCode.FOUND
@@ -56,7 +57,9 @@ class Stats(Action):
 
     def run(self, options: Options) -> int:
         with options.open_library() as library:
-            write_stats(library.stats())
+            with activity.shown(Doing.COUNTING):
+                stats = library.stats()
+            write_stats(stats)
         return ExitCode.FOUND
 
 
@@ -86,7 +89,7 @@ class Check(Action):
     def run(self, options: Options) -> int:
         is_sound = True
         with options.open_library() as library:
-            for finding in library.check():
+            for finding in activity.during(Doing.CHECKING, library.check()):
                 write_finding(finding)
                 is_sound &= not finding.faults
         if is_sound:
@@ -106,10 +109,11 @@ class Rebuild(Action):
 
     def run(self, options: Options) -> int:
         with options.open_library() as library:
-            for rebuilt in library.rebuild():
+            for rebuilt in activity.during(Doing.REBUILDING, library.rebuild()):
                 tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
             report.update(library, options)
-            library.prepare_search()
+            with activity.shown(Doing.CACHING):
+                library.prepare_search()
         return ExitCode.FOUND
 
 
@@ -163,7 +167,8 @@ class Export(Action):
         with options.open_library() as library:
             if not options.no_indexing:
                 report.update(library, options)
-            count = library.export(path)
+            with activity.shown(Doing.EXPORTING):
+                count = library.export(path)
         tell(Notice.EXPORTED.format(count=count, photos="photo" if count == 1 else "photos", path=path))
         return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
 
@@ -178,7 +183,7 @@ class Prune(Action):
     )
 
     def run(self, options: Options) -> int:
-        with options.open_library() as library:
+        with options.open_library() as library, activity.shown(Doing.PRUNING):
             pruned = library.prune(options.values["prune"], options.values["away"])
         tell(Notice.PRUNED.format(forgotten=pruned.forgotten, freed=size(pruned.freed_bytes)))
         if pruned.kept_offline:

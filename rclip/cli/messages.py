@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rclip import errors
+from rclip.cli import activity
 from rclip.errors import RclipError
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
 from rclip.terminal.text import printable
@@ -105,12 +106,26 @@ class Notice:
     STOPPED_EARLY = "stopped before any file was read; everything indexed is kept"
     UPDATED = "index updated: {changes}"
     UNCHANGED = "nothing has changed; photos here: {photos:,}"
+    LISTING_IS_SLOW = "looking for new photos takes long here; -n searches the photos that are indexed without it"
     UNLISTED = "cannot list {folder}: {reason}; the index keeps its photos"
     MORE_FOLDERS = "… and {count:,} more folders"
     MISSING_PACKAGES = "{counts} cannot be opened yet; to install what they need: {python} -P -m pip install {packages}"
     UNREADABLE = "cannot read {path}: {reason}; it is left out until it changes"
     UNREADABLE_NOW = "cannot read {path}: {reason}; the next run tries it again"
     MORE_FILES = "… and {count:,} more files; rclip --stats lists the unreadable ones"
+
+
+class Doing:
+    """What is going on, beside a spinner."""
+
+    LISTING = "looking for changes: {files:,} photos"
+    SEARCHING = "searching"
+    CACHING = "writing the search caches"
+    COUNTING = "counting"
+    CHECKING = "checking"
+    REBUILDING = "rebuilding the index"
+    EXPORTING = "exporting"
+    PRUNING = "pruning"
 
 
 _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and rebuilds it from what can be read"
@@ -233,6 +248,7 @@ def tell(said: str | RclipError) -> None:
     line = errors.without_passwords(of_error(said) if isinstance(said, RclipError) else said)
     if len(line) > _MOST_CHARACTERS:
         line = f"{line[: _MOST_CHARACTERS // 2]} … {line[-_MOST_CHARACTERS // 2 :]}"
+    activity.erase()
     with suppress(OSError):  # nobody listens, which is no reason to stop
         sys.stderr.write(f"rclip: {printable(line)}\n")
         sys.stderr.flush()

@@ -5,8 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rclip.cli import messages
-from rclip.cli.messages import Notice, tell
+from rclip.cli import activity, messages
+from rclip.cli.messages import Doing, Notice, tell
 from rclip.errors import ReadOnlyIndex, UnlistedFolder
 from rclip.signals import Interrupted
 
@@ -21,16 +21,22 @@ if TYPE_CHECKING:
 
 
 class _Bar:
-    """A progress bar on a terminal; nothing elsewhere, and nothing as long as there is nothing to read."""
+    """On a terminal a spinner while folders are listed, then a progress bar where there is anything to read."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str) -> None:
+        """`hint` is for who waits long for the list."""
+        self._hint = hint
         self._bar: tqdm[NoReturn] | None = None
         self.done = self.total = 0
 
     def __call__(self, progress: "Progress") -> None:
-        _, done, total, _ = progress
-        if total is None or progress.stage == "listing":
+        stage, done, total, _ = progress
+        if stage == "listing":
+            activity.show(Doing.LISTING.format(files=done), self._hint)
             return
+        if total is None:
+            return
+        activity.stop()
         gc.enable()  # from here on it may take hours
         if self._bar is None and total and sys.stderr.isatty():
             from tqdm import tqdm
@@ -43,6 +49,7 @@ class _Bar:
         self.done, self.total = done, total
 
     def close(self) -> None:
+        activity.stop()
         if self._bar is not None:
             self._bar.close()
 
@@ -51,7 +58,8 @@ def update(library: "Library", options: "Options") -> "Summary":
     """Updates the index and reports what has changed, also when it is interrupted. Raises `StoreError`."""
     from rclip.indexing.summary import Summary
 
-    summary, bar = Summary(), _Bar()
+    can_skip = not (options.values["index"] or options.values["rebuild"])
+    summary, bar = Summary(), _Bar(Notice.LISTING_IS_SLOW if can_skip else "")
     error: ReadOnlyIndex | UnlistedFolder | None = None
     try:
         library.update(bar, summary)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rclip.cli import choices, report
-from rclip.cli.messages import Notice, Usage, tell
+from rclip.cli import activity, choices, report
+from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options
 from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.files import as_on_disk
@@ -90,7 +90,10 @@ def _answer(library: "Library", options: Options) -> int:
         _say_which_words_are_not_read(library, options.query)
     statuses = set()
     reported = set()
-    for query, found in library.search_blocks(_blocks(options), options.top, options.filters):
+    answers = library.search_blocks(_blocks(options), options.top, options.filters)
+    if options.query:  # others may be typed meanwhile
+        answers = activity.during(Doing.SEARCHING, answers)
+    for query, found in answers:
         try:
             statuses.add(_show(found, query, options))
         except RclipError as error:
@@ -113,7 +116,8 @@ def _show(found: "list[Hit] | RclipError", query: "Query | RclipError", options:
 
 
 def _show_newest(library: "Library", options: Options) -> int:
-    hits = library.search(None, options.top, options.filters)
+    with activity.shown(Doing.SEARCHING):
+        hits = library.search(None, options.top, options.filters)
     _print_hits(hits, options, None)
     if not hits:
         _say_why_nothing_was_found(library, options)

@@ -12,13 +12,15 @@ import pytest
 class SlowDisk:
     """For one run of a command, given as the `prefix` of it; afterwards it tells what was asked of the disk."""
 
-    def __init__(self, log: Path, delay_ms: int):
+    def __init__(self, log: Path, delay_ms: int, path: Path | None = None):
+        """Listing any folder, or the one at `path`, takes so long twice: for its entries, and for their end."""
         self._log = log
         strace = shutil.which("strace")
         if strace is None or subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode:
             pytest.skip("no command can be traced here")
         delay = f"inject=getdents64:delay_enter={1000 * delay_ms}"
-        self.prefix = (strace, "-f", "-qq", "-o", str(log), "-e", "trace=getdents64", "-e", delay)
+        only = ("-P", str(path)) if path else ()
+        self.prefix = (strace, "-f", "-qq", "-o", str(log), "-e", "trace=getdents64", "-e", delay, *only)
 
     def at_once(self) -> int:
         """How many folders were being listed at once, at most."""
