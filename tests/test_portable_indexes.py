@@ -336,6 +336,7 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
         ),
         *("DROP INDEX images_suffix", "DROP INDEX images_file_time", "DROP INDEX images_listing"),
         *("DROP INDEX images_outdated", "ALTER TABLE images DROP COLUMN is_outdated"),
+        "ALTER TABLE images DROP COLUMN ctime_ns",
         *("ALTER TABLE images DROP COLUMN has_metadata", "ALTER TABLE images DROP COLUMN has_capture_time"),
         *("ALTER TABLE images DROP COLUMN is_offline", "ALTER TABLE images DROP COLUMN failure_kind"),
         "ALTER TABLE images RENAME COLUMN missing_ns TO gone_ns",
