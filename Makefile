@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 OLDEST := build/oldest
+AUDIT := build/audit
 TEST := -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-oldest soak check format docs bench clean
+.PHONY: demo test test-all test-oldest audit soak check format docs bench clean
 
 # The stamp is newer than what it was made from, so a second run costs nothing.
 .venv/installed: pyproject.toml
@@ -28,6 +29,15 @@ test-all: .venv/installed
 # Each behaviour once, with the oldest version allowed of each dependency.
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python $(TEST) -m "not slow and not soak"
+
+# Known holes in what is installed; needs the network, and says so where there is none.
+audit: .venv/installed $(AUDIT)/installed
+	$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit
+
+$(AUDIT)/installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet "pip-audit>=2.7"
+	touch $@
 
 $(OLDEST)/installed: pyproject.toml tests/oldest.py .venv/installed
 	$(PYTHON) -m venv $(OLDEST)

@@ -358,6 +358,15 @@ class CacheNotWritten(_WithData, StoreError):
     reason: str
 
 
+class OldDecoder(_WithData, RclipError):
+    """A package that decodes pictures or reads weights, older than the oldest version without known holes."""
+
+    sentence = "{package} {installed} has holes that a hostile file can use; they are closed in {oldest}"
+    package: str
+    installed: str
+    oldest: str
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 

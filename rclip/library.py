@@ -29,6 +29,7 @@ from rclip.index.text_vectors import TextVectors
 from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
 from rclip.photo.memory import pixels_in
+from rclip.photo.soundness import old_decoders
 from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
@@ -191,13 +192,22 @@ class Library:
 
         report = None if progress is None else argument_checks.function("progress", progress)
         summary = Summary() if summary is None else summary
-        options = UpdateOptions(device=self._device, batch_size=self._batch_size, max_pixels=self._max_pixels)
+        options = UpdateOptions(
+            device=self._device,
+            batch_size=self._batch_size,
+            max_pixels=self._max_pixels,
+            before_reading=self._report_old_decoders,
+        )
         with self._writers:
             datadir.sweep(self._model.folder)
             updates = [partial(update_index, *part, options, summary, report) for part in self._parts]
             errors = [error for update in updates for error in _errors_of(update)]
         _raise_worst(errors, self._notify)
         return summary
+
+    def _report_old_decoders(self) -> None:
+        for old in old_decoders(self._data_dir):
+            self._notify(old)
 
     def prepare_search(self) -> None:
         """Brings the search caches up to date, as a search does itself where it can. Raises `StoreError`."""

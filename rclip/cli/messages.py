@@ -134,6 +134,7 @@ ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
     errors.TooManyTerms: "leave some out",
+    errors.OldDecoder: "update it: {python} -P -m pip install --upgrade {package}",
     errors.UnreadableConfiguration: "fix that, or set RCLIP_CONFIG to another file, or to nothing",
     errors.BadConfiguration: "correct that line, or set RCLIP_CONFIG to another file, or to nothing",
     errors.CannotCreate: "fix that{or_data_folder}",

@@ -5,6 +5,7 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 """
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rclip import formats
@@ -29,6 +30,8 @@ class UpdateOptions(NamedTuple):
     batch_size: int | None = None
     max_pixels: int | None = None
     """None for a limit drawn from the machine's memory. One given also tries unreadable files again."""
+    before_reading: Callable[[], None] = lambda: None
+    """Called before photos are read, if any are."""
 
 
 def update_index(
@@ -76,6 +79,7 @@ def update(
         settle(store, plan, folder, of_stage("reading", report))
     summary += _store_plan(store, plan)
     if plan.pending:
+        options.before_reading()
         from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for
 
         with model.image_encoder(options.device, options.batch_size) as encoder:
