@@ -6,17 +6,20 @@ OLDEST := build/oldest
 AUDIT := build/audit
 TEST := -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-oldest audit soak check format docs bench clean
+.PHONY: demo demo-web test test-all test-oldest audit soak check format docs bench clean
 
 # The stamp is newer than what it was made from, so a second run costs nothing.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" # the first with --group
-	$(BIN)/python -m pip install --quiet --editable ".[formats]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[formats,web]" --group dev
 	touch $@
 
 demo: .venv/installed
 	$(BIN)/python -W ignore -m tests.demo $(DEMO)
+
+demo-web: .venv/installed
+	$(BIN)/python -W ignore -m tests.demo --web $(DEMO)
 
 # Each behaviour once.
 test: .venv/installed
@@ -43,7 +46,7 @@ $(OLDEST)/installed: pyproject.toml tests/oldest.py .venv/installed
 	$(PYTHON) -m venv $(OLDEST)
 	$(BIN)/python -m tests.oldest >$(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable ".[formats]" --group dev
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable ".[formats,web]" --group dev
 	touch $@
 
 # What takes minutes: many runs at once for long, folders of 200,000 files, thousands of damaged pictures.
@@ -63,10 +66,11 @@ format: .venv/installed
 docs: .venv/installed
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/draw_session.py
+	$(BIN)/python docs/take_screenshots.py
 
 # The quick ones; the scripts' own --help says what they take at full size.
 bench: .venv/installed
-	for script in query_by_size filtered_query many_queries no_change indexing moved matrix_candidates startup library models relevance; do \
+	for script in query_by_size filtered_query many_queries no_change indexing moved matrix_candidates startup library models relevance web; do \
 		$(BIN)/python benchmarks/$$script.py --quick || exit; echo; \
 	done
 

@@ -143,6 +143,31 @@ class BadFilter(_WithData, UsageError):
     problem: str
 
 
+class CannotListen(_WithData, UsageError):
+    """An address that no server can be started at."""
+
+    sentence = "cannot listen at {host}:{port}: {reason}"
+    host: str
+    port: int
+    reason: str
+
+
+class NoDesktop(_WithData, RclipError):
+    """There is no program that would show a file."""
+
+    sentence = "to open files, rclip needs {program}, which is not installed (package xdg-utils)"
+    program: str
+
+
+class DesktopFailed(_WithData, RclipError):
+    """The desktop's program did not take a file."""
+
+    sentence = "{program} cannot open {path}: {reason}"
+    program: str
+    path: str
+    reason: str
+
+
 class NeedsQuery(_WithData, UsageError):
     """Filters by score without anything that gives scores."""
 

@@ -153,6 +153,11 @@ class Library:
         self._made_thumbnails: Thumbnails | None = None
         self._thumbnails_lock = threading.Lock()
 
+    @property
+    def folders(self) -> list[str]:
+        """The directories, absolute and without links."""
+        return [os.fsdecode(folder.real).rstrip("/") or "/" for folder in self._folders]
+
     def __enter__(self) -> "Library":
         return self
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rclip.photo.image.opening import lift_limits
+from tests.support.browser import LEFT_OUT
 from tests.support.command import Command
 from tests.support.disks import Mount
 from tests.support.gallery import GALLERY, Draw, draw_scene
@@ -29,6 +30,14 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         compileall.compile_dir(Path(__file__).parent.parent / "rclip", quiet=1)
     lift_limits()  # as the processes do that decode
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What cannot be tested here is said, not passed over."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(LEFT_OUT in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"left out {count} tests: {LEFT_OUT}")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""Draws a small gallery, indexes it with the tiny CLIP and asks it a few things: `make demo`.
+"""Draws a small gallery, indexes it with the tiny CLIP and asks it a few things: `make demo`, or `make demo-web`.
 
-python -m tests.demo FOLDER
+python -m tests.demo [--web] FOLDER
 """
 
 import os
@@ -49,13 +49,18 @@ def draw_gallery(folder: Path) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1]).resolve()
+    *options, folder = sys.argv[1:]
+    root = Path(folder).resolve()
     shutil.rmtree(root, ignore_errors=True)
     gallery = root / "gallery"
     draw_gallery(gallery)
     model = checkpoint.write(root / "tiny.pt")
     print(f"{len(GALLERY)} pictures drawn in {gallery}\n", flush=True)
     environment = os.environ | {"RCLIP_DATADIR": str(root / "data")}
+    program = str(Path(sys.executable).parent / "rclip")
+    if options == ["--web"]:
+        os.chdir(gallery)
+        os.execve(program, [program, "--model", str(model), "--web"], environment)
     for arguments in [
         *([query, "-t", "3"] for query in QUERIES),
         ["./cats/sleeping.jpg", "-n", "-t", "2"],
@@ -63,13 +68,13 @@ def main() -> None:
     ]:
         shown = " ".join(f'"{argument}"' if " " in argument else argument for argument in arguments)
         print(f"$ rclip {shown}", flush=True)
-        command = [str(Path(sys.executable).parent / "rclip"), "--model", str(model), *arguments]
+        command = [program, "--model", str(model), *arguments]
         done = subprocess.run(command, cwd=gallery, env=environment, check=False)
         if done.returncode:
             sys.exit(f"rclip ended with status {done.returncode}")
         print(flush=True)
     print(f"The gallery stays in {gallery}, its index in {root / 'data'}. More:\n"
-          f'  cd {gallery} && RCLIP_DATADIR={root / "data"} {Path(sys.executable).parent / "rclip"} '
+          f'  cd {gallery} && RCLIP_DATADIR={root / "data"} {program} '
           f'--model {model} "a blue star"')  # fmt: skip
 
 

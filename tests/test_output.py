@@ -323,7 +323,7 @@ def test_a_viewer_that_fails_is_one_line(rclip: Command, gallery: Path, tmp_path
     nothing.mkdir()
     done = rclip("-n", "--open", "a yellow circle", env={"PATH": str(nothing)})
     assert done.code == 2
-    assert re.fullmatch(r"rclip: --open needs (xdg-)?open, which is not installed .*\n", done.err)
+    assert re.fullmatch(r"rclip: to open files, rclip needs (xdg-)?open, which is not installed .*\n", done.err)
 
 
 def test_what_cannot_be_opened_keeps_no_other_query_from_being_answered(
@@ -402,7 +402,7 @@ def test_a_plain_query_imports_nothing_of_all_this(rclip: Command, draw: Draw) -
     assert not found & {
         "rclip.cli.preview",
         "rclip.cli.template",
-        "rclip.cli.viewer",
+        "rclip.desktop",
         "wcwidth",
         "subprocess",
         "termios",

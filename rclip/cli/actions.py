@@ -1,14 +1,20 @@
 """What the command does beside searching: each action with its options, its rules and its run."""
 
+import gc
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from rclip.cli import activity, choices, report
 from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
-from rclip.errors import ExitCode, UsageError
+from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.signals import Interrupted
 from rclip.terminal.text import size
+
+if TYPE_CHECKING:
+    from rclip.web.server import Server
 
 
 @register
@@ -192,6 +198,73 @@ class Prune(Action):
             return ExitCode.FOUND
         tell(Notice.PRUNE_BLOCKED.format(reason=pruned.blocked_by))
         return ExitCode.ERROR
+
+
+@register
+class Web(Action):
+    """Serves a page to search with."""
+
+    group = "web"
+    options = (
+        Option(("--web",), "search in the browser: print an address and open it"),
+        Option(
+            ("--listen",),
+            "where to serve, like 127.0.0.1:8000 (any free port)",
+            "ADDR:PORT",
+            choices.listen,
+            only_with="--web",
+        ),
+        Option(("--no-open",), "do not open the browser", only_with="--web"),
+        Option(
+            ("--allow-copy",), "let the page copy photos into this folder", "DIR", choices.folder, only_with="--web"
+        ),
+        Option(("--allow-links",), "let queries fetch pictures from the web", only_with="--web"),
+    )
+
+    def run(self, options: Options) -> int:
+        try:
+            from rclip.web.server import Server, WebOptions
+        except ImportError as error:
+            packages = "starlette uvicorn jinja2"
+            raise UsageError(Usage.NO_PAGE.format(python=sys.executable, packages=packages)) from error
+        from rclip import desktop
+        from rclip.explore import Explorer
+
+        gc.enable()  # it may run for days
+        host, port = options.values["listen"] or ("127.0.0.1", 0)
+        copy_to = os.path.abspath(options.values["allow_copy"]) if options.values["allow_copy"] else ""
+        with options.open_library() as library:
+            explorer = Explorer(library, allow_links=options.values["allow_links"])
+            server = Server(explorer, WebOptions(host, port, copy_to, is_desktop=desktop.is_there()))
+            try:
+                _announce(server, options)
+                explorer.known_facets()
+                if not options.no_indexing:
+                    explorer.updates.start()
+                server.wait()
+            except Interrupted as stopped:  # which is how it ends
+                stopped.is_reported = True
+            finally:
+                server.close()
+                explorer.close()
+        tell(Notice.PAGE_CLOSED)
+        return ExitCode.FOUND
+
+
+def _announce(server: "Server", options: Options) -> None:
+    """The address goes to standard output; the browser is opened where there is one."""
+    from rclip import desktop
+
+    if not server.is_loopback:
+        tell(Notice.OPEN_TO_OTHERS.format(host=server.host, port=server.port))
+    sys.stdout.write(f"{server.address}\n")
+    sys.stdout.flush()
+    tell(Notice.PAGE_OPEN)
+    if desktop.is_there() and not options.values["no_open"]:
+        try:
+            desktop.open_page(server.address)
+        except RclipError as error:
+            tell(error)
 
 
 def _refuse_no_indexing(action: Action, options: Options) -> None:

@@ -295,6 +295,7 @@ def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
     yield "output", [*forms, *_OUTPUT_OPTIONS]
     yield "index, where the options up to --away take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
     yield "model", [*_MODEL_OPTIONS, *_of_group("model")]
+    yield "page", _of_group("web")
     yield "about", _of_group("about")
 
 

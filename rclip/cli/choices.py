@@ -34,6 +34,23 @@ def file(text: str) -> str:
     return text
 
 
+def listen(text: str) -> tuple[str, int]:
+    """`127.0.0.1:8000`, `[::1]:8000` or `:8000` -> address and port."""
+    host, colon, port = text.rpartition(":")
+    host = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535 or set(host) & set("/ ?!#"):
+        raise ValueError(Value.LISTEN.format(text=text))
+    return host or "127.0.0.1", int(port)
+
+
+def folder(text: str) -> str:
+    """One that is there."""
+    path = os.path.expanduser(text)
+    if not os.path.isdir(path):
+        raise ValueError(Value.FOLDER.format(text=text))
+    return path
+
+
 def export_file(text: str) -> str:
     if os.path.splitext(text)[1].lower() not in EXPORTS:
         raise ValueError(Value.EXPORT_FILE.format(text=text))

@@ -39,8 +39,7 @@ class Usage:
     LONG_LINE = "line {number:,} has more than {most:,} bytes"
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
-    NO_VIEWER = "--open needs {program}, which is not installed (package xdg-utils)"
-    VIEWER_FAILED = "{program} cannot open {path}: {reason}"
+    NO_PAGE = "--web needs packages that are not installed; to install them: {python} -P -m pip install {packages}"
 
 
 class Value:
@@ -57,6 +56,8 @@ class Value:
     TERM = "must be words, or the path or address of a picture: {problem}"
     QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
     EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
+    LISTEN = "must be an address and a port, like 127.0.0.1:8000, not {text!r}"
+    FOLDER = "must be a folder that is there, not {text!r}"
     FOLDER_NAME = "must be the name of a folder, not {text!r}"
     GLOB = "must be a pattern like '2019/**' or 'IMG_*', not {text!r}"
     TEMPLATE = "must be a template with fields like {{path}}, not {text!r}; there are {fields}"
@@ -99,6 +100,11 @@ class Notice:
     )
     PRUNE_BLOCKED = "the rest of the space is not freed yet ({reason}); run the same again later"
     EXPORTED = "{count:,} {photos} exported to {path}"
+    PAGE_OPEN = "open this address in a browser; Ctrl-C ends it"
+    PAGE_CLOSED = "the page is closed"
+    OPEN_TO_OTHERS = (
+        "anyone who can reach {host}:{port} and has the address below can see all photos here; it is not encrypted"
+    )
     STOPPED = "stopped"
     STOPPED_BY_ERROR = "stopped: {reason}"
     FAULT = "stopped by a fault of rclip itself ({kind}: {reason}); please report it"
@@ -132,6 +138,7 @@ _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and reb
 
 ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
+    errors.CannotListen: "choose another",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
     errors.TooManyTerms: "leave some out",
     errors.OldDecoder: "update it: {python} -P -m pip install --upgrade {package}",

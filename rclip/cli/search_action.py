@@ -128,10 +128,10 @@ def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
     """`query` is printed with each hit where there are several queries."""
     options.format.write(hits, options, query)
     if options.values["open"]:
-        from rclip.cli import viewer
+        from rclip import desktop
         from rclip.search.hits import absolute
 
-        viewer.show([absolute(hit.path) for hit in hits])
+        desktop.show([absolute(hit.path) for hit in hits])
 
 
 def _say_why_nothing_was_found(library: "Library", options: Options) -> None:

@@ -4,11 +4,12 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rclip.errors import EmptyQuery, LinksNotAllowed, NoPicture, UnknownPhoto, UnreadablePicture, UsageError
+from rclip.errors import EmptyQuery, LinksNotAllowed, NoPicture, RclipError, UnknownPhoto, UnreadablePicture, UsageError
 from rclip.explore import copying
 from rclip.explore.copying import Copied
 from rclip.explore.request import AskedTerm, SearchRequest
@@ -159,6 +160,21 @@ class Explorer:
                 self._facets = version, self.library.facets()
             assert self._facets
             return self._facets[1]
+
+    def known_facets(self) -> "Facets | None":
+        """What `facets` would give without counting now, None before they have been counted; others are being counted.
+
+        In a library of a million photos that takes seconds.
+        """
+        known = self._facets
+        is_stale = known is None or known[0] != self.library.version()
+        if is_stale and not self._counting.locked() and not self.updates.state.is_running:
+            threading.Thread(target=self._count, name="rclip-facets", daemon=True).start()
+        return known[1] if known else None
+
+    def _count(self) -> None:
+        with suppress(RclipError):  # who searches will hear of it
+            self.facets()
 
     # --- pictures that are asked with --------------------------------------------------------------------------------
 
