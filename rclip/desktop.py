@@ -28,20 +28,17 @@ def reveal(path: str) -> None:
     if sys.platform == "darwin":
         _run("open", "-R", path)
         return
-    uri = f"file://{quote_from_bytes(os.fsencode(path))}"
+    uri = f"file://{quote_from_bytes(os.fsencode(path))}"  # without quotes of its own
     try:
-        _run(*_ASK_FILE_MANAGER, f"array:string:{uri}", "string:")
+        _run(*_ASK_FILE_MANAGER, f"['{uri}']", "")
     except (NoDesktop, DesktopFailed):
         _run("xdg-open", os.path.dirname(path))
 
 
+_FILE_MANAGER = "org.freedesktop.FileManager1"
 _ASK_FILE_MANAGER = (
-    "dbus-send",
-    "--session",
-    "--print-reply",
-    "--dest=org.freedesktop.FileManager1",
-    "/org/freedesktop/FileManager1",
-    "org.freedesktop.FileManager1.ShowItems",
+    *("gdbus", "call", "-e", "-d", _FILE_MANAGER, "-o", "/org/freedesktop/FileManager1"),
+    *("-m", f"{_FILE_MANAGER}.ShowItems"),
 )
 
 

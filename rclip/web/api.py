@@ -1,4 +1,4 @@
-"""`/api/`: the same search for programs, in JSON; photos are the objects that `rclip --json` writes, with their ids."""
+"""`/api/`: the same search for programs; photos are the objects that the command writes as JSON, with their ids."""
 
 import asyncio
 import json
@@ -154,7 +154,9 @@ async def selection(request: Request) -> Response:
 async def copy(request: Request) -> Response:
     context = context_of(request)
     if not context.allowed.copy_to:
-        return JSONResponse({"error": "photos are copied only where rclip was started with --allow-copy"}, 403)
+        return JSONResponse(
+            {"error": "photos are not copied here: no folder was allowed for it when rclip was started"}, 403
+        )
     ids = _ids(await _json(request))
     copied = await in_thread(context.lookups, context.explorer.copy, ids, context.allowed.copy_to)
     failed = [{"path": shown(path), "reason": reason} for path, reason in copied.failed]

@@ -191,7 +191,7 @@ def document() -> dict[str, Any]:
             },
             "/api/copy": {
                 "post": _operation(
-                    "copies photos to the folder of --allow-copy",
+                    "copies photos into the folder that was allowed for it",
                     _answer(_ref("Copied")),
                     requestBody=_body(_object("ids", **_IDS)),
                 )
