@@ -183,6 +183,13 @@ class DumbTerminal(_WithData, UsageError):
     sentence = "this terminal cannot show pictures (TERM is dumb)"
 
 
+class NoTerminal(_WithData, UsageError):
+    """The interface has no terminal to draw on."""
+
+    sentence = "the interface needs a terminal ({reason})"
+    reason: str
+
+
 class PicturesBlocked(_WithData, UsageError):
     """A way of drawing that needs the terminal behind tmux, which lets nothing through."""
 

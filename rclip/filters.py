@@ -123,6 +123,32 @@ def by_row(filters: Filters) -> list[Filter]:
     return [*_built(filters._asdict()), *filters.others]
 
 
+def texts_of(filters: Filters | None) -> dict[str, str]:
+    """The texts that say the same as options, by the options' fields, with a line for each glob.
+
+    Filters that have no field of `Filters` are left out.
+    """
+    if filters is None:
+        return {}
+    texts = {
+        "after": _period(filters.after),
+        "before": _period(filters.before),
+        "near": ",".join(f"{number:.12g}" for number in filters.near or ()),
+        "camera": filters.camera,
+        "types": ",".join(sorted(filters.types)),
+        "rating": str(filters.rating or ""),
+        "keywords": ",".join(filters.keywords),
+        "paths": "\n".join(filters.paths),
+        "min_score": "" if filters.min_score is None else f"{filters.min_score:.12g}",
+        "is_relevant": "1" if filters.is_relevant else "",
+    }
+    return {name: text for name, text in texts.items() if text}
+
+
+def _period(when: datetime | None) -> str:
+    return "" if when is None else when.isoformat().removesuffix("T00:00:00")
+
+
 _NOTHING: tuple[object, ...] = (None, "", (), frozenset())
 
 

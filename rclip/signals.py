@@ -10,7 +10,7 @@ import _thread
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -24,6 +24,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_ending = False
 _is_held = False
 _arrived: int | None = None
+_stop_softly: Callable[[], None] | None = None
 
 
 class Interrupted(BaseException):
@@ -64,6 +65,21 @@ def raise_if_interrupted() -> None:
 
 
 @contextmanager
+def handled(stop: Callable[[], None]) -> Iterator[None]:
+    """Has the first signal call `stop`, where an exception would be lost among those of an event loop.
+
+    `Interrupted` is raised when the block ends.
+    """
+    global _stop_softly
+    _stop_softly = stop
+    try:
+        yield
+    finally:
+        _stop_softly = None
+    raise_if_interrupted()
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Defers signals: `Interrupted` is raised when the block ends.
 
@@ -83,7 +99,9 @@ def _stop(signal_number: int, _: object) -> None:
     if not _is_ending:
         close()
         _arrived = signal_number
-        if not _is_held:
+        if _stop_softly:
+            _stop_softly()
+        elif not _is_held:
             raise Interrupted(signal_number)
 
 

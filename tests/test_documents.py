@@ -109,7 +109,7 @@ def commands(text: str) -> Iterator[str]:
 
 EXAMPLES = list(dict.fromkeys(command for text in DOCUMENTS.values() for command in commands(text)))
 SEARCHES = [command for command in EXAMPLES if command.startswith("rclip ")]
-NOT_RUN = re.compile(r"https://|--model |--language |--web|^rclip --preview|^rclip -p ")
+NOT_RUN = re.compile(r"https://|--model |--language |--web|^rclip --preview|^rclip -p |^rclip -i")
 """These need a network, a large model or a terminal, or do not end: only their options are checked."""
 PROGRAMS = ("jq", "rsync")
 """In examples, and not on every machine."""
@@ -172,7 +172,7 @@ def test_a_command_runs(command: str, world: Command) -> None:
 @pytest.mark.parametrize("command", [command for command in SEARCHES if NOT_RUN.search(command)])
 def test_a_command_is_understood(command: str) -> None:
     words = shlex.split(command, comments=True)[1:]
-    assert parse(words).query or {"--queries", "--web"} & set(words)
+    assert parse(words).query or {"--queries", "--web", "-i"} & set(words)
 
 
 def test_enough_commands_are_looked_at() -> None:

@@ -100,10 +100,17 @@ OWNED = {
         *("search/query_encoder", "library", "index/photo_index", "index/store/connections", "index/store/session"),
         *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates", "search/remote_image"),
         "web/server",
+        *("tui/app", "tui/jobs"),
     },
     "threadpoolctl": {"models/blas"},
     "zipfile": {"models/torch_archive", "search/export"},
     "pickletools": {"models/torch_archive"},  # it lists a pickle's instructions and follows none
+    "textual": {
+        *(
+            f"tui/{module}"
+            for module in ("app", "detail", "driver", "facts", "filter_panel", "grid", "help", "pictures", "style")
+        )
+    },
     "pyarrow": {"search/export"},
     "tqdm": {"cli/report", "models/download"},
 }

@@ -40,6 +40,7 @@ class Usage:
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
     NO_PAGE = "--web needs packages that are not installed; to install them: {python} -P -m pip install {packages}"
+    NO_TEXTUAL = "--interactive needs the package textual; to install it: {python} -P -m pip install 'textual>=8.2,<9'"
 
 
 class Value:

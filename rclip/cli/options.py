@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from rclip.cli.messages import Usage, tell
-from rclip.errors import UsageError
+from rclip.errors import RclipError, UsageError
 
 if TYPE_CHECKING:
     from rclip.filters import Filters
@@ -149,8 +149,8 @@ class Options(NamedTuple):
         megapixels: float | None = self.values["max_image_megapixels"]
         return megapixels
 
-    def open_library(self) -> "Library":
-        """The photos of the directories."""
+    def open_library(self, notify: "Callable[[str | RclipError], None]" = tell) -> "Library":
+        """The photos of the directories; `notify` is given lines for the user."""
         _quiet_decoders()
         values = self.values
         return _import_library()(
@@ -162,7 +162,7 @@ class Options(NamedTuple):
             device=None if values["device"] == "auto" else values["device"],
             batch_size=values["batch_size"],
             max_image_megapixels=self.max_image_megapixels,
-            notify=tell,
+            notify=notify,
         )
 
 

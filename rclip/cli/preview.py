@@ -1,13 +1,10 @@
 """Results as thumbnails in the terminal, beside one another as far as its columns go, each over its score and path."""
 
-import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from rclip import isolation
 from rclip.cli import messages
@@ -17,7 +14,8 @@ from rclip.photo import decode_pool
 from rclip.photo.decode_pool import DecodePool
 from rclip.photo.failures import DecodeError
 from rclip.photo.memory import pixels_in
-from rclip.terminal import probe, protocols, text
+from rclip.terminal import drawing, probe, protocols, text
+from rclip.terminal.drawing import Box
 from rclip.terminal.environment import Style
 from rclip.terminal.probe import Screen
 
@@ -40,6 +38,10 @@ class _Layout:
         room = screen.columns - 1  # after the last column the cursor is not where it seems to be
         self.in_a_row = max(1, (room + _GAP) // (wished + _GAP))
         self.columns = max(1, (room + _GAP) // self.in_a_row - _GAP)
+
+    @property
+    def box(self) -> Box:
+        return Box(self.columns, self.rows)
 
     def left(self, number: int) -> bytes:
         """Moves the cursor to where the thumbnail of this number in its row starts."""
@@ -90,35 +92,14 @@ _DATED_COLUMNS = len("-0.314  2019-02-03")
 
 
 def _drawn(hit: "Hit", screen: Screen, layout: _Layout, decoders: DecodePool) -> bytes:
-    scale = _ITERM_SCALE if screen.kind == "iterm" else 1
-    box = layout.columns * screen.cell[0] * scale, layout.rows * screen.cell[1] * scale
-    step = (screen.cell[0], max(1, screen.cell[1] // 2)) if screen.kind == "blocks" else (1, 1)
+    box, step = drawing.pixels_in(layout.box, screen), drawing.step(screen)
     try:
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
             pixels = decoders.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, step)
     except (OSError, DecodeError) as error:
         reason = messages.of_failure(plain_reason(error), getattr(error, "kind", 0))
         return _told(f"cannot show it: {text.printable(reason)}", layout)
-    return _sequence(pixels, screen, layout)
-
-
-_ITERM_SCALE = 2  # its pixels are points; what is shown is as fine as the display
-
-
-def _sequence(pixels: np.ndarray, screen: Screen, layout: _Layout) -> bytes:
-    if screen.kind == "blocks":
-        return protocols.blocks(pixels, screen.has_true_color)
-    if screen.kind == "kitty" and screen.passthrough:
-        columns, rows = (-(-side // cell) for side, cell in zip(pixels.shape[1::-1], screen.cell, strict=True))
-        return protocols.kitty_in_tmux(pixels, columns, rows, int.from_bytes(os.urandom(3)) or 1)
-    if screen.kind == "kitty":
-        return protocols.kitty(pixels)
-    if screen.kind == "iterm":
-        is_wide = pixels.shape[1] * layout.rows * screen.cell[1] > pixels.shape[0] * layout.columns * screen.cell[0]
-        sequence = protocols.iterm(pixels, f"width={layout.columns}" if is_wide else f"height={layout.rows}")
-    else:
-        sequence = protocols.sixel(pixels, screen.sixel_colors)
-    return protocols.in_tmux(sequence) if screen.passthrough else sequence
+    return drawing.drawn(pixels, layout.box, screen)
 
 
 def _told(line: str, layout: _Layout) -> bytes:

@@ -1,16 +1,18 @@
 """The action that needs no option: a search, by words and pictures or by filters alone."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclip.cli import activity, choices, report
-from rclip.cli.messages import Doing, Notice, Usage, tell
-from rclip.cli.options import Action, Option, Options
+from rclip.cli.messages import Doing, Notice, Usage, of_error, tell
+from rclip.cli.options import Action, Option, Options, register
 from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.files import as_on_disk
 from rclip.search import query as queries
 from rclip.search.query import Link, Picture, Text
+from rclip.signals import Interrupted
 from rclip.terminal.text import has_other_letters
 
 if TYPE_CHECKING:
@@ -161,3 +163,58 @@ def _say_which_words_name_a_file(query: "Query") -> None:
     for term in query.terms:
         if isinstance(term.what, Text) and os.path.isfile(term.what.text):
             tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.text))
+
+
+@register
+class Browse(Action):
+    """Shows the photos on the whole terminal, and prints those that are selected there."""
+
+    group = "search"
+    options = (Option(("-i", "--interactive"), "search and select on the whole terminal"),)
+
+    def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
+        for name in ("queries", "top", "open"):
+            if values[name]:
+                raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=f"--{name}"))
+        if not (values["add"] or values["subtract"]) and all(map(_is_plainly_a_folder, words)):
+            return None, words
+        return Search().split(words, values)
+
+    def check(self, options: Options) -> None:
+        Search().check(options)
+        options.format.check(options)
+
+    def run(self, options: Options) -> int:
+        selected = self._browse(options)
+        if selected is None:
+            raise Interrupted(signal_number=2)
+        if selected:
+            options.format.write(selected, options, None)
+        return ExitCode.FOUND if selected else ExitCode.NOTHING_FOUND
+
+    def _browse(self, options: Options) -> "list[Hit] | None":
+        import gc
+
+        from rclip import desktop
+        from rclip.filters import texts_of
+        from rclip.tui import Setup, browse
+
+        def open_library(notify: "Callable[[str | RclipError], None]") -> "Library":
+            gc.enable()  # it may stay for hours; the first screen stands
+            return options.open_library(notify)
+
+        setup = Setup(
+            open_library=open_library,
+            query=options.query,
+            filters=texts_of(options.filters),
+            pictures="auto" if options.values["preview"] in (None, choices.NO_PREVIEW) else options.values["preview"],
+            is_updating=not options.no_indexing,
+            show_files=desktop.show,
+            sentence=of_error,
+        )
+        try:
+            return browse(setup)
+        except ModuleNotFoundError as error:
+            if error.name != "textual":
+                raise
+            raise RclipError(Usage.NO_TEXTUAL.format(python=sys.executable)) from None

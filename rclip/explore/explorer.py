@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rclip import isolation
 from rclip.errors import EmptyQuery, LinksNotAllowed, NoPicture, RclipError, UnknownPhoto, UnreadablePicture, UsageError
 from rclip.explore import copying
 from rclip.explore.copying import Copied
-from rclip.explore.request import AskedTerm, SearchRequest
+from rclip.explore.request import AskedTerm, SearchRequest, line_of
 from rclip.explore.updates import BackgroundUpdate
 from rclip.files import digest_of
 from rclip.photo.failures import DecodeError
 from rclip.search.hits import Hit, absolute
-from rclip.search.query import IndexedPhoto, Link, Query, Term, Text, Vector
+from rclip.search.query import IndexedPhoto, Link, Picture, Query, Term, Text, Vector
+from rclip.search.query_encoder import unreadable_reported
 
 if TYPE_CHECKING:
     from rclip.library import Library
@@ -114,6 +116,26 @@ class Explorer:
         """None for a request of filters alone. Raises `UsageError`."""
         terms = [Term(term.weight, self._meaning(term)) for term in request.terms]
         return Query(tuple(terms), request.query) if terms else None
+
+    def line_of(self, query: Query) -> str:
+        """The line of a request that asks for what a query of the command does; its pictures are added to others.
+
+        Raises `UsageError` for a picture that cannot be read.
+        """
+        return line_of([self._asked(term) for term in query.terms])
+
+    def _asked(self, term: Term) -> AskedTerm:
+        what = term.what
+        if isinstance(what, Text):
+            return AskedTerm(term.weight, "text", what.text)
+        if isinstance(what, IndexedPhoto):
+            return AskedTerm(term.weight, "photo", what.id)
+        if isinstance(what, Link):
+            return AskedTerm(term.weight, "link", what.url)
+        if isinstance(what, Picture):
+            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+                return AskedTerm(term.weight, "picture", self.add_picture(file.read()))
+        raise TypeError(f"a request has no {type(what).__name__}")
 
     def _meaning(self, term: AskedTerm) -> Text | IndexedPhoto | Vector | Link:
         if term.kind == "photo":

@@ -57,10 +57,13 @@ def _version(environ: Mapping[str, str], name: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def size() -> os.terminal_size:
-    """Columns and lines of the terminal at stdout, `COLUMNS` before what it says itself; 80 × 24 where neither does."""
+def size(display: int | None = None) -> os.terminal_size:
+    """Columns and lines of the terminal at a descriptor, None for stdout, `COLUMNS` before what it says itself.
+
+    80 × 24 where neither does.
+    """
     try:
-        columns, lines = os.get_terminal_size(sys.stdout.fileno())
+        columns, lines = os.get_terminal_size(sys.stdout.fileno() if display is None else display)
     except OSError:
         columns = lines = 0
     wished = os.environ.get("COLUMNS", "")

@@ -10,7 +10,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from rclip import isolation
 from rclip.errors import DumbTerminal, PicturesBlocked
@@ -68,40 +68,63 @@ class Tmux(NamedTuple):
     """Whether nothing stands beside our pane: what tmux cannot scroll in one go it redraws, without our pictures."""
 
 
+class Tty(NamedTuple):
+    """The two ends of a terminal, as file descriptors; -1 for what there is not."""
+
+    keyboard: int
+    display: int
+
+
 @contextmanager
-def screen(wished: str, environ: Mapping[str, str] = os.environ) -> Iterator[Screen]:
+def screen(
+    wished: str, environ: Mapping[str, str] = os.environ, tty: Tty | None = None, answer_time_s: float = ANSWER_TIME_S
+) -> Iterator[Screen]:
     """`wished` is `auto`, or a kind, which is not doubted. Raises `UsageError` where there is nothing to draw on.
 
-    Answers that come too late are not shown, and those that come before it is left are thrown away.
+    `tty` None is that of stdin and stdout. Answers that come too late are not shown, and those that come before it is
+    left are thrown away.
     """
     if wished == "auto" and environ.get("TERM") == "dumb":
         raise DumbTerminal
-    if not _may_ask(environ):
-        yield _screen(wished, by_name(environ), environ)
+    tty = tty or _standard_streams()
+    if not _may_ask(tty, environ):
+        yield _screen(wished, by_name(environ), environ, tty)
         return
     with ExitStack() as quiet:
-        quiet.enter_context(_keys_unread())
-        answers = _ask(_QUERY if "TMUX" in environ else _KITTY_QUERY + _QUERY)  # tmux would take Kitty's for a title
+        quiet.enter_context(_keys_unread(tty))
+        query = _QUERY if "TMUX" in environ else _KITTY_QUERY + _QUERY  # tmux would take Kitty's for a title
+        answers = _ask(tty, query, answer_time_s)
         if answers is None or _FENCE.search(answers):
             quiet.close()
         else:
-            quiet.callback(termios.tcflush, sys.stdin.fileno(), termios.TCIFLUSH)
-        yield _screen(wished, by_name(environ) if answers is None else understood(answers), environ)
+            quiet.callback(termios.tcflush, tty.keyboard, termios.TCIFLUSH)
+        yield _screen(wished, by_name(environ) if answers is None else understood(answers), environ, tty)
 
 
-def _screen(wished: str, answer: TerminalReply, environ: Mapping[str, str]) -> Screen:
+def _standard_streams() -> Tty:
+    return Tty(_descriptor(sys.stdin), _descriptor(sys.stdout))
+
+
+def _descriptor(stream: TextIO | None) -> int:
+    try:
+        return stream.fileno() if stream else -1
+    except (OSError, ValueError):  # not a file, or closed
+        return -1
+
+
+def _screen(wished: str, answer: TerminalReply, environ: Mapping[str, str], tty: Tty) -> Screen:
     tmux = _ask_tmux(environ) if "TMUX" in environ and wished != "blocks" else Tmux()
     kind, passthrough = choose(answer, tmux, environ) if wished == "auto" else (wished, False)
     if wished in ("kitty", "iterm") or (wished == "sixel" and not answer.sixel):
         passthrough = "TMUX" in environ
     if passthrough and not tmux.passthrough:
         raise PicturesBlocked(kind=wished)
-    columns, lines = environment.size()
+    columns, lines = environment.size(tty.display)
     return Screen(
         kind,
         columns,
         lines,
-        tmux.cell or answer.cell or _cell_by_window() or (8, 16),
+        tmux.cell or answer.cell or _cell_by_window(tty) or (8, 16),
         max(2, min(answer.sixel_colors or 256, 256)),
         has_true_color(answer, environ),
         passthrough,
@@ -168,28 +191,27 @@ def understood(answers: bytes) -> TerminalReply:
     )
 
 
-def _may_ask(environ: Mapping[str, str]) -> bool:
+def _may_ask(tty: Tty, environ: Mapping[str, str]) -> bool:
     """Not in the background, where that would stop us, nor one that prints the question (or may, as a multiplexer)."""
     if environ.get("TERM", "") in ("", "dumb", "linux") or environ.get("TERM_PROGRAM") == "Apple_Terminal":
         return False
     if "STY" in environ:
         return False
     try:
-        keyboard, display = sys.stdin.fileno(), sys.stdout.fileno()
-        return os.isatty(keyboard) and os.isatty(display) and os.tcgetpgrp(keyboard) == os.getpgrp()
-    except (OSError, AttributeError, ValueError):  # no stdin, or none that is the terminal we run in
+        return os.isatty(tty.keyboard) and os.isatty(tty.display) and os.tcgetpgrp(tty.keyboard) == os.getpgrp()
+    except OSError:  # no stdin, or none that is the terminal we run in
         return False
 
 
-def _ask(query: bytes) -> bytes | None:
+def _ask(tty: Tty, query: bytes, answer_time_s: float) -> bytes | None:
     """The answers. None if somebody is typing, whose keys would be taken for answers."""
-    keyboard = sys.stdin.fileno()
+    keyboard = tty.keyboard
     if select.select([keyboard], [], [], 0)[0]:
         return None
     sys.stdout.flush()
-    os.write(sys.stdout.fileno(), query)
+    os.write(tty.display, query)
     answers = b""
-    until = time.monotonic() + ANSWER_TIME_S
+    until = time.monotonic() + answer_time_s
     while not _FENCE.search(answers) and (left := until - time.monotonic()) > 0:
         if select.select([keyboard], [], [], left)[0]:
             answers += os.read(keyboard, 4096)
@@ -197,9 +219,9 @@ def _ask(query: bytes) -> bytes | None:
 
 
 @contextmanager
-def _keys_unread() -> Iterator[None]:
+def _keys_unread(tty: Tty) -> Iterator[None]:
     """Has keys come at once, and not be shown; Ctrl-C works as ever."""
-    keyboard = sys.stdin.fileno()
+    keyboard = tty.keyboard
     before = termios.tcgetattr(keyboard)
     changed = termios.tcgetattr(keyboard)
     changed[3] &= ~(termios.ICANON | termios.ECHO)
@@ -211,9 +233,9 @@ def _keys_unread() -> Iterator[None]:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
-def _cell_by_window() -> tuple[int, int] | None:
+def _cell_by_window(tty: Tty) -> tuple[int, int] | None:
     try:
-        window = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+        window = fcntl.ioctl(tty.display, termios.TIOCGWINSZ, bytes(8))
     except OSError:
         return None
     lines, columns, width, height = struct.unpack("HHHH", window)

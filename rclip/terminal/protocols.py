@@ -24,9 +24,18 @@ _ST = b"\x1b\\"
 _MOST_BASE64_BYTES = 4096  # in a command
 
 
-def kitty(pixels: np.ndarray) -> bytes:
-    """Shown at its own size, silently (`q=2`), without moving the cursor (`C=1`)."""
-    return b"".join(_kitty_commands("a=T,C=1", pixels))
+def kitty(pixels: np.ndarray, image_id: int = 0) -> bytes:
+    """Shown at its own size, silently (`q=2`), without moving the cursor (`C=1`).
+
+    With an id it replaces the picture of that id.
+    """
+    named = f",i={image_id},p=1" if image_id else ""
+    return b"".join(_kitty_commands(f"a=T,C=1{named}", pixels))
+
+
+def kitty_deleted(image_id: int) -> bytes:
+    """Takes the picture off the screen and out of the terminal's memory."""
+    return f"\x1b_Ga=d,d=I,i={image_id},q=2".encode() + _ST
 
 
 def kitty_in_tmux(pixels: np.ndarray, columns: int, rows: int, image_id: int) -> bytes:

@@ -1,0 +1,39 @@
+"""What is known of a photo, in lines for a person. Nothing in them is markup, and nothing steers a terminal."""
+
+import os
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from rclip.terminal.text import printable, size
+
+if TYPE_CHECKING:
+    from rclip.search.hits import Hit
+
+
+def facts(hit: "Hit") -> Content:
+    """The file's name, and below it a line for each fact."""
+    from rclip.search.hits import absolute
+
+    folder, _, name = absolute(hit.path).rpartition(os.sep)
+    lines = [Content.styled(printable(name), "bold"), Content("")]
+    for label, value in _known(hit):
+        lines += [Content.styled(label, "$foreground-muted"), Content(printable(value)), Content("")]
+    lines += [Content.styled("Folder", "$foreground-muted"), Content(printable(folder or os.sep))]
+    return Content("\n").join(lines)
+
+
+def _known(hit: "Hit") -> list[tuple[str, str]]:
+    metadata = hit.metadata
+    place = "" if metadata.latitude is None else f"{metadata.latitude:.5f}, {metadata.longitude:.5f}"
+    pixels = f"{metadata.width} × {metadata.height}, " if metadata.width else ""
+    known = [
+        ("Score", "" if hit.score is None else f"{hit.score:.3f}"),
+        ("Taken" if metadata.captured_s is not None else "File's date", f"{hit.captured:%Y-%m-%d  %H:%M}"),
+        ("Camera", metadata.camera),
+        ("Place", place),
+        ("Rating", "★" * (metadata.rating or 0)),
+        ("Keywords", ", ".join(metadata.keywords)),
+        ("Size", pixels + size(hit.size_bytes)),
+    ]
+    return [(label, value) for label, value in known if value]
