@@ -67,6 +67,7 @@ docs: .venv/installed
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/draw_session.py
 	$(BIN)/python docs/take_screenshots.py
+	if command -v Xvfb xterm xdotool import >/dev/null; then $(BIN)/python docs/draw_interface.py; fi
 
 # The quick ones; the scripts' own --help says what they take at full size.
 bench: .venv/installed

@@ -171,7 +171,7 @@ def test_a_command_runs(command: str, world: Command) -> None:
 
 @pytest.mark.parametrize("command", [command for command in SEARCHES if NOT_RUN.search(command)])
 def test_a_command_is_understood(command: str) -> None:
-    words = shlex.split(command, comments=True)[1:]
+    words = shlex.split(command.partition(" | ")[0], comments=True)[1:]
     assert parse(words).query or {"--queries", "--web", "-i"} & set(words)
 
 

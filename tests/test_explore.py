@@ -1,5 +1,7 @@
 """What all faces share: requests as texts, pages, photos by ids, pictures to ask with, facets, updates, copies."""
 
+import csv
+import json
 import os
 import random
 import threading
@@ -25,10 +27,10 @@ from rclip.errors import (
     UnreadablePicture,
     UsageError,
 )
-from rclip.explore import AskedTerm, Explorer, SearchRequest
+from rclip.explore import AskedTerm, Explorer, SearchRequest, listing
 from rclip.explore.request import line_of
 from rclip.photo.metadata import PhotoMetadata
-from rclip.search.query import IndexedPhoto, Query, Term, parse_line
+from rclip.search.query import IndexedPhoto, Link, Picture, Query, Term, Text, parse_line
 from tests.support import pictures
 from tests.support.gallery import GALLERY, Draw, draw_scene
 from tests.support.libraries import opened
@@ -493,3 +495,31 @@ def test_a_pipe_in_a_photos_place_is_not_copied(explorer: Explorer, gallery: Pat
     assert copied.failed == [(str(gallery / "stars/red.jpg"), "not a regular file")]
     with pytest.raises(UnreadablePicture, match="not a regular file"):
         explorer.thumbnail(ids["stars/red.jpg"])
+
+
+# --- what the command asks --------------------------------------------------------------------------------------------
+
+
+def test_a_query_of_the_command_is_a_line(explorer: Explorer, gallery: Path) -> None:
+    picture = gallery / "stars/red.jpg"
+    query = Query(
+        (Term(1, Text("2:horse")), Term(-0.5, Picture(str(picture))), Term(1, Link("https://a.org/b.jpg"))), ""
+    )
+    terms = SearchRequest.of(explorer.line_of(query)).terms
+    assert [(term.weight, term.kind) for term in terms] == [(1, "text"), (-0.5, "picture"), (1, "link")]
+    assert terms[0].value == "2:horse"
+    assert explorer.picture_thumbnail(terms[1].value).startswith(b"\xff\xd8")
+    with pytest.raises(UnreadablePicture, match=r"gone\.jpg"):
+        explorer.line_of(Query((Term(1, Picture(str(gallery / "gone.jpg"))),), ""))
+
+
+def test_a_list_of_photos_is_a_file_and_no_formula(explorer: Explorer) -> None:
+    hit = explorer.search(SearchRequest.of("a red star")).hits[0]
+    evil = hit._replace(metadata=hit.metadata._replace(model="=1+1"), path=os.fsdecode(b'/caf\xe9, "x".jpg'))
+    assert listing.written([hit, evil], ".txt") == os.fsencode(f"{hit.path}\n") + b'/caf\xe9, "x".jpg\n'
+    rows = list(csv.DictReader(listing.written([hit, evil], ".csv").decode(errors="surrogateescape").splitlines()))
+    assert rows[1]["camera"] == "'=1+1"
+    assert os.fsencode(rows[1]["path"]) == b'/caf\xe9, "x".jpg'
+    known = json.loads(listing.written([hit, evil], ".json"))
+    assert known[0]["path"] == hit.path
+    assert "path_b64" in known[1]

@@ -22,7 +22,7 @@ _CAPTION_LINES = 2
 _GAP_LINES = 1
 _BAR_COLUMNS, _GAP_COLUMNS, _RIGHT_COLUMNS = 1, 1, 1
 _AROUND_COLUMNS = _BAR_COLUMNS + _GAP_COLUMNS + _RIGHT_COLUMNS
-_ASPECT = 1.5  # of most photos
+_ASPECT = 4 / 3  # of most photos, or 3 / 2
 _USUAL_LINES = 13
 """Of a tile, where there is room for several."""
 

@@ -37,13 +37,13 @@ HINTS = (
     ("enter", "view", "view"),
     ("space", "select", "select"),
     ("m", "more like this", "more_like_this"),
-    ("+", "add", "add_photo(1)"),
-    ("-", "take away", "add_photo(-1)"),
     ("f", "filters", "filters"),
-    ("y", "copy path", "copy_paths"),
-    ("c", "copy to", "copy_files"),
     ("?", "help", "help"),
     ("q", "done", "leave"),
+    ("+", "add", "add_photo(1)"),
+    ("-", "take away", "add_photo(-1)"),
+    ("y", "copy path", "copy_paths"),
+    ("c", "copy to", "copy_files"),
 )
 """Keys, what they do, and the action for those who would rather click."""
 
