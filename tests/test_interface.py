@@ -550,6 +550,23 @@ def test_the_index_is_brought_up_to_date_meanwhile(rclip: Command, gallery: Path
         assert session.end()[0] == 1
 
 
+def test_what_keeps_it_from_opening_the_photos_is_said_after_it(rclip: Command, gallery: Path) -> None:
+    with interactive(rclip, "--model", "nosuch") as session:
+        code, out, err = session.end()
+    assert (code, out) == (2, b"")
+    assert one_line(err.decode()).startswith("rclip: there is no model and no checkpoint file 'nosuch'; ")
+    assert b"\x1b[?1049l" in session.out
+
+
+def test_a_first_request_that_makes_no_sense_keeps_nothing_from_going_on(rclip: Command, gallery: Path) -> None:
+    with interactive(rclip, "--min-score=-1") as session:
+        session.wait_for(b"filters by score and relevance need a query")
+        session.type("a red star")
+        session.wait_for(b"red.jpg")
+        session.type("\x11")
+        assert session.end()[0] == 1
+
+
 def test_pictures_are_drawn_once_and_not_again_when_the_focus_moves(rclip: Command, gallery: Path) -> None:
     rclip("--index")
     with interactive(rclip, "-n", "a red star", answers=XTERM, size=(150, 45)) as session:

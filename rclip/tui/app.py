@@ -313,7 +313,8 @@ class Interface(App[None]):
             self._error = error
             self.exit()
             return
-        self._is_initial = False
+        if self._is_initial:
+            self._begin(self._asked[0])
         self.say(self._setup.sentence(error), is_error=True)
 
     def _show_terms(self, terms: "Sequence[AskedTerm]") -> None:
