@@ -162,7 +162,7 @@ class NullEnded(OutputFormat):
 class JsonLines(OutputFormat):
     """One JSON object per line."""
 
-    options = (Option(("--json",), "one JSON object per line: path, score, times, camera ..."),)
+    options = (Option(("--json",), "one JSON object per line: path, score, camera ..."),)
 
     def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
         write_json_lines(hits, query)
