@@ -158,13 +158,13 @@ def _norm_shapes(name: str, width: int) -> Shapes:
 
 # --- precision -------------------------------------------------------------------------------------------------------
 
-_KEPT_PRECISE = re.compile(r"ln_|bn\d|downsample\.1|embedding|logit_scale")
+_KEPT_PRECISE = r"ln_|bn\d|downsample\.1|embedding|logit_scale"
 """Norms and embeddings; all others take part in products, for which OpenAI's model has half precision."""
 
 
 def rounded(name: str, array: np.ndarray) -> np.ndarray:
     """As float32 what `clip.load` makes of the array: rounded to half precision where the array is for a product."""
-    if array.dtype == np.float16 or _KEPT_PRECISE.search(name):
+    if array.dtype == np.float16 or re.search(_KEPT_PRECISE, name):
         return array.astype(np.float32)
     with np.errstate(over="ignore"):  # infinity is found when it is multiplied
         return array.astype(np.float16).astype(np.float32)

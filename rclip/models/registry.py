@@ -145,17 +145,17 @@ def find(model: str) -> Checkpoint | ModelFolder:
 
 
 _HUB = "hf-hub:"
-_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
-_ARCHITECTURE = re.compile(r"(\w[\w.-]*):([\w.-]+)", re.ASCII)
+_REPOSITORY = r"\w[\w.-]*/[\w.-]+"
+_ARCHITECTURE = r"(\w[\w.-]*):([\w.-]+)"
 _ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def _remote(name: str) -> ModelFolder | None:
     """A repository of the hub; not a path that is mistyped, nor one of OpenAI's names."""
     plain = name.removeprefix(_HUB)
-    if match := _ARCHITECTURE.fullmatch(name):
+    if match := re.fullmatch(_ARCHITECTURE, name, re.ASCII):
         return ModelFolder(name, repository=REPOSITORIES.get(name, ""), architecture=match[1], tag=match[2])
-    if not _REPOSITORY.fullmatch(plain) or plain.endswith(_ENDINGS):
+    if not re.fullmatch(_REPOSITORY, plain, re.ASCII) or plain.endswith(_ENDINGS):
         return None
     if not name.startswith(_HUB) and (os.path.isdir(plain.split("/")[0]) or _nearest(name)):
         return None

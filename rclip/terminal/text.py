@@ -55,13 +55,13 @@ def replace_unseen(text: str, escape: Callable[[str], str]) -> str:
     """The text with what a terminal would obey, or not show, replaced: two names that look alike must be alike."""
     if text.isascii() and text.isprintable():
         return text
-    return _UNSEEN.sub(lambda found: escape(found[0]), text)
+    return re.sub(_UNSEEN, lambda found: escape(found[0]), text)
 
 
 # What Unicode's categories Cc, Cs, Zl and Zp hold, nearly all of Cf (the few signs of it that are seen stay), its
 # property Default_Ignorable_Code_Point, and three blanks that count as letters or symbols. What joins an emoji, or
-# chooses its form, is seen by that; so it stays after one.
-_UNSEEN = re.compile(
+# chooses its form, is seen by that; so it stays after one. Compiled when first used, which takes milliseconds.
+_UNSEEN = (
     r"[\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e"
     r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
     r"\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
