@@ -154,9 +154,14 @@ class Duplicates(Action):
         if sys.stdout.isatty():
             copies = sum(len(group.copies) - 1 for group in groups)
             wasted = size(sum(group.wasted_bytes for group in groups))
-            of_groups, of_copies = "group" if len(groups) == 1 else "groups", "copy" if copies == 1 else "copies"
-            counts = {"groups": len(groups), "of_groups": of_groups, "copies": copies, "of_copies": of_copies}
-            tell(Notice.DUPLICATES.format(**counts, wasted=wasted))
+            told = Notice.DUPLICATES.format(
+                groups=len(groups),
+                of_groups="group" if len(groups) == 1 else "groups",
+                copies=copies,
+                of_copies="copy" if copies == 1 else "copies",
+                wasted=wasted,
+            )
+            tell(told)
         return ExitCode.FOUND
 
 

@@ -70,10 +70,11 @@ class Value:
 
 
 class Setting:
-    """What is wrong in a configuration file; all but the first two follow the key."""
+    """What is wrong in a configuration file; all but the first three follow the key."""
 
     UNKNOWN = "there is no setting {name}; there are {names}"
     SIMILAR = "there is no setting {name}; did you mean {nearest}?"
+    VALUE = "{name} {problem}"
     NO_LIST = 'must be a list of texts like ["private"], not {value}'
     NO_FLAG = "must be true or false, not {value}"
     NO_SCALAR = "must be a text or a number, not {value}"

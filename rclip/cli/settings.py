@@ -155,7 +155,7 @@ def _value(option: Option | None, raw: object, name: str, known: Iterable[str]) 
     try:
         return _checked(option, raw)
     except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+        raise ValueError(Wrong.VALUE.format(name=name, problem=error)) from None
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
