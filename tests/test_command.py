@@ -257,9 +257,9 @@ def test_wrong_usage_is_one_line_and_exit_2(rclip_on_gallery: Command, arguments
 
 
 def test_an_unknown_model_is_one_line_that_names_the_models(rclip: Command, gallery: Path) -> None:
-    done = rclip("a cat", model="ViT-Z/99")
+    done = rclip("a cat", model="ViT-Z-99")
     assert (done.code, done.out) == (2, "")
-    assert "'ViT-Z/99'" in one_line(done.err)
+    assert "'ViT-Z-99'" in one_line(done.err)
     assert "RN50x64, ViT-B/32" in done.err
 
 
@@ -270,9 +270,8 @@ def test_a_model_that_is_nearly_one_is_suggested(rclip: Command, gallery: Path, 
     done = rclip("a cat", model=said)
     assert (done.code, done.out) == (2, "")
     suggestion = f"did you mean {meant}? " if meant else ""
-    expected = (
-        f"rclip: there is no model and no checkpoint file '{said}'; {suggestion}--model takes a checkpoint's path, or "
-    )
+    takes = "--model takes a file, a folder, or one of "
+    expected = f"rclip: there is no model and no checkpoint file '{said}'; {suggestion}{takes}"
     assert one_line(done.err).startswith(expected)
 
 
@@ -371,7 +370,7 @@ def test_stats_tell_what_is_indexed_and_what_could_not_be_read(rclip: Command, g
     assert told.lines[2].strip() == "broken.jpg: damaged, or not a picture in a format known here"
     assert told.lines[3].strip() == "empty.png: the file is empty"
     assert lines[5] == ["model", str(rclip.model)]
-    assert str(rclip.data_dir) in told.lines[6]
+    assert [line for line in told.lines if line.startswith("index ") and str(rclip.data_dir) in line]
     assert rclip("--stats", "stars").lines[0].split() == ["photos", "3"]
 
 

@@ -121,7 +121,7 @@ def test_filters_are_texts() -> None:
         before=datetime(2022, 3, 1),
         near=Near(48.8, 2.3, 5),
         camera="canon",
-        types=frozenset({"jpg", "jpeg", "jpe", "jfif"}),
+        types=frozenset({"jpg", "jpeg", "jpe", "jfif", "insp"}),
         rating=4,
         keywords=("beach", "Lisbon"),
         paths=("!IMG_*", "2019/**", "/a/\\[b]\\*/"),

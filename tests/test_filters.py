@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_places() -> None:
 
 
 def test_types() -> None:
-    assert filters.parse_types("jpg") == {"jpg", "jpeg", "jpe", "jfif"}
+    assert filters.parse_types("jpg") == {"jpg", "jpeg", "jpe", "jfif", "insp"}
     assert {"nef", "cr2", "png"} <= filters.parse_types("RAW, .png")
     for text in ("", "xyz", "jpg,", "jpg png"):
         with pytest.raises(ValueError, match="must be endings of photos"):
@@ -468,6 +469,8 @@ def test_what_was_looked_through_is_not_opened_again(rclip: Command, older: Path
     assert first.err == "rclip: index updated: found dates and places of 1 older photo\n"
     (rclip.cwd / "a.jpg").chmod(0)
     (rclip.cwd / "sub/b.png").chmod(0o644)
+    with closing(sqlite3.connect(older)) as connection, connection:  # as on a drive without change times
+        connection.execute("UPDATE images SET ctime_ns = 0")
     second = rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS, prefix=drop_root)
     assert second.err == "rclip: index updated: found dates and places of 1 older photo\n"
     assert rclip("--index", "-v", model="ViT-B/32", env=NO_WEIGHTS).err == unchanged(2)

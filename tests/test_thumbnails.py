@@ -177,10 +177,10 @@ def test_a_preview_is_turned_like_its_picture() -> None:
     assert difference(shown, upright.resize(shown.size)) < 12
 
 
-def test_a_preview_that_is_cut_off_is_reported() -> None:
+def test_a_preview_of_which_too_little_is_there_is_reported() -> None:
     data = with_preview(Image.new("RGB", (2000, 1500), RED), Image.new("RGB", (640, 480), BLUE), 0x010001)
-    with pytest.raises(DecodeError, match="truncated"):
-        thumbnail(data[:-300], "jpg")
+    with pytest.raises(DecodeError):
+        thumbnail(data[: data.rindex(b"\xff\xda") + 20], "jpg")
 
 
 def test_a_preview_that_is_not_where_it_should_be_is_reported() -> None:
@@ -289,16 +289,14 @@ def test_without_room_they_are_made_each_time(library: Library, gallery: Path, t
     assert (tmp_path / "data/thumbnails").read_bytes() == b"in the way"
 
 
-def test_a_killed_decoder_costs_one_thumbnail(library: Library, gallery: Path, draw: Draw) -> None:
+def test_a_killed_decoder_costs_no_thumbnail(library: Library, gallery: Path, draw: Draw) -> None:
     photo_id = id_of(library, gallery / "stars/red.jpg")
     library.thumbnail(photo_id)
     (process,) = library.thumbnails._decoders._idle
     os.kill(process._process.pid, signal.SIGKILL)
     process._process.wait()
     other = id_of(library, gallery / "stars/blue.jpg")
-    with pytest.raises(UnreadablePicture, match="its decoder was killed"):
-        library.thumbnail(other)
-    assert library.thumbnail(other).startswith(b"\xff\xd8")
+    assert library.thumbnail(other).startswith(b"\xff\xd8")  # by another one
 
 
 def test_a_photo_that_is_damaged_now(library: Library, gallery: Path) -> None:

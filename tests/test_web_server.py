@@ -51,15 +51,14 @@ def test_it_says_where_it_is_and_ends_in_order(served: Served) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_it_ends_in_order_while_somebody_listens(served: Served, number: int) -> None:
-    listening = socket.create_connection((served.host, served.port))
-    listening.sendall(
-        f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
-        f"Authorization: Bearer {served.token}\r\n\r\n".encode()
-    )
-    assert listening.recv(1000).startswith(b"HTTP/1.1 200")
-    code, told = served.stop(number)
-    assert (code, told.splitlines()[1:]) == (0, ["rclip: the page is closed"])
-    listening.close()
+    with socket.create_connection((served.host, served.port)) as listening:
+        listening.sendall(
+            f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
+            f"Authorization: Bearer {served.token}\r\n\r\n".encode()
+        )
+        assert listening.recv(1000).startswith(b"HTTP/1.1 200")
+        code, told = served.stop(number)
+        assert (code, told.splitlines()[1:]) == (0, ["rclip: the page is closed"])
 
 
 def test_each_run_has_a_token_of_its_own(rclip: Command, gallery: Path) -> None:
