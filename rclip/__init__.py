@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rclip.maintenance.recovery import Rebuilt
     from rclip.photo.failures import FailedPhoto
     from rclip.photo.metadata import PhotoMetadata
+    from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
     from rclip.search.query import (
@@ -57,6 +58,7 @@ __all__ = [
     "FailedPhoto",
     "Filters",
     "Finding",
+    "Group",
     "Hit",
     "IndexedPhoto",
     "Library",
@@ -103,6 +105,7 @@ _HOMES = {
     "rclip.maintenance.recovery": ("Rebuilt",),
     "rclip.photo.failures": ("FailedPhoto",),
     "rclip.photo.metadata": ("PhotoMetadata",),
+    "rclip.search.duplicates": ("Group",),
     "rclip.search.export": ("ModelIdentity",),
     "rclip.search.facets": ("Facets",),
     "rclip.search.query": (
