@@ -342,7 +342,8 @@ def test_a_query_longer_than_the_model_reads_is_cut_and_the_user_told(rclip_on_g
 )
 def test_any_words_are_answered(rclip_on_gallery: Command, query: bytes) -> None:
     found = rclip_on_gallery("-n", "-t", "1", "--", query)
-    assert (found.code, len(found.lines), found.err) == (0, 1, "")
+    assert (found.code, len(found.lines)) == (0, 1)
+    assert not found.err or (not query.isascii() and "reads English only" in one_line(found.err))
 
 
 def test_version_and_help(rclip: Command) -> None:
