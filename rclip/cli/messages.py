@@ -171,7 +171,7 @@ ADVICE: dict[type[RclipError], str] = {
     errors.NoModelFolder: "a folder needs open_clip_config.json or config.json, and the weights beside it",
     errors.UnfitWeights: "fetch both files again",
     errors.UnusableTokenizer: "fetch it again",
-    errors.MissingModelPackage: "to install it: {python} -P -m pip install 'rclip[models]'",
+    errors.MissingModelPackage: "to install it: {python} -P -m pip install open_clip_torch transformers",
     errors.ForeignTextModel: "leave out --language",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
     errors.DumbTerminal: "leave out --preview",

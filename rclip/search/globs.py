@@ -7,7 +7,7 @@ decomposed characters are the same: macOS writes a file name's `é` as two, keyb
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from itertools import groupby, takewhile
 from typing import NamedTuple
 
@@ -64,7 +64,10 @@ def _behind(names: tuple[str, ...], folder: str) -> Iterator[tuple[str, ...]]:
         yield names[1:]
 
 
-@cache
+_MOST_PATTERNS = 256  # a server is asked with any number of them
+
+
+@lru_cache(_MOST_PATTERNS)
 def glob_regex(glob: str) -> re.Pattern[str]:
     """Matches `composed` paths relative to a directory as a line of `.gitignore` does; nothing is excluded by it.
 
@@ -139,7 +142,7 @@ def _is_literal(token: _Token) -> bool:
     return token.kind == "literal" and token.text.isascii()
 
 
-@cache
+@lru_cache(_MOST_PATTERNS)
 def _tokens(glob: str) -> tuple[_Token, ...] | None:
     """The parts of a glob, seen from the directory; None where git lets it match nothing."""
     plain = composed(glob).removeprefix("./")
