@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 from rclip.search.hits import Hit, absolute, as_json
 
-_COLUMNS = ("path", "score", "captured", "camera", "latitude", "longitude", "width", "height", "rating", "size")
+_COLUMNS = (
+    "path",
+    "score",
+    "modified",
+    "captured",
+    "camera",
+    "latitude",
+    "longitude",
+    "width",
+    "height",
+    "rating",
+    "size",
+)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,17 +13,23 @@ from starlette.routing import Route
 
 from rclip import desktop
 from rclip.errors import UsageError
-from rclip.explore import AskedTerm, Results, UpdateState
+from rclip.explore import AskedTerm, Results, UpdateState, listing
 from rclip.search.hits import Hit, absolute, as_json
 from rclip.web import openapi
 from rclip.web.context import Asked, Context, asked_of, context_of, in_thread
 from rclip.web.security import is_loopback
-from rclip.web.selection import FORMATS, written
 
 MAX_UPLOAD_BYTES = 64 << 20
 _MAX_JSON_BYTES = 1 << 20
 _BODY_TIMEOUT_S = 60.0
 _MAX_SELECTED = 10_000
+
+_SELECTIONS = {
+    "text": ("photos.txt", "text/plain"),
+    "csv": ("photos.csv", "text/csv"),
+    "json": ("photos.json", "application/json"),
+}
+"""Names of files and media types, by the formats that a request may ask for."""
 
 _POLL_S = 0.2
 _SILENCE_S = 15.0
@@ -143,12 +150,12 @@ async def selection(request: Request) -> Response:
     context = context_of(request)
     asked = await _json(request)
     kind = asked.get("format", "text")
-    if kind not in FORMATS:
-        raise UsageError(f"format must be one of {', '.join(FORMATS)}")
+    if kind not in _SELECTIONS:
+        raise UsageError(f"format must be one of {', '.join(_SELECTIONS)}")
     hits = await in_thread(context.lookups, context.explorer.photos, _ids(asked))
-    name, media_type = FORMATS[kind]
+    name, media_type = _SELECTIONS[kind]
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(written(hits, kind), media_type=media_type, headers=headers)
+    return Response(listing.written(hits, os.path.splitext(name)[1]), media_type=media_type, headers=headers)
 
 
 async def copy(request: Request) -> Response:
