@@ -240,7 +240,10 @@ class Interface(App[None]):
 
     @on(Input.Submitted, "#query")
     def _on_entered(self) -> None:
-        self.grid.focus()
+        if self.focused is self.grid:  # the second of two that were typed before the first was looked at
+            self.action_view()
+        else:
+            self.screen.set_focus(self.grid)  # at once, which focus() would not
 
     @on(FilterPanel.Changed)
     def _on_filters(self, event: FilterPanel.Changed) -> None:
