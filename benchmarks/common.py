@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
@@ -77,6 +78,78 @@ def unit_vectors(rng: np.random.Generator, count: int, dimensions: int = DIMENSI
     vectors = rng.standard_normal((count, dimensions), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
+
+
+class Gap:
+    """Made-up photos and texts as CLIP has them: each kind in a cone of its own, with a gap in between.
+
+    Photos come in clusters, and differ in some directions more than in others. A text is nearer to the photos that it
+    fits than to others, but less near to any than photos are to each other: its cosines are about 0.2, and 0.3 at best.
+    Who tests an approximate index with photos as queries is told of far better answers than a text will get.
+    """
+
+    def __init__(self, clusters: int = 2000, dimensions: int = DIMENSIONS):
+        rng = np.random.default_rng(11)
+        spread = (np.arange(1, dimensions + 1, dtype=np.float32) ** -0.25)[rng.permutation(dimensions)]
+        self._spread = spread / np.linalg.norm(spread)
+        self._cone, self._text_cone = unit_vectors(rng, 2, dimensions)
+        self._centres = self._spread * rng.standard_normal((clusters, dimensions), dtype=np.float32)
+
+    def photos(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """(count, D) float16, of length 1"""
+        vectors = rng.standard_normal((count, len(self._spread)), dtype=np.float32)
+        vectors *= 0.55 * self._spread
+        vectors += 0.55 * self._centres[rng.integers(len(self._centres), size=count)]
+        vectors += 0.65 * self._cone
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors.astype(np.float16)
+
+    def texts(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """(count, D) float32, of length 1: each about one photo that need not be there"""
+        meant = self.photos(rng, count).astype(np.float32) - 0.65 * self._cone
+        meant /= np.linalg.norm(meant, axis=1, keepdims=True)
+        other = self._spread * rng.standard_normal((count, len(self._spread)), dtype=np.float32)
+        vectors = 0.25 * meant + 0.22 * self._cone + 0.75 * self._text_cone + 0.5 * other
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+
+def write_matrix(database: Path, rows: int, photos: Callable[[np.random.Generator, int], np.ndarray]) -> None:
+    """An index without photos and the matrix of a large one, of vectors (n, D) float16 that `photos` makes.
+
+    The database of ten million photos would take 24 GB and tell nothing more.
+    """
+    from rclip.index import vector_cache
+    from rclip.index.store import Store
+
+    rng = np.random.default_rng(0)
+    store = Store(str(database), "benchmark", 1)
+    cache = vector_cache.VectorCache(store)
+    with store.transaction():
+        contents = cache._start_anew()
+        crc32 = [0, 0]
+        paths = [cache._path(kind, contents) for kind in ("vectors", "ids")]
+        with open(paths[0], "wb") as vectors_file, open(paths[1], "wb") as ids_file:
+            for start in range(0, rows, CHUNK_ROWS):
+                ids = np.arange(start + 1, min(start + CHUNK_ROWS, rows) + 1)
+                vectors = photos(rng, len(ids))
+                for place, (file, part) in enumerate(((vectors_file, vectors), (ids_file, ids))):
+                    file.write(part.data)
+                    crc32[place] = zlib.crc32(part.data, crc32[place])
+                dimensions = vectors.shape[1]
+        contents = contents._replace(rows=rows, dimensions=dimensions, last_id=rows, crc32=crc32)
+        contents = contents._replace(stats=cache._stats(contents))
+        store.set_note(vector_cache._NOTE, vector_cache._note(contents))
+        cache._write_manifest(contents)
+    store.close()
+
+
+def forget_cached(folder: Path) -> None:
+    """Has the system read the folder's files from the disk again, as far as it can be asked to."""
+    os.sync()
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def with_vectors(known: Iterable[Known], dimensions: int = DIMENSIONS) -> Iterator[tuple[int, Known, np.ndarray]]:

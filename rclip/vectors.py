@@ -21,6 +21,11 @@ def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     return np.asarray(products).T.reshape(shape)
 
 
+def dot_of_bytes(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N, D) int8, rows any distance apart, and (Q, D) int8 -> (N, Q) float32, summed in 32 bits"""
+    return np.asarray(numkong.cdist(codes, others, "dot", out_dtype="float32"))
+
+
 def exact_dot(vector: bytes, query: np.ndarray) -> float:
     """D float16, (D,) float32 -> their product in float32"""
     return float(np.frombuffer(vector, np.float16).astype(np.float32) @ query)

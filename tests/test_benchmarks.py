@@ -51,6 +51,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("indexing.py", {"640x480, few", "640x480, many", "12 MP, few", "12 MP, many"}),
             ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
             ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
+            ("sketch.py", {"warm, in full", "warm, by the sketch", "quantiles, by the sketch"}),
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),

@@ -18,7 +18,7 @@ from rclip import manifest
 from rclip.files import FileStat
 from rclip.index.photo_index import PREPROCESSING_VERSION
 from rclip.index.store import Store
-from rclip.index.vector_cache import APPEND_FROM_ROWS
+from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
 from tests.support.command import Command, one_line
 from tests.support.gallery import Draw
 from tests.support.index import index_of, path_is
@@ -46,7 +46,7 @@ def report(rclip: Command, *options: str, code: int = 0, prefix: tuple[str, ...]
     for line in done.lines:
         part, text = line[:12].strip() or part, line[12:]
         parts[part] = f"{parts[part]}\n{text}" if part in parts else text
-    assert list(parts) == ["weights", "index", "matrix", "vectors", "metadata"]
+    assert [part for part in parts if part != "sketch"] == ["weights", "index", "matrix", "vectors", "metadata"]
     return parts
 
 
@@ -370,6 +370,29 @@ def test_a_damaged_matrix_is_discarded_and_made_anew(filled: Command, kind: str,
     assert parts["vectors"].startswith("sound")
     assert filled("-n", "-t", "1", "a red star").code == 0
     assert report(filled)["matrix"] == f"sound: {APPEND_FROM_ROWS + 12:,} vectors"
+
+
+@pytest.mark.parametrize("damage", few(["gone bad", "written to", "cut short", "missing"]))
+def test_a_damaged_sketch_is_discarded(filled: Command, damage: str) -> None:
+    folder = index_of(filled).with_suffix(".matrix")
+    store = Store(str(index_of(filled)), str(value(filled, "SELECT value FROM meta WHERE key = 'model'")), 1)
+    VectorCache(store).catch_up(sketch_from_rows=1000)
+    store.close()
+    assert report(filled)["sketch"] == f"sound: of {APPEND_FROM_ROWS + 12:,} vectors"
+    (path,) = folder.glob("sketch-*")
+    if damage == "cut short":
+        os.truncate(path, 4000)
+    elif damage == "missing":
+        path.unlink()
+    else:
+        flip(path, 4000)
+    if damage == "gone bad":
+        forge_stat(folder / "sketch.json", path)
+    parts = report(filled, code=2)
+    assert parts["sketch"] == f"damaged; {ANEW}\nits bytes are not those that were written"
+    assert (parts["matrix"].startswith("sound"), parts["vectors"].startswith("sound")) == (True, True)
+    assert "sketch" not in report(filled)
+    assert filled("-n", "-t", "1", "a red star").code == 0
 
 
 @pytest.mark.parametrize("tower", few(["text", "image"]))

@@ -76,7 +76,7 @@ OWNED = {
     },
     "termios": {"terminal/probe"},
     "wcwidth": {"terminal/text"},
-    "mmap": {"index/vector_cache", "index/vector_search", "models/safetensors"},
+    "mmap": {"index/sketch", "index/vector_cache", "index/vector_search", "models/safetensors"},
     "xml": {"photo/metadata_parser"},
     "numkong": {"vectors"},
     "signal": {"photo/decode_pool", "photo/decode_worker", "signals"},

@@ -8,6 +8,8 @@ scan takes newer rows from the table, and on any doubt the files are rebuilt, or
     <model>.matrix/vectors-<token>          N · D float16
     <model>.matrix/ids-<token>              N int64
 
+A large matrix has a sketch beside it (`index.sketch`), which a search scans in its place.
+
 The table keeps a note of the same state, written together with it. A table put back from a backup, whose next ids will
 stand for other photos than the matrix has under them, has another note, and so gets another matrix.
 """
@@ -15,6 +17,7 @@ stand for other photos than the matrix has under them, has another note, and so 
 import mmap
 import os
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from typing import BinaryIO, NamedTuple
@@ -23,6 +26,8 @@ import numpy as np
 
 from rclip import datadir, isolation, manifest
 from rclip.errors import CacheNotWritten, plain_reason
+from rclip.index import sketch
+from rclip.index.sketch import MAKE_FROM_ROWS, Sketch
 from rclip.index.store import Store
 
 APPEND_FROM_ROWS = 4096
@@ -76,15 +81,19 @@ class VectorCache:
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """(N,) int64, ascending"""
-        if not self._manifest:
+        """(N,) int64, ascending; a view of the mapped file"""
+        if not self.rows or not self._manifest:
             return np.empty(0, np.int64)
-        with self._open("ids", self._manifest) as file:
-            return np.fromfile(file, np.int64, self.rows)
+        return np.frombuffer(self._mapped_file("ids", self._manifest), np.int64, self.rows)
+
+    @cached_property
+    def sketch(self) -> Sketch:
+        """Of the first of its rows."""
+        return Sketch(self.folder, self.token, self.rows)
 
     def is_like(self, other: "VectorCache") -> bool:
         """Whether both are the same files in the same state."""
-        return self._manifest == other._manifest
+        return self._manifest == other._manifest and self.sketch == other.sketch
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -121,14 +130,15 @@ class VectorCache:
 
     def _mapped(self, contents: _Manifest) -> tuple[mmap.mmap, np.ndarray]:
         """The file of vectors, and the part of it that the manifest covers. (N, D) float16"""
-        with self._open("vectors", contents) as file:
-            if os.fstat(file.fileno()).st_size < _covered_bytes(
-                "vectors", contents
-            ):  # what is mapped of it would end us
-                raise ValueError("cut short")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = self._mapped_file("vectors", contents)
         vectors = np.frombuffer(mapped, np.float16, contents.rows * contents.dimensions)
         return mapped, vectors.reshape(contents.rows, contents.dimensions)
+
+    def _mapped_file(self, kind: str, contents: _Manifest) -> mmap.mmap:
+        with self._open(kind, contents) as file:
+            if os.fstat(file.fileno()).st_size < _covered_bytes(kind, contents):  # what is mapped of it would end us
+                raise ValueError("cut short")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _path(self, kind: str, contents: _Manifest) -> str:
         return os.path.join(self.folder, f"{kind}-{contents.token}")
@@ -209,25 +219,41 @@ class VectorCache:
         """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
         self.discard()
         for name in os.listdir(self.folder):
-            if _is_derived(name):
+            if _is_derived(name) or sketch.is_derived(name):
                 os.unlink(os.path.join(self.folder, name))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS) -> None:
+    def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS, sketch_from_rows: int = MAKE_FROM_ROWS) -> None:
         """Appends the table's newer rows, if there are so many ids; starts over where there is nothing to trust.
 
-        Raises `StoreError`, also when the disk is full; what was there before is then still good.
+        From so many rows on, their sketch follows. Raises `StoreError`, also when the disk is full; what was there
+        before is then still good.
         """
-        if self._store.last_id() - self.last_id < append_from_rows or not self._store.vector_count():
-            return
-        with self._store.transaction():  # keeps other writers of the matrix away, too
+        if self._store.last_id() - self.last_id >= append_from_rows and self._store.vector_count():
+            self._write(self._append)
+        if self.sketch.is_behind(sketch_from_rows):
+            self._write(self._sketch)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """In a transaction, which keeps other writers of these files away, too."""
+        with self._store.transaction():
             self._manifest = self._trusted_manifest()
-            self.__dict__.pop("ids", None)
+            self._forget_read()
             try:
-                self._append()
+                write()
             except OSError as error:
                 raise CacheNotWritten(path=self.folder, reason=plain_reason(error)) from error
+            finally:
+                self._forget_read()
+
+    def _forget_read(self) -> None:
+        for name in ("ids", "sketch"):
+            self.__dict__.pop(name, None)
+
+    def _sketch(self) -> None:
+        if (mapped := self.map()) is not None:
+            self.sketch.catch_up(*mapped)
 
     def _append(self) -> None:
         contents = self._manifest
@@ -279,6 +305,7 @@ class VectorCache:
 
     def _start_anew(self) -> _Manifest:
         datadir.make_private(self.folder)
+        sketch.remove(self.folder)
         contents = _Manifest(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
             os.close(os.open(self._path(kind, contents), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from rclip.index.sketch import give_back
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache, rows_of
 from rclip.vectors import dot, top_k
@@ -21,6 +22,15 @@ _MAX_KEPT = 4096
 
 _SAMPLED_SCORES = 1 << 18
 """About so many give quantiles: sorting all would take longer than computing them."""
+
+_MIN_SKETCHED = 16
+"""The sketch is scanned first where it holds so many times as many vectors as are wanted."""
+
+_MOST_SKETCHED_QUERIES = 4
+"""More queries at once are limited by their products, not by the memory: products of half precision then take less."""
+
+_READ_ROWS = 64
+"""Rows that lie apart, each of which the system may map together with two megabytes around it."""
 
 _MAX_COSINE = 1.01  # and half precision's error
 
@@ -67,7 +77,10 @@ class _Chunk(NamedTuple):
 
 
 class ExactVectorSearch:
-    """Scores every vector: those of the cache at the speed of memory, newer ones from the table."""
+    """Scores every vector: those of the cache at the speed of memory, newer ones from the table.
+
+    Where the cache has a sketch, that is scanned, and only vectors that may be among the best are scored.
+    """
 
     def __init__(self, store: Store, cache: VectorCache):
         self._store = store
@@ -88,24 +101,60 @@ class ExactVectorSearch:
                 [of_query[rows] for of_query, rows in zip(scores, best, strict=True)], np.float32
             )
         nearest = [_Nearest(k) for _ in queries]
-        for ids, scores in self._scored(queries, allowed):
+        sketched_rows = self._add_sketched(queries, k, allowed, nearest)
+        for ids, scores in self._scored(queries, allowed, sketched_rows):
             for of_query, found in zip(scores, nearest, strict=True):
                 found.add(ids, of_query)
         return _stacked([found.ids for found in nearest], np.int64), _stacked(
             [found.scores for found in nearest], np.float32
         )
 
+    def _add_sketched(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, nearest: "Sequence[_Nearest]"
+    ) -> int:
+        """Adds the best of those in the sketch, and returns how many rows it has; 0 where it is not used."""
+        sketch, mapped = self._cache.sketch, self._cache.map()
+        if mapped is None or len(queries) > _MOST_SKETCHED_QUERIES or sketch.rows < _MIN_SKETCHED * k:
+            return 0
+        memory, vectors = mapped
+        if vectors.shape[1] != queries.shape[1]:
+            raise self._store.damage()
+        rows = None if allowed is None else rows_of(allowed, self._cache.ids[: sketch.rows])
+        if rows is not None and len(rows) < _MIN_SKETCHED * k:
+            return 0
+        try:
+            candidates = sketch.candidates(queries, k, rows)
+        except (OSError, ValueError):  # deleted by another run
+            return 0
+        memory.madvise(mmap.MADV_RANDOM)  # else the system reads what lies around each, most of the file
+        for query, rows, found in zip(queries, candidates, nearest, strict=True):
+            for start in range(0, len(rows), _READ_ROWS):
+                some = rows[start : start + _READ_ROWS]
+                found.add(self._cache.ids[some], self._sound(dot(vectors[some], query)))
+                give_back(memory, int(some[0]) * vectors.strides[0], int(some[-1] + 1) * vectors.strides[0])
+        return sketch.rows
+
     def score_quantiles(self, queries: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
         found = []
+        step = max(1, round(self.count() / _SAMPLED_SCORES))
         for group in self._groups(queries, _MAX_SCORES):
-            _, scores = self._all_scores(group, None)
-            scores = scores[:, :: max(1, round(scores.shape[1] / _SAMPLED_SCORES))]
+            scores = self._every(step, group)
             found.append(
                 np.quantile(scores, quantiles, axis=1).T
                 if scores.size
                 else np.full((len(group), len(quantiles)), np.nan)
             )
         return np.concatenate(found)
+
+    def _every(self, step: int, queries: np.ndarray) -> np.ndarray:
+        """The scores of every so many-th vector, of those in the sketch by the sketch. (Q, N)"""
+        try:
+            sketched = self._cache.sketch.scores(queries, step)
+        except (OSError, ValueError):
+            return self._all_scores(queries, None)[1][:, ::step]
+        return np.concatenate(
+            [sketched, self._all_scores(queries, None, self._cache.sketch.rows)[1][:, ::step]], axis=1
+        )
 
     def count(self, allowed: np.ndarray | None = None) -> int:
         if allowed is None:
@@ -118,40 +167,48 @@ class ExactVectorSearch:
         at_once = max(1, _MAX_SCORES // max(1, held))
         return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
 
-    def _all_scores(self, queries: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _all_scores(
+        self, queries: np.ndarray, allowed: np.ndarray | None, first_row: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (N,), ascending, and scores (Q, N)."""
-        parts = list(self._scored(queries, allowed))
+        parts = list(self._scored(queries, allowed, first_row))
         if not parts:
             return np.empty(0, np.int64), np.empty((len(queries), 0), np.float32)
         ids, scores = zip(*parts, strict=True)
         return np.concatenate(ids), np.concatenate(scores, axis=1)
 
-    def _scored(self, queries: np.ndarray, allowed: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids (n,), ascending, and scores (Q, n), chunk by chunk. Scores that no unit vectors have tell of damage."""
-        for chunk in self._chunks(allowed):
+    def _scored(
+        self, queries: np.ndarray, allowed: np.ndarray | None, first_row: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids (n,), ascending, and scores (Q, n), chunk by chunk, without the first rows of the cache."""
+        for chunk in self._chunks(allowed, first_row):
             if chunk.vectors.shape[1] != queries.shape[1]:
                 raise self._store.damage()
-            if not len(chunk.ids):
-                continue
-            scores = chunk.scores(queries)
-            if not (scores.max() < _MAX_COSINE and scores.min() > -_MAX_COSINE):  # false for NaN, too
-                raise self._store.damage()
-            yield chunk.ids, scores
+            if len(chunk.ids):
+                yield chunk.ids, self._sound(chunk.scores(queries))
 
-    def _chunks(self, allowed: np.ndarray | None) -> Iterator[_Chunk]:
+    def _sound(self, scores: np.ndarray) -> np.ndarray:
+        """The same scores. Those that no unit vectors have tell of damage."""
+        if not (scores.max() < _MAX_COSINE and scores.min() > -_MAX_COSINE):  # false for NaN, too
+            raise self._store.damage()
+        return scores
+
+    def _chunks(self, allowed: np.ndarray | None, first_row: int = 0) -> Iterator[_Chunk]:
         """All vectors, or those allowed, by ascending ids."""
         last_id = 0
         if (mapped := self._cache.map()) is not None:
             last_id = self._cache.last_id
-            yield from self._cached_chunks(*mapped, allowed)
+            yield from self._cached_chunks(*mapped, allowed, first_row)
         for ids, vectors in self._store.vectors_above(last_id):
             rows = None if allowed is None else np.flatnonzero(np.isin(ids, allowed))
             yield _Chunk(vectors, ids if rows is None else ids[rows], rows)
 
-    def _cached_chunks(self, memory: mmap.mmap, vectors: np.ndarray, allowed: np.ndarray | None) -> Iterator[_Chunk]:
+    def _cached_chunks(
+        self, memory: mmap.mmap, vectors: np.ndarray, allowed: np.ndarray | None, first_row: int
+    ) -> Iterator[_Chunk]:
         ids = self._cache.ids
         rows = None if allowed is None else rows_of(allowed, ids)
-        for start in range(0, len(vectors), _SCANNED_ROWS):
+        for start in range(first_row, len(vectors), _SCANNED_ROWS):
             chunk = vectors[start : start + _SCANNED_ROWS]
             if rows is None:
                 yield _Chunk(chunk, ids[start : start + len(chunk)], None)
@@ -161,7 +218,7 @@ class ExactVectorSearch:
                     continue
                 picked = rows[first:end]
                 yield _Chunk(chunk, ids[picked], picked - start)
-            memory.madvise(mmap.MADV_DONTNEED, start * vectors.strides[0], chunk.nbytes)  # or all of it counts as ours
+            give_back(memory, start * vectors.strides[0], start * vectors.strides[0] + chunk.nbytes)
 
 
 class _Nearest:

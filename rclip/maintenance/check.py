@@ -1,7 +1,7 @@
 """Checks everything that is stored, part by part: what is wrong with it, and what repairs it.
 
-Nothing is written to the table. Derived parts, the matrix and the weights, are discarded when they are wrong, so that
-the next run rebuilds them.
+Nothing is written to the table. Derived parts, the matrix, its sketch and the weights, are discarded when they are
+wrong, so that the next run rebuilds them.
 """
 
 import os
@@ -71,6 +71,7 @@ def check_index(index: PhotoIndex) -> Iterator[Finding]:
     store, dimensions = index.store, index.model.dimensions
     yield _check_database(store)
     yield _check_matrix(store)
+    yield from _check_sketch(store)
     yield _check_vectors(store, dimensions)
     yield _check_metadata(store)
 
@@ -119,6 +120,26 @@ def _suspicious(store: Store) -> tuple[VectorCache, str | None]:
         cache = VectorCache(store)
         corruption = cache.corruption()
     return cache, corruption
+
+
+def _check_sketch(store: Store) -> Iterator[Finding]:
+    """Whether its bytes are those that were written; nothing where there is no sketch."""
+    try:
+        cache = VectorCache(store)
+    except StoreError:  # the matrix cannot be checked either, which is reported
+        return
+    if not (cache.rows and cache.sketch.exists()):
+        return
+    if cache.sketch.is_sound():
+        yield Finding("sketch", f"sound: of {cache.sketch.rows:,} vectors")
+        return
+    faults = ["its bytes are not those that were written"]
+    try:
+        cache.sketch.discard()
+    except OSError as error:
+        yield Finding("sketch", "damaged", [*faults, plain_reason(error)], Remedy.DELETION, path=store.cache_folder)
+    else:
+        yield Finding("sketch", "damaged", faults, Remedy.NEXT_RUN)
 
 
 def _check_metadata(store: Store) -> Finding:
