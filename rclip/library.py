@@ -325,9 +325,9 @@ class Library:
         terms = []
         for term in query.terms:
             if isinstance(term.what, IndexedPhoto):
-                found = self._photo(term.what.id)
+                found = self._photo(term.what.value)
                 if found is None:
-                    return UnknownPhoto(id=term.what.id)
+                    return UnknownPhoto(id=term.what.value)
                 row = found[1].row
                 term = term._replace(what=Vector(unit_vector(row.vector), row.path))
             terms.append(term)

@@ -13,23 +13,25 @@ import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from rclip import datadir, isolation
 
 _MAX_MANIFEST_BYTES = 1 << 16
 _PART_BYTES = 1 << 24
 _MOST = 1 << 48
-_NAME = re.compile("[0-9a-f]{16}", re.ASCII)
+_NAME = "[0-9a-f]{16}"
 
 
-class _Checksummed(Protocol):
-    @property
-    def crc32(self) -> Any: ...
-    def _asdict(self) -> dict[str, Any]: ...
+if TYPE_CHECKING:
+
+    class _Checksummed(Protocol):
+        @property
+        def crc32(self) -> Any: ...
+        def _asdict(self) -> dict[str, Any]: ...
 
 
-Manifest = TypeVar("Manifest", bound=_Checksummed)
+Manifest = TypeVar("Manifest", bound="_Checksummed")
 
 
 def identity(stat: os.stat_result) -> list[int]:
@@ -54,7 +56,7 @@ def are_counts(*numbers: object) -> bool:
 
 def is_name(name: object) -> bool:
     """Whether it is a name of the kind that distinguishes cache files. Nothing else becomes part of a path."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and re.fullmatch(_NAME, name) is not None
 
 
 def write(path: str, contents: Manifest, mode: int = 0o600) -> None:

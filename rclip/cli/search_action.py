@@ -50,8 +50,8 @@ class Search(Action):
 
     def check(self, options: Options) -> None:
         for term in options.query.terms if options.query else ():
-            if isinstance(term.what, Picture) and os.path.isdir(term.what.path):
-                raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=term.what.path))
+            if isinstance(term.what, Picture) and os.path.isdir(term.what.value):
+                raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=term.what.value))
 
     def run(self, options: Options) -> int:
         options.format.check(options)
@@ -76,7 +76,7 @@ def _needs_a_decoder(options: Options) -> bool:
     asked = [term.what for term in options.query.terms] if options.query else []
     if options.values["preview"] or any(isinstance(what, Link) for what in asked):
         return True
-    paths = [what.path for what in asked if isinstance(what, Picture)]
+    paths = [what.value for what in asked if isinstance(what, Picture)]
     try:
         folders = tuple(os.path.join(os.path.realpath(folder), "") for folder in options.directories or (os.curdir,))
         return any(not os.path.realpath(path).startswith(folders) for path in paths)
@@ -144,7 +144,7 @@ def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
 
 
 def _say_which_words_are_not_read(library: "Library", query: "Query") -> None:
-    texts = [term.what.text for term in query.terms if isinstance(term.what, Text)]
+    texts = [term.what.value for term in query.terms if isinstance(term.what, Text)]
     if any(has_other_letters(each) for each in texts) and library.reads_english_only:
         tell(Notice.OTHER_LETTERS)
 
@@ -161,8 +161,8 @@ def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":
 
 def _say_which_words_name_a_file(query: "Query") -> None:
     for term in query.terms:
-        if isinstance(term.what, Text) and os.path.isfile(term.what.text):
-            tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.text))
+        if isinstance(term.what, Text) and os.path.isfile(term.what.value):
+            tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.value))
 
 
 @register

@@ -127,13 +127,13 @@ class Explorer:
     def _asked(self, term: Term) -> AskedTerm:
         what = term.what
         if isinstance(what, Text):
-            return AskedTerm(term.weight, "text", what.text)
+            return AskedTerm(term.weight, "text", what.value)
         if isinstance(what, IndexedPhoto):
-            return AskedTerm(term.weight, "photo", what.id)
+            return AskedTerm(term.weight, "photo", what.value)
         if isinstance(what, Link):
-            return AskedTerm(term.weight, "link", what.url)
+            return AskedTerm(term.weight, "link", what.value)
         if isinstance(what, Picture):
-            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+            with unreadable_reported(what.value), open(what.value, "rb", opener=isolation.open_regular) as file:
                 return AskedTerm(term.weight, "picture", self.add_picture(file.read()))
         raise TypeError(f"a request has no {type(what).__name__}")
 

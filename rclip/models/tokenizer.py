@@ -26,7 +26,6 @@ _ID_OF_BYTE = {byte: number for number, byte in enumerate(_BYTE_ORDER)}
 _WORDS = r"{start}|{end}|'s|'t|'re|'ve|'m|'ll|'d|{letter}+|{digit}|[^\s{both}]+"
 SPECIAL = {"clip": ("<|startoftext|>", "<|endoftext|>"), "open_clip": ("<start_of_text>", "<end_of_text>")}
 """How each package writes the start and the end of a text."""
-_PLAIN = re.compile(r"[ -%'-~]*")  # printable ASCII but for the ampersand: nothing in it for ftfy or html to change
 
 
 class Tokenizer:
@@ -96,7 +95,7 @@ def _merge(ids: list[int], left: int, right: int, merged: int) -> list[int]:
 
 def split(text: str, kind: str = "clip") -> list[str]:
     """The words that are encoded one by one, in lower case."""
-    if _PLAIN.fullmatch(text):
+    if text.isascii() and text.isprintable() and "&" not in text:  # nothing in it for ftfy or html to change
         return _ascii_words(kind).findall(text.lower())
     import html
 

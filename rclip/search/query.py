@@ -30,40 +30,51 @@ if TYPE_CHECKING:
 
 _PATH_STARTS = ("/", "./", "../", "~/")
 _LINK_STARTS = ("http://", "https://")
-_WEIGHTED = re.compile(r"(\d+(?:\.\d*)?|\.\d+):(.*)", re.DOTALL | re.ASCII)
+_WEIGHTED = r"(?as)(\d+(?:\.\d*)?|\.\d+):(.*)"
 MOST_TERMS = 1000
 _SIGNS = {"+": 1.0, "-": -1.0}
 _SIGN_IN_LINE = r"(?:^|(?<=\s))([+-])(?=\s)"
 
 
-class Text(NamedTuple):
+class _Single(NamedTuple):
+    """Each NamedTuple costs every start a sixth of a millisecond, a class that extends one a fifth of that."""
+
+    value: Any
+
+
+class Text(_Single):
     """Words, valid Unicode and not blank."""
 
-    text: str
+    __slots__ = ()
+    value: str
 
 
-class Picture(NamedTuple):
-    """A picture to find likenesses of; the path is absolute or relative to the current folder."""
+class Picture(_Single):
+    """The path of a picture to find likenesses of, absolute or relative to the current folder."""
 
-    path: str
-
-
-class Link(NamedTuple):
-    """A picture to be fetched."""
-
-    url: str
+    __slots__ = ()
+    value: str
 
 
-class PictureData(NamedTuple):
+class Link(_Single):
+    """The address of a picture to be fetched."""
+
+    __slots__ = ()
+    value: str
+
+
+class PictureData(_Single):
     """The bytes of a picture's file."""
 
-    data: bytes
+    __slots__ = ()
+    value: bytes
 
 
-class PictureObject(NamedTuple):
+class PictureObject(_Single):
     """A picture that Pillow holds."""
 
-    image: "Image.Image"
+    __slots__ = ()
+    value: "Image.Image"
 
 
 class Vector(NamedTuple):
@@ -75,10 +86,11 @@ class Vector(NamedTuple):
     """That of the photo which it is of, where that is no answer to the query."""
 
 
-class IndexedPhoto(NamedTuple):
-    """A photo of the library that is searched, by its `Hit.id`. It is no answer to a query that it is part of."""
+class IndexedPhoto(_Single):
+    """The `Hit.id` of a photo of the library that is searched. It is no answer to a query that it is part of."""
 
-    id: str
+    __slots__ = ()
+    value: str
 
 
 class Term(NamedTuple):
@@ -204,7 +216,8 @@ def parse_line(line: str) -> Query:
 
 def words_of_line(line: str) -> list[str]:
     """The terms of a line, and the signs between them."""
-    words = [part.strip() for part in re.split(_SIGN_IN_LINE, line)]
+    has_sign = "+" in line or "-" in line  # else the pattern, which takes a while to compile, finds nothing
+    words = [part.strip() for part in (re.split(_SIGN_IN_LINE, line) if has_sign else [line])]
     return [word for word in words if word]
 
 
@@ -239,7 +252,7 @@ def _term(sign: float, written: str) -> Term:
 
 
 def _weighted(sign: float, written: str) -> tuple[float, str]:
-    found = _WEIGHTED.fullmatch(written)
+    found = re.fullmatch(_WEIGHTED, written) if ":" in written else None
     weight, what = (float(found[1]), found[2]) if found else (1.0, written)
     if not 0 < weight < 1e6:
         raise BadWeight(term=written, weight=weight)

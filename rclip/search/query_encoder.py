@@ -83,7 +83,7 @@ class QueryEncoder:
     def encode(self, queries: Sequence[Query | RclipError], stores: Sequence[Store]) -> list[EncodedQuery | RclipError]:
         """In their order; an error in place of a query that asks for what cannot be had, or was none."""
         terms = [term for query in queries if not isinstance(query, RclipError) for term in query.terms]
-        texts = self._text_vectors({term.what.text for term in terms if isinstance(term.what, Text)})
+        texts = self._text_vectors({term.what.value for term in terms if isinstance(term.what, Text)})
         return [query if isinstance(query, RclipError) else self._meaning(query, texts, stores) for query in queries]
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -135,13 +135,13 @@ class QueryEncoder:
         stores: Sequence[Store],
     ) -> np.ndarray:
         if isinstance(what, Text):
-            return texts[what.text]
+            return texts[what.value]
         if isinstance(what, Vector):
             return self._checked_vector(what.vector)
         if isinstance(what, Link):
-            return self._encoded(self._link_pixels(what.url))
+            return self._encoded(self._link_pixels(what.value))
         if isinstance(what, IndexedPhoto):
-            raise UnknownPhoto(id=what.id)
+            raise UnknownPhoto(id=what.value)
         stored = self._stored_vector(what, stores)
         return self._encoded(self._pixels(what)) if stored is None else stored
 
@@ -188,11 +188,11 @@ class QueryEncoder:
         """Of a picture that is indexed: by its file's path and stat, else by its bytes."""
         found = None
         if isinstance(what, PictureData):
-            found = self._vector_with(digest_of(io.BytesIO(what.data)), stores)
+            found = self._vector_with(digest_of(io.BytesIO(what.value)), stores)
         elif isinstance(what, Picture):
-            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
+            with unreadable_reported(what.value), open(what.value, "rb", opener=isolation.open_regular) as file:
                 seen = file_stat(os.fstat(file.fileno()))
-                names = sorted(_names_of(what.path))
+                names = sorted(_names_of(what.value))
                 found = _first(self._checked(store, store.vector_at(name, seen)) for store in stores for name in names)
                 if found is None and seen.size_bytes <= _HASHED_BYTES:
                     found = self._vector_with(digest_of(file), stores)
@@ -210,17 +210,17 @@ class QueryEncoder:
 
     def _pixels(self, what: Picture | PictureData | PictureObject) -> np.ndarray:
         if isinstance(what, Picture):
-            with unreadable_reported(what.path), open(what.path, "rb", opener=isolation.open_regular) as file:
-                return self._decoded_apart(file, what.path, _suffix(what.path))
+            with unreadable_reported(what.value), open(what.value, "rb", opener=isolation.open_regular) as file:
+                return self._decoded_apart(file, what.value, _suffix(what.value))
         import tempfile
 
         with tempfile.TemporaryFile() as file:
             if isinstance(what, PictureData):
-                file.write(what.data)
+                file.write(what.value)
             else:
                 from rclip.photo import pillow_image
 
-                pillow_image.write(what.image, file)
+                pillow_image.write(what.value, file)
             file.seek(0)
             return self._decoded_apart(file, "the picture given", "")
 
@@ -291,7 +291,7 @@ def _first(vectors: Iterable[bytes | None]) -> bytes | None:
 def _paths_of(what: AnyTerm) -> set[bytes]:
     """Where the picture lies that is asked with, as the index would have it."""
     if isinstance(what, Picture):
-        return _names_of(what.path)
+        return _names_of(what.value)
     return {what.path} if isinstance(what, Vector) and what.path else set()
 
 

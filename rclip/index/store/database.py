@@ -196,11 +196,11 @@ def is_inner(path: bytes) -> bool:
     if path.startswith(b"\0"):
         return path[1:].isdigit()
     if b"//" in path or b"/." in path or b"\0" in path:  # of which the second is usually but a hidden file
-        return b"\0" not in path and _PLAIN.fullmatch(path) is not None
+        return b"\0" not in path and re.fullmatch(_PLAIN, path) is not None
     return path.startswith(b"/") and not path.endswith(b"/")
 
 
-_PLAIN = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+")
+_PLAIN = rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+"
 
 
 def refuse_strange_files(path: str, place: IndexLocation | None) -> None:
