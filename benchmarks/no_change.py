@@ -107,7 +107,7 @@ def database_side(ours: Ours, rows: int, runs: int, folder: Path) -> dict[str, A
 
 def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, float]:
     """One comparison, and what the walk alone takes."""
-    from rclip.files import DEFAULT_RULES
+    from rclip.ignoring import DEFAULT_RULES, TreeRules
     from rclip.indexing.diff import Plan, plan_update
 
     folder = os.fsencode(library) + b"/"
@@ -118,7 +118,7 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
             _walk(library, rows),
             store.row_tuples(folder),
             folder,
-            DEFAULT_RULES,
+            TreeRules(folder, DEFAULT_RULES).ignores_path,
             {failure.path for failure in store.failures(folder)},
         )
         seconds = time.perf_counter() - started

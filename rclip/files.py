@@ -1,4 +1,4 @@
-"""What the rest of the program asks of files: their stat, suffix and digest, and which of them a walk passes over."""
+"""What the rest of the program asks of files: their stat, suffix and digest, and how their names are spelled."""
 
 import os
 from io import RawIOBase
@@ -9,35 +9,6 @@ SEPARATOR = os.fsencode(os.sep)
 
 INDEX_FOLDER = b".rclip"
 """The folder of a portable index, in the folder of photos that it belongs to."""
-
-
-HOUSEKEEPING = frozenset({
-    b"node_modules",
-    b".git",
-    # Windows: what is deleted, restore points
-    b"$recycle.bin",
-    b"recycler",
-    b"recycled",
-    b"system volume information",
-    # network drives by Synology, QNAP, NetApp and others: thumbnails, what is deleted, snapshots
-    b"@eadir",
-    b"@tmp",
-    b"@__thumb",
-    b"#recycle",
-    b"@recycle",
-    b"@recently-snapshot",
-    b"#snapshot",
-    b"~snapshot",
-    # macOS on drives of others
-    b"network trash folder",
-    b"temporary items",
-    # Unix
-    b"lost+found",
-})  # fmt: skip
-"""Folders that systems and programs keep for themselves, in lower case: thumbnails, recycle bins, snapshots, packages.
-
-Those that start with a dot are hidden anyway, such as `.Trash-1000`, `.zfs` and `.snapshots`.
-"""
 
 
 class FileStat(NamedTuple):
@@ -115,26 +86,3 @@ def _as_listed(name: bytes, folder: bytes) -> bytes:
         return next((entry for entry in os.listdir(folder or os.curdir.encode()) if spellings(entry) & wanted), name)
     except (OSError, ValueError):  # ValueError: a NUL
         return name
-
-
-class IgnoreRules(NamedTuple):
-    """Which names a walk passes over; where indexes lie it never goes."""
-
-    exclude_dirs: frozenset[bytes] = frozenset()
-    include_hidden: bool = False
-
-    def ignores_folder(self, name: bytes) -> bool:
-        if self.include_hidden:
-            return name in self.exclude_dirs or name == INDEX_FOLDER
-        return name[:1] == b"." or name.lower() in HOUSEKEEPING or name in self.exclude_dirs
-
-    def ignores_file(self, name: bytes) -> bool:
-        return not self.include_hidden and name[:1] == b"."
-
-    def ignores_path(self, path: bytes) -> bool:
-        """Whether a walk would not have come to the file `path`, which is relative to the folder walked."""
-        *folders, name = path.split(SEPARATOR)
-        return self.ignores_file(name) or any(map(self.ignores_folder, folders))
-
-
-DEFAULT_RULES = IgnoreRules()

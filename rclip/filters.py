@@ -96,7 +96,7 @@ class Filters(NamedTuple):
     paths: tuple[str, ...] = ()
     """Globs of paths from the directory searched, or absolute ones; a `!` before one leaves out the photos it matches.
 
-    See `search.globs`.
+    See `globs`.
     """
     types: frozenset[str] = frozenset()
     """Endings of file names, in lower case."""

@@ -14,13 +14,14 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import argument_checks, datadir, isolation
 from rclip.argument_checks import StrPath
 from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError, UnknownPhoto, UsageError
-from rclip.files import SEPARATOR, IgnoreRules, digest_of, file_stat, spellings, suffix
+from rclip.files import SEPARATOR, digest_of, file_stat, spellings, suffix
+from rclip.ignoring import IgnoreRules
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
@@ -34,6 +35,7 @@ from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
 from rclip.search.searcher import ScoredPhoto, Searcher, merged, vectors_of_all
+from rclip.search.selection import is_excluded_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +65,8 @@ class Stats(NamedTuple):
     """By the paths."""
     incomplete: dict[str, int]
     """Paths of photos whose files lack a part of the picture, from below, and how many percent."""
+    excluded: int
+    """Photos that are there and known, and excluded now; not among `photos`."""
     missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
@@ -106,6 +110,7 @@ class Library:
         model: StrPath = DEFAULT,
         data_dir: StrPath | None = None,
         exclude_dirs: Iterable[StrPath] = (),
+        exclude: Iterable[str] = (),
         include_hidden: bool = False,
         device: str | None = None,
         batch_size: int | None = None,
@@ -117,6 +122,9 @@ class Library:
 
         Where it is None, that becomes a warning.
 
+        `exclude` has lines as of a `.rclipignore` in each of the directories, and they count before those of such
+        files. One that starts with `/` or `~/` is a whole path.
+
         `language` "any" encodes queries with a text model for many languages that answers in the space of OpenAI's
         ViT-B/32; or the folder of another text model for the model's space.
 
@@ -125,7 +133,8 @@ class Library:
         named = [argument_checks.path("a directory", each) for each in directories or ("",)]
         self._folders = [location.resolve(os.fsencode(folder)) for folder in named]
         excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
-        rules = IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden)
+        patterns = [line for given in argument_checks.texts("exclude", exclude) for line in _resolved(given)]
+        rules = IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden, tuple(patterns))
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
@@ -441,9 +450,11 @@ class Library:
     def stats(self) -> Stats:
         self._warn_unless_adopted()
         counts = [index.counts(scope.ranges()) for index, scope in self._parts]
+        excluded = sum(searcher.count_excluded() for searcher in self._searchers())
         unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
         return Stats(
-            photos=sum(each.photos for each in counts),
+            photos=sum(each.photos for each in counts) - excluded,
+            excluded=excluded,
             unreadable={spelled(path, self._folders): why for path, why in unreadable.items()},
             incomplete={
                 spelled(path, self._folders): percent for each in counts for path, percent in each.incomplete.items()
@@ -470,17 +481,24 @@ class Library:
             where = f" ({index.path})" if len(self._parts) > 1 else ""
             yield from (each._replace(summary=each.summary + where) for each in check_index(index))
 
-    def prune(self, older_than_s: float, with_offline: bool = False) -> "Pruned":
+    def prune(self, older_than_s: float, with_offline: bool = False, with_excluded: bool = False) -> "Pruned":
         """Forgets files below the directories that have been missing for so long, and frees their space.
 
         What an empty folder held, whose drive may only be unplugged, is forgotten only `with_offline`, and then also
-        what no run has looked for and is not there. Raises `StoreError`.
+        what no run has looked for and is not there. What is excluded now is forgotten only `with_excluded`, and then
+        all of it. Raises `StoreError`.
         """
         from rclip.maintenance.prune import prune_index, together
 
         older_than_s = argument_checks.number("older_than_s", older_than_s)
         with self._writers:
-            parts = [prune_index(index, scope.ranges(), older_than_s, with_offline) for index, scope in self._parts]
+            parts = [
+                prune_index(
+                    *(index, scope.ranges(), older_than_s, with_offline),
+                    is_excluded_of(index, scope) if with_excluded and index.exists() else None,
+                )
+                for index, scope in self._parts
+            ]
         return together(parts)
 
 
@@ -546,6 +564,22 @@ def _folder_name(name: str) -> bytes:
     if not plain or SEPARATOR in plain:
         raise NotAFolderName(name=name)
     return plain
+
+
+def _resolved(line: str) -> Iterator[str]:
+    """The pattern and, where its whole path leads over links, the same without them, as a walk meets it."""
+    sign, pattern = ("!", line[1:]) if line.startswith("!") else ("", line)
+    pattern = os.path.expanduser(pattern) if pattern.startswith("~/") else pattern
+    yield sign + pattern
+    if pattern.startswith("/"):
+        names = pattern.rstrip("/").split("/")
+        plain = list(takewhile(lambda name: not set(name) & set("*?[\\"), names[:-1]))
+        folder = "/".join(plain)
+        real = os.path.realpath(folder or "/")
+        if folder and real != folder:
+            from rclip.globs import literal
+
+            yield f"{sign}{literal(real)}{pattern[len(folder) :]}"
 
 
 def _checked_top(top: int | None) -> int:

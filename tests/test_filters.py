@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rclip import Library, UsageError, filters
+from rclip import Library, UsageError, filters, globs
 from rclip.filters import Filters, Near
-from rclip.search import globs
 from tests.support.command import Command, one_line, unchanged
 from tests.support.gallery import GALLERY, Draw, draw_scene
 from tests.support.terminals import text_on_terminal

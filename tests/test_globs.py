@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rclip.search import globs
+from rclip import globs
 from tests.support.command import Command, update
 from tests.support.gallery import Draw
 

@@ -92,7 +92,7 @@ def test_a_search_obeys_the_file(rclip: Command, configure: Configure, draw: Dra
 def test_lists_add_up(rclip: Command, configure: Configure) -> None:
     path = configure('exclude-dir = ["private"]')
     found = shown(rclip, "--exclude-dir", "drafts")
-    assert found["exclude-dir"] == (["drafts", "private"], f"command line, {path}, line 1")
+    assert found["exclude-dir"] == (["private", "drafts"], f"{path}, line 1, command line")
 
 
 def test_the_environment_names_a_model(rclip: Command, configure: Configure) -> None:
@@ -126,7 +126,7 @@ def test_a_portable_index_brings_settings(rclip: Command, configure: Configure, 
     found = shown(rclip, "drive")
     assert found["top"] == (7, f"{drive}, line 1")
     assert found["include-hidden"] == (True, f"{own}, line 3")
-    assert found["exclude-dir"] == (["raw", "private"], f"{drive}, line 2, {own}, line 2")
+    assert found["exclude-dir"] == (["private", "raw"], f"{own}, line 2, {drive}, line 2")
     assert shown(rclip)["top"] == (3, f"{own}, line 1")
 
 

@@ -32,6 +32,8 @@ LAYERS = (
         "files",
         "filters",
         "formats",
+        "globs",
+        "ignoring",
         "isolation",
         "manifest",
         "resizing",
@@ -222,7 +224,7 @@ HEAVY = {
     *("concurrent.futures", "urllib.request", "ssl"),
 }
 UNASKED = {
-    *("rclip.search.globs", "rclip.photo.metadata_parser"),
+    *("rclip.globs", "rclip.photo.metadata_parser"),
     *(
         "rclip.index.store.filtering",
         "rclip.index.store.importing",

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rclip import vectors
-from rclip.files import DEFAULT_RULES, IgnoreRules
+from rclip.ignoring import DEFAULT_RULES, IgnoreRules, TreeRules
 from rclip.index.store import FileRow
 from rclip.index.store.database import folder_range
 from rclip.indexing.diff import plan_update
+from rclip.indexing.ignore_files import IgnoreFiles
 from rclip.indexing.walk import Empty, Unlisted, walk
 from rclip.vectors import MAX_ERROR, dot
 
@@ -37,7 +38,7 @@ def make_tree(root: bytes, paths: list[list[bytes]]) -> None:
 
 def files_in(folder: bytes, rules: IgnoreRules = DEFAULT_RULES) -> list[bytes]:
     """Relative paths of the files that a walk comes to."""
-    found = walk(folder + b"/", PHOTOS, rules)
+    found = walk(folder + b"/", PHOTOS, IgnoreFiles(folder + b"/", rules))
     return [path[len(folder) + 1 :] for path, item in found if isinstance(item, os.DirEntry)]
 
 
@@ -98,7 +99,7 @@ def test_what_cannot_be_listed_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_is_passed_over_exactly_when_a_walk_would(path: bytes, passed_over: bool) -> None:
-    assert IgnoreRules(frozenset({b"out"})).ignores_path(path) == passed_over
+    assert TreeRules(b"/r/", IgnoreRules(frozenset({b"out"}))).ignores_path(path) == passed_over
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ PATHS = st.sets(st.text("ab/", min_size=1, max_size=5).map(str.encode), max_size
 def test_comparing_is_set_difference(disk: set[bytes], known: set[bytes]) -> None:
     rows = [row(number, b"/r/" + path) for number, path in enumerate(sorted(known))]
     found = [(b"/r/" + path, File()) for path in sorted(disk)]
-    plan = plan_update(found, iter(rows), b"/r/", DEFAULT_RULES)
+    plan = plan_update(found, iter(rows), b"/r/", TreeRules(b"/r/", DEFAULT_RULES).ignores_path)
     assert {pending.file.path for pending in plan.pending} == disk - known
     assert {rows[id_].path for id_ in plan.missing} == {b"/r/" + path for path in known - disk}
     assert not plan.returned
@@ -141,14 +142,14 @@ def test_folders_that_say_nothing_of_their_photos_keep_them() -> None:
         (b"/r/b/", Unlisted(None)),
         (b"/r/c/", Empty()),
     ]
-    plan = plan_update(walked, iter(rows), b"/r/", DEFAULT_RULES)
+    plan = plan_update(walked, iter(rows), b"/r/", TreeRules(b"/r/", DEFAULT_RULES).ignores_path)
     assert (plan.missing, plan.offline) == ([4], [3])
     assert [failure.path for failure in plan.unlisted] == [b"/r/a/"]
 
 
 def test_what_is_gone_or_away_is_not_marked_again() -> None:
     rows = [row(1, b"/r/a", missing_ns=5), row(2, b"/r/b/c", missing_ns=0)]
-    plan = plan_update([(b"/r/b/", Empty())], iter(rows), b"/r/", DEFAULT_RULES)
+    plan = plan_update([(b"/r/b/", Empty())], iter(rows), b"/r/", TreeRules(b"/r/", DEFAULT_RULES).ignores_path)
     assert (plan.missing, plan.offline) == ([], [])
 
 

@@ -191,11 +191,12 @@ class Prune(Action):
     options = (
         Option(("--prune",), "forget photos missing for 30d, 12w, 1y; 0: any time", "AGE", choices.age),
         Option(("--away",), "with --prune: also of empty folders, unplugged drives", only_with="--prune"),
+        Option(("--excluded",), "with --prune: also all that is excluded now", only_with="--prune"),
     )
 
     def run(self, options: Options) -> int:
         with options.open_library() as library, activity.shown(Doing.PRUNING):
-            pruned = library.prune(options.values["prune"], options.values["away"])
+            pruned = library.prune(options.values["prune"], options.values["away"], options.values["excluded"])
         tell(Notice.PRUNED.format(forgotten=pruned.forgotten, freed=size(pruned.freed_bytes)))
         if pruned.kept_offline:
             tell(Notice.PRUNE_KEPT.format(kept=pruned.kept_offline))

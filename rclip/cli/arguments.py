@@ -234,6 +234,15 @@ _INDEX_OPTIONS = (
         is_repeatable=True,
         is_setting=True,
     ),
+    Option(
+        ("--exclude",),
+        "skip what matches, as in .gitignore; repeatable",
+        "GLOB",
+        choices.exclusion,
+        is_repeatable=True,
+        in_file=choices.exclusion_in_file,
+        is_setting=True,
+    ),
     Option(("--include-hidden",), "look also into .*, @eaDir and such folders", is_setting=True),
     Option(
         ("--max-image-megapixels",),

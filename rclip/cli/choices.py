@@ -120,6 +120,29 @@ def glob(text: str) -> str:
     return sign + os.path.expanduser(pattern) if pattern.startswith("~/") else text
 
 
+def exclusion(text: str) -> str:
+    """A line of an ignore file, with `~` turned into what it stands for."""
+    if text.startswith("#") or not text.strip(" !/"):
+        raise ValueError(Value.EXCLUSION.format(text=text))
+    return glob(text)
+
+
+def exclusion_in_file(text: str, folder: str) -> str:
+    """The same where it must not depend on the folder that is searched: the file serves this folder, or all."""
+    sign, pattern = ("!", text[1:]) if text.startswith("!") else ("", text)
+    has_place = "/" in pattern.rstrip("/") and not pattern.startswith("**/")
+    if pattern.startswith("~/") or not (folder or has_place):
+        return exclusion(text)
+    if folder:
+        from rclip.globs import literal
+
+        inside = pattern.removeprefix("/") if has_place else f"**/{pattern}"
+        return sign + literal(folder.rstrip("/")) + "/" + exclusion(inside)
+    if not pattern.startswith("/"):
+        raise ValueError(Value.EXCLUSION_PLACE.format(text=text))
+    return exclusion(text)
+
+
 def score(text: str) -> float:
     try:
         number = float(text)

@@ -35,6 +35,8 @@ class Option(NamedTuple):
     """The option without which it is refused."""
     kinds: tuple[str, ...] = ()
     """Values that it may have after a `=`; the first is the default."""
+    in_file: Callable[[str, str], Any] | None = None
+    """What a value means in a configuration file for a folder, which comes second, empty for the user's own."""
     is_setting: bool = False
     """Whether a configuration file may set it; see `cli.settings`."""
 
@@ -55,6 +57,10 @@ class Option(NamedTuple):
     def is_given(self, values: Mapping[str, Any]) -> bool:
         value = values[self.value_key]
         return value is not None and value is not False
+
+
+COMMAND_LINE = "command line"
+"""Where a setting comes from that is given for one run."""
 
 
 class Setting(NamedTuple):
@@ -158,6 +164,7 @@ class Options(NamedTuple):
             model=values["model"],
             language=values["language"],
             exclude_dirs=values["exclude_dir"],
+            exclude=values["exclude"],
             include_hidden=values["include_hidden"],
             device=None if values["device"] == "auto" else values["device"],
             batch_size=values["batch_size"],

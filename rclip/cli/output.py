@@ -285,6 +285,7 @@ def write_stats(stats: "Stats") -> None:
         *(("", printable(f"{path}: {_reason(failure)}")) for path, failure in stats.unreadable.items()),
         *([("incomplete", f"{len(stats.incomplete):,}")] if stats.incomplete else []),
         *(("", printable(f"{path}: the lower {part} % is missing")) for path, part in stats.incomplete.items()),
+        *([("excluded", f"{stats.excluded:,}, kept until they are pruned")] if stats.excluded else []),
         ("missing", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
         ("model", printable(stats.model)),
         ("digest", stats.digest or "none yet"),

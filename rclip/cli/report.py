@@ -1,12 +1,15 @@
 """What the command says to the person at the terminal, on stderr: notices, progress, and what an update has changed."""
 
 import gc
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from rclip.cli import activity, messages
 from rclip.cli.messages import Doing, Notice, tell
+from rclip.cli.options import COMMAND_LINE
+from rclip.cli.settings import user_file
 from rclip.errors import ReadOnlyIndex, UnlistedFolder
 from rclip.signals import Interrupted
 
@@ -73,6 +76,8 @@ def update(library: "Library", options: "Options") -> "Summary":
     finally:
         bar.close()
     _report(summary, options)
+    if sys.stderr.isatty():
+        _say_how_to_make_it_last(options)
     if error and (options.values["index"] or not isinstance(error, ReadOnlyIndex)):
         raise error
     if error:
@@ -102,6 +107,10 @@ def _report(summary: "Summary", options: "Options") -> None:
         tell(Notice.UNLISTED.format(folder=os.fsdecode(path), reason=reason))
     if len(summary.unlisted) > _MOST_LINES:
         tell(Notice.MORE_FOLDERS.format(count=len(summary.unlisted) - _MOST_LINES))
+    for path, reason, *_ in summary.unusable_ignore_files[:_MOST_LINES]:
+        tell(Notice.UNUSABLE_IGNORE_FILE.format(path=os.fsdecode(path), reason=reason))
+    if len(summary.unusable_ignore_files) > _MOST_LINES:
+        tell(Notice.MORE_IGNORE_FILES.format(count=len(summary.unusable_ignore_files) - _MOST_LINES))
     if is_quiet(options):
         _list_files(summary)
         return
@@ -115,6 +124,18 @@ def _report(summary: "Summary", options: "Options") -> None:
         packages = " ".join(sorted(extra.package for extra in summary.missing_extras))
         said = Notice.MISSING_PACKAGES.format(counts=f"{counts} {files}", python=sys.executable, packages=packages)
         tell(said)
+
+
+def _say_how_to_make_it_last(options: "Options") -> None:
+    """Of a folder, or pattern, that the command line excludes, and no setting."""
+    for key, line in (("exclude_dir", "{}/"), ("exclude", "{}")):
+        setting = options.settings[key]
+        if setting.source == COMMAND_LINE:
+            given = line.format(setting.value[0])
+            file = "a file named .rclipignore in the folder"
+            if given.lstrip("!").startswith("/"):
+                given, file = f"exclude = [{json.dumps(given, ensure_ascii=False)}]", user_file()
+            tell(Notice.FOR_THIS_RUN.format(option=setting.option.name, line=given, file=file))
 
 
 def _list_files(summary: "Summary") -> None:

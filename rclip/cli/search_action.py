@@ -16,7 +16,7 @@ from rclip.signals import Interrupted
 from rclip.terminal.text import has_other_letters
 
 if TYPE_CHECKING:
-    from rclip.library import Hit, Library
+    from rclip.library import Hit, Library, Stats
     from rclip.search.query import Query
 
 
@@ -139,8 +139,14 @@ def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
 def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
     if options.filters and library.has_photos():
         tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
+    elif library.has_photos() and _are_all_excluded(library.stats()):
+        tell(Notice.NOTHING_BUT_EXCLUDED)
     else:
         tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
+
+
+def _are_all_excluded(stats: "Stats") -> bool:
+    return stats.excluded > 0 and not stats.photos
 
 
 def _say_which_words_are_not_read(library: "Library", query: "Query") -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from rclip import isolation
 from rclip.cli.messages import Setting as Wrong
 from rclip.cli.messages import Value, alternatives
-from rclip.cli.options import Option, Setting
+from rclip.cli.options import COMMAND_LINE, Option, Setting
 from rclip.errors import BadConfiguration, RclipError, UnreadableConfiguration, plain_reason
 
 FILE = "config.toml"
@@ -24,7 +24,6 @@ _VARIABLES = {"model": "RCLIP_MODEL"}
 """The environment's variable for a setting, by its key among the values."""
 _MOST_BYTES = 1 << 16
 _DEFAULT = "default"
-_COMMAND_LINE = "command line"
 
 
 def settings(options: Iterable[Option], values: Mapping[str, Any], directories: Sequence[str]) -> dict[str, Setting]:
@@ -36,7 +35,7 @@ def settings(options: Iterable[Option], values: Mapping[str, Any], directories: 
     sources = [_of_command_line(known.values(), values), _of_environment(known.values())]
     portable = _portable_file(directories[0] if directories else "")
     if portable:
-        sources.append(_read(portable, known, isolation.open_itself, is_required=False))
+        sources.append(_read(portable, known, isolation.open_itself, is_required=False, folder=_served(portable)))
     own = user_file()
     if own and own != os.devnull:
         sources.append(_read(own, known, isolation.open_regular, is_required=_PATH_VARIABLE in os.environ))
@@ -49,18 +48,23 @@ def settings(options: Iterable[Option], values: Mapping[str, Any], directories: 
 
 
 def _settled(option: Option, found: Sequence[Setting]) -> Setting:
-    """Of those found, the first one; but lists add up: an exclusion for one run does not end those meant to last."""
+    """Of those found, the first one; but lists add up: an exclusion for one run does not end those meant to last.
+
+    The strongest comes last, as of patterns the last that matches counts.
+    """
     if not found:
         return Setting(option, [] if option.is_repeatable else option.default, _DEFAULT)
     if not option.is_repeatable:
         return found[0]
-    return Setting(option, [each for one in found for each in one.value], ", ".join(one.source for one in found))
+    weakest_first = found[::-1]
+    values = [each for one in weakest_first for each in one.value]
+    return Setting(option, values, ", ".join(one.source for one in weakest_first))
 
 
 def _of_command_line(options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Setting]:
     given = ((option, values[option.value_key]) for option in options)
     return {
-        option.value_key: Setting(option, value, _COMMAND_LINE) for option, value in given if value not in (None, [])
+        option.value_key: Setting(option, value, COMMAND_LINE) for option, value in given if value not in (None, [])
     }
 
 
@@ -87,6 +91,11 @@ def _portable_file(directory: str) -> str | None:
     return None
 
 
+def _served(portable: str) -> str:
+    """The folder that a portable index's file is for: the one around its `.rclip`."""
+    return os.path.dirname(os.path.dirname(portable)) or "/"
+
+
 def _of_environment(options: Iterable[Option]) -> dict[str, Setting]:
     given = ((option, _VARIABLES.get(option.value_key, "")) for option in options)
     return {
@@ -100,9 +109,12 @@ def _of_environment(options: Iterable[Option]) -> dict[str, Setting]:
 
 
 def _read(
-    path: str, known: Mapping[str, Option], opener: Callable[[str, int], int], is_required: bool
+    path: str, known: Mapping[str, Option], opener: Callable[[str, int], int], is_required: bool, folder: str = ""
 ) -> dict[str, Setting]:
-    """The settings of one file, by the keys of their options; none if it is missing. Raises `UsageError`."""
+    """The settings of one file, by the keys of their options; none if it is missing. Raises `UsageError`.
+
+    `folder` is the one that the file is for; empty for all.
+    """
     try:
         with open(path, "rb", opener=opener) as file:
             content = file.read(_MOST_BYTES + 1)
@@ -117,11 +129,11 @@ def _read(
         raise UnreadableConfiguration(path=path, reason=plain_reason(error)) from error
     return {
         known[name].value_key: Setting(known[name], value, f"{path}, line {line}")
-        for name, (value, line) in _parsed(path, text, known).items()
+        for name, (value, line) in _parsed(path, text, known, folder).items()
     }
 
 
-def _parsed(path: str, text: str, known: Mapping[str, Option]) -> dict[str, tuple[Any, int]]:
+def _parsed(path: str, text: str, known: Mapping[str, Option], folder: str) -> dict[str, tuple[Any, int]]:
     """Each key with its value and line. Raises `BadConfiguration`."""
     import tomllib  # there need not be a file
 
@@ -136,7 +148,7 @@ def _parsed(path: str, text: str, known: Mapping[str, Option]) -> dict[str, tupl
     for name, raw in table.items():
         line = _line_of(name, text)
         try:
-            found[name] = _value(known.get(name), raw, name, known), line
+            found[name] = _value(known.get(name), raw, name, known, folder), line
         except ValueError as error:
             raise BadConfiguration(path=path, line=line, problem=str(error)) from None
     return found
@@ -148,12 +160,12 @@ def _line_of(name: str, text: str) -> int:
     return next((number for number, line in enumerate(text.splitlines(), 1) if key.match(line)), 1)
 
 
-def _value(option: Option | None, raw: object, name: str, known: Iterable[str]) -> Any:
+def _value(option: Option | None, raw: object, name: str, known: Iterable[str], folder: str) -> Any:
     """What the option would have of the command line. Raises ValueError."""
     if option is None:
         raise ValueError(_unknown(name, known))
     try:
-        return _checked(option, raw)
+        return _checked(option, raw, folder)
     except ValueError as error:
         raise ValueError(Wrong.VALUE.format(name=name, problem=error)) from None
 
@@ -167,12 +179,12 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return Wrong.UNKNOWN.format(name=name, names=alternatives(tuple(known)))
 
 
-def _checked(option: Option, raw: object) -> Any:
+def _checked(option: Option, raw: object, folder: str) -> Any:
     """Raises ValueError with a sentence that follows the option's name."""
     if option.is_repeatable:
         if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
             raise ValueError(Wrong.NO_LIST.format(value=_written(raw)))
-        return [option.parse(each) for each in raw]
+        return [option.in_file(each, folder) if option.in_file else option.parse(each) for each in raw]
     if option.is_flag:
         if not isinstance(raw, bool):
             raise ValueError(Wrong.NO_FLAG.format(value=_written(raw)))

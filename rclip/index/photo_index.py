@@ -161,6 +161,11 @@ class PhotoIndex:
                     self._kept.clear()
                 self._kept[key] = version, value
 
+    def forget_kept(self) -> None:
+        """For a change that makes no new version."""
+        with self._kept_lock:
+            self._kept.clear()
+
     def _write_if_allowed(self, write: Callable[[], None]) -> None:
         if self._may_write_caches:
             try:

@@ -2,11 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from rclip.files import IgnoreRules
+from rclip.ignoring import IgnoreRules, TreeRules
 from rclip.index.location import Folder
 
 
@@ -21,12 +21,17 @@ class Scope(NamedTuple):
         distinct = sorted({folder.real for folder in self.folders})
         return [real for real in distinct if not any(real.startswith(o) for o in distinct if o != real)]
 
-    def walked(self) -> list[bytes]:
-        """The folders to walk: hidden ones that are named, too, which an outer walk does not reach."""
+    def walked(self, rules_of: Callable[[bytes, IgnoreRules], TreeRules]) -> list[bytes]:
+        """The folders to walk: hidden ones that are named, too, which an outer walk does not reach.
+
+        `rules_of` gives the rules in and below a folder.
+        """
         ranges = self.ranges()
         inside = sorted({folder.real for folder in self.folders}.difference(ranges))
         around = {real: next(outer for outer in ranges if real.startswith(outer)) for real in inside}
-        return ranges + [real for real in inside if self.rules.ignores_path(real[len(around[real]) :] + b"photo")]
+        return ranges + [
+            real for real in inside if rules_of(around[real], self.rules).ignores_folder(real[len(around[real]) :])
+        ]
 
     def inside(self, path: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Each of the folders that the path lies in, and the path relative to it."""

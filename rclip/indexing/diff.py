@@ -3,13 +3,13 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rclip import formats
 from rclip.errors import UnlistedFolder, plain_reason
-from rclip.files import FileStat, IgnoreRules, file_stat, suffix
+from rclip.files import FileStat, file_stat, suffix
 from rclip.index.store import FileRow, RowTuple
 from rclip.indexing.walk import Empty, Found, FoundFile, Unlisted
 from rclip.photo.failures import FailedPhoto
@@ -57,12 +57,13 @@ def plan_update(
     found: Iterable[tuple[bytes, Found]],
     rows: Iterator[RowTuple],
     folder: bytes,
-    rules: IgnoreRules,
+    ignores_path: Callable[[bytes], bool],
     to_retry: Set[bytes] = frozenset(),
 ) -> Plan:
     """Merges a walk of `folder` with the rows below it, both in path order.
 
-    A row is missing only if the walk listed its folder and would have come to it. Raises `UnlistedFolder` when `folder`
+    A row is missing only if the walk listed its folder and would have come to it, which `ignores_path` says of paths
+    relative to `folder`, when the walk has come so far. Raises `UnlistedFolder` when `folder`
     itself cannot be listed.
 
     Nearly all files are unchanged, a million of them in large libraries: they are done with in a few steps.
@@ -71,7 +72,7 @@ def plan_update(
     row = next(rows, None)
     for path, item in found:
         while row and row[1] < path:
-            _miss(plan, FileRow._make(row), folder, rules)
+            _miss(plan, FileRow._make(row), folder, ignores_path)
             row = next(rows, None)
         if type(item) is Unlisted or type(item) is Empty:  # `isinstance` takes a tenth of the whole time
             while row and row[1].startswith(path):
@@ -102,9 +103,9 @@ def plan_update(
             file = File(path[len(folder) :], file_stat(status))
             _compare(plan, PendingFile(file, FileRow._make(before) if before else None), path in to_retry)
         elif before:
-            _miss(plan, FileRow._make(before), folder, rules)
+            _miss(plan, FileRow._make(before), folder, ignores_path)
     while row:
-        _miss(plan, FileRow._make(row), folder, rules)
+        _miss(plan, FileRow._make(row), folder, ignores_path)
         row = next(rows, None)
     return plan
 
@@ -140,9 +141,9 @@ def _note_unlisted(plan: Plan, path: bytes, folder: bytes, reason: str) -> None:
     plan.unlisted.append(FailedPhoto(path, reason))
 
 
-def _miss(plan: Plan, row: FileRow, folder: bytes, rules: IgnoreRules) -> None:
+def _miss(plan: Plan, row: FileRow, folder: bytes, ignores_path: Callable[[bytes], bool]) -> None:
     """The walk did not come to this row."""
-    if (row.missing_ns is None or row.is_offline) and not rules.ignores_path(row.path[len(folder) :]):
+    if (row.missing_ns is None or row.is_offline) and not ignores_path(row.path[len(folder) :]):
         plan.missing.append(row.id)
 
 

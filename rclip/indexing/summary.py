@@ -25,6 +25,8 @@ class Summary:
     """Files that could not be read for a reason that is not their own; the next run tries them again."""
     unlisted: list[FailedPhoto] = field(default_factory=list)
     """Folders that could not be listed. What the index knows of them is kept."""
+    unusable_ignore_files: list[FailedPhoto] = field(default_factory=list)
+    """Ignore files of which only what they said before counts, if anything."""
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
     """How many files wait for a package that is not installed."""
 

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 from rclip import formats
 from rclip.errors import ReadOnlyIndex, StoreError, UnlistedFolder
-from rclip.files import DEFAULT_RULES, FileStat, IgnoreRules, suffix
+from rclip.files import FileStat, suffix
+from rclip.ignoring import DEFAULT_RULES, IgnoreRules, TreeRules
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
 from rclip.indexing.diff import Plan, plan_update
+from rclip.indexing.ignore_files import IgnoreFiles, on_disk
 from rclip.indexing.progress import ListedFiles, Report, of_stage
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
@@ -45,11 +47,13 @@ def update_index(
     index.sweep()
     index.import_from_default()
     errors: list[StoreError] = []
-    for folder in scope.walked():
+    for folder in scope.walked(on_disk):
         try:
             update(index.store, index.model, folder, options._replace(rules=scope.rules), summary, report)
         except (ReadOnlyIndex, UnlistedFolder) as error:
             errors.append(error)
+    if not index.store.is_writable:
+        index.forget_kept()  # ignore files may say something else now
     return errors
 
 
@@ -63,10 +67,14 @@ def update(
     no errors.
     """
     listed = ListedFiles(report)
-    found = walk(folder, formats.SUFFIXES, options.rules, listed.add)
+    ignore_files = IgnoreFiles(folder, options.rules, store)
+    found = walk(folder, formats.SUFFIXES, ignore_files, listed.add)
     to_retry = _to_retry(store, folder, options)
-    plan = plan_update(found, store.row_tuples(folder), folder, options.rules, to_retry)
+    plan = plan_update(found, store.row_tuples(folder), folder, ignore_files.ignores_path, to_retry)
     listed.end()
+    summary += Summary(unusable_ignore_files=ignore_files.failures)
+    if changes := ignore_files.changes():
+        store.ignore_files.change(changes)
     if not store.is_writable:
         if plan.is_empty:  # what earlier runs have left to do is put off
             summary += Summary(unlisted=plan.unlisted, missing_extras=plan.missing_extras)
@@ -84,16 +92,18 @@ def update(
 
         with model.image_encoder(options.device, options.batch_size) as encoder:
             write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
-    _describe(store, folder, options, summary, report)
+    _describe(store, ignore_files.tree, folder, options, summary, report)
     if store.has_orphaned():
         with store.transaction():
             store.delete_orphaned()
 
 
-def _describe(store: Store, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None) -> None:
+def _describe(
+    store: Store, rules: TreeRules, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None
+) -> None:
     """What an older rclip has indexed without asking it for more than its pixels."""
     known = store.metadata.without_metadata(folder)
-    photos = [photo for photo in known if not options.rules.ignores_path(photo.path[len(folder) :])]
+    photos = [photo for photo in known if not rules.ignores_path(photo.path[len(folder) :])]
     if photos:
         from rclip.indexing.metadata_backfill import describe
 

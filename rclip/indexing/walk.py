@@ -12,7 +12,9 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol, final
 
 from rclip.errors import plain_reason
-from rclip.files import DEFAULT_RULES, SEPARATOR, IgnoreRules
+from rclip.files import SEPARATOR
+from rclip.ignoring import DEFAULT_RULES, FolderRules
+from rclip.indexing.ignore_files import MARKS, IgnoreFiles
 from rclip.indexing.listing import Entry, Lister
 
 
@@ -46,17 +48,18 @@ Found = FoundFile | Unlisted | Empty
 def walk(
     root: bytes,
     suffixes: Set[str],
-    rules: IgnoreRules = DEFAULT_RULES,
+    ignore_files: IgnoreFiles | None = None,
     listed: Callable[[int], None] = lambda files: None,
 ) -> Iterator[tuple[bytes, Found]]:
     """Paths below `root` and what is there, in path order: all whose name ends in one of `suffixes`, and some folders.
 
     `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. Links to folders are
     not followed, so there are no loops. What cannot be read is yielded, never raised. `listed` is called for each
-    folder with the number of files in it.
+    folder with the number of files in it. `ignore_files` say what is passed over, and learn of those that are found.
     """
+    ignore_files = ignore_files or IgnoreFiles(root, DEFAULT_RULES)
     endings = frozenset(b"." + suffix.encode() for suffix in suffixes)
-    lister = Lister(partial(_list, endings=endings, rules=rules))
+    lister = Lister(partial(_list, endings=endings, ignore_files=ignore_files))
     try:
         depths = [lister.entries(root)]  # not recursive: folders may be nested a thousand deep
         listed(len(depths[0]))
@@ -76,28 +79,46 @@ def walk(
         lister.close()
 
 
-def _list(folder: bytes, endings: Set[bytes], rules: IgnoreRules) -> list[Entry]:
-    """The folder's own entries, the last one in path order first; what is of no concern takes no memory."""
-    entries: list[Entry] = []
-    entry = None
+def _list(folder: bytes, endings: Set[bytes], ignore_files: IgnoreFiles) -> list[Entry]:
+    """The folder's own entries, the last one in path order first; what is of no concern takes no memory.
+
+    Where it has an ignore file, which may also take back what counts above it, the folder is listed once more.
+    """
     try:
-        with os.scandir(folder) as scan:
-            for entry in scan:
-                name = entry.name
-                try:
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                except OSError:  # its kind cannot be found, which is left to `stat` to report
-                    is_folder = False
-                if is_folder:
-                    entries.append((folder + name + SEPARATOR, Unlisted(None) if rules.ignores_folder(name) else None))
-                elif name[name.rfind(b".") :].lower() in endings and not (name[0] == _DOT and rules.ignores_file(name)):
-                    entries.append((folder + name, entry))
+        entries, marks, is_empty = _scan(folder, endings, ignore_files.tree.at(folder))
+        if ignore_files.note(folder, marks):
+            if ignore_files.tree.is_cache(folder):
+                return [(folder, Unlisted(None))]
+            entries, _, _ = _scan(folder, endings, ignore_files.tree.at(folder))
     except OSError as error:
         return [(folder, Unlisted(plain_reason(error)))]
-    if entry is None:
+    if is_empty:
         return [(folder, Empty())]
     entries.sort(key=itemgetter(0), reverse=True)
     return entries
+
+
+def _scan(folder: bytes, endings: Set[bytes], rules: FolderRules) -> tuple[list[Entry], list[bytes], bool]:
+    """Entries in any order, the names of files that say what is to be passed over, and whether there is nothing."""
+    entries: list[Entry] = []
+    marks: list[bytes] = []
+    has_patterns = rules.has_patterns
+    entry = None
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            name = entry.name
+            try:
+                is_folder = entry.is_dir(follow_symlinks=False)
+            except OSError:  # its kind cannot be found, which is left to `stat` to report
+                is_folder = False
+            if is_folder:
+                entries.append((folder + name + SEPARATOR, Unlisted(None) if rules.ignores_folder(name) else None))
+            elif name[name.rfind(b".") :].lower() in endings:
+                if not ((name[0] == _DOT or has_patterns) and rules.ignores_file(name)):
+                    entries.append((folder + name, entry))
+            elif name in MARKS:
+                marks.append(name)
+    return entries, marks, entry is None
 
 
 _DOT = ord(b".")

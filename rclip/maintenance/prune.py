@@ -1,11 +1,12 @@
-"""Forgets files that have been missing for long, and frees their space.
+"""Forgets files that have been missing for long, and on demand excluded ones, and frees their space.
 
-No file that is there is forgotten, whatever the table says of it: a drive may have been plugged in since the last run.
+No other file that is there is forgotten, whatever the table says of it: a drive may have been plugged in since the last
+run.
 """
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rclip.errors import StoreError, plain_reason
@@ -30,11 +31,18 @@ class Pruned(NamedTuple):
 NOTHING = Pruned(forgotten=0, kept_offline=0)
 
 
-def prune_index(index: PhotoIndex, folders: Sequence[bytes], older_than_s: float, with_offline: bool) -> Pruned:
+def prune_index(
+    index: PhotoIndex,
+    folders: Sequence[bytes],
+    older_than_s: float,
+    with_offline: bool,
+    is_excluded: Callable[[bytes], bool] | None = None,
+) -> Pruned:
     """Forgets files below the folders that have been missing for so long, and gives their space back to the disk.
 
     What an empty folder held, whose drive may only be unplugged, is forgotten only `with_offline`, and then also the
-    files that no run has looked for and that are absent. Raises `StoreError`.
+    files that no run has looked for and that are absent. Files that are there are only forgotten where `is_excluded`
+    is given and says so of their path. Raises `StoreError`.
     """
     index.require_adopted()
     if not index.exists():
@@ -42,6 +50,9 @@ def prune_index(index: PhotoIndex, folders: Sequence[bytes], older_than_s: float
     index.store.check_counts(folders)
     before_bytes = index.size_bytes()
     pruned = forget(index.store, folders, older_than_s, with_offline)
+    if is_excluded:
+        forgotten = _forget_excluded(index.store, folders, is_excluded)
+        pruned = pruned._replace(forgotten=pruned.forgotten + forgotten)
     blocked_by = give_space_back(index.store)
     return pruned._replace(freed_bytes=max(before_bytes - index.size_bytes(), 0), blocked_by=blocked_by)
 
@@ -67,6 +78,15 @@ def forget(store: Store, folders: Iterable[bytes], older_than_s: float, with_off
         with store.transaction():
             store.delete_orphaned()
     return Pruned(forgotten, kept_offline=len(missing) - len(due))
+
+
+def _forget_excluded(store: Store, folders: Iterable[bytes], is_excluded: Callable[[bytes], bool]) -> int:
+    """Deletes the rows of all files that are excluded, and returns how many that were."""
+    excluded = [row for folder in folders for row in store.rows(folder) if is_excluded(row.path)]
+    if not excluded:
+        return 0
+    with store.transaction():
+        return store.forget(excluded)
 
 
 def together(several: Iterable[Pruned]) -> Pruned:

@@ -255,6 +255,14 @@ class Searcher:
         known = (photo for folder in self._ranges for photo in self.store.photos(folder))
         return (photo for photo in known if selection.allows_path(photo[1]))
 
+    def count_excluded(self) -> int:
+        """How many photos the index knows in the folders that the user's settings or ignore files exclude."""
+        selection = Selection(self._index, self._scope, None)
+        if not selection.has_exclusions:
+            return 0
+        known = (path for folder in self._ranges for _, path in self.store.photos(folder))
+        return sum(not selection.allows_path(path) for path in known)
+
     def photos_of(self, ids: Sequence[int]) -> "list[ScoredPhoto]":
         """Those of the photos that are still present."""
         rows = [row for row in self.store.records(ids) if row]

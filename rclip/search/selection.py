@@ -1,23 +1,28 @@
 """Which photos of one index a search may find: those in its folders that pass the filters."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rclip.ignoring import TreeRules
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 
 if TYPE_CHECKING:
     from rclip.filters import Filter, Filters, Photo
-    from rclip.search.globs import Paths
+    from rclip.globs import Paths
 
 _MAX_IDS = 50_000
 """Up to so many photos that pass a filter, or are in the folders, are listed; of more, the best are looked at."""
 
 _JUDGED_ROWS = 8192
 """Up to so many photos are sooner judged one by one than by listing all that a wide filter lets pass."""
+
+_MOST_FOLDERS = 4096
+"""Of so many it is remembered whether they have an ignore file."""
 
 _MAX_PATHS = 20_000
 """The same for paths that match a glob."""
@@ -31,6 +36,7 @@ class Selection:
         self._store = index.store
         self._location = index.location
         self._scope = scope
+        self._rules = _rules_of(index, scope)
         self.min_score = -np.inf if filters is None or filters.min_score is None else filters.min_score
         self.is_relevant = filters is not None and filters.is_relevant
         self._by_row: Sequence[Filter] = _by_row(filters) if filters else ()
@@ -56,6 +62,12 @@ class Selection:
         """Whether `passes` looks at the metadata of a photo."""
         return bool(self._by_row)
 
+    @property
+    def has_exclusions(self) -> bool:
+        """Whether anything is passed over but what always is."""
+        rules = self._scope.rules
+        return bool(rules.exclude_dirs or rules.exclude) or not self._store.ignore_files.is_empty()
+
     def settle(self) -> None:
         """Has `ids` take account of wide filters, too, which takes half a second in an index of a million photos."""
         from rclip.index.store import filtering
@@ -68,7 +80,7 @@ class Selection:
     def allows_path(self, path: bytes) -> bool:
         """Whether a walk of the scope would come to the photo, and the globs allow it."""
         return self._location.contains(path) and any(
-            not self._scope.rules.ignores_path(relative)
+            not self._rules[folder].ignores_path(relative)
             and (self._paths is None or self._paths[folder].allow(os.fsdecode(relative)))
             for folder, relative in self._scope.inside(path)
         )
@@ -108,13 +120,13 @@ class Selection:
 
     def _paths_of(self, globs: Sequence[str]) -> "dict[bytes, Paths]":
         """Which paths pass the globs in each folder."""
-        from rclip.search.globs import Paths
+        from rclip.globs import Paths
 
         return {real: Paths(globs, names) for real, names in self._scope.names().items()}
 
     def _ids_by_glob(self, paths: "dict[bytes, Paths]") -> np.ndarray | None:
         """Of the photos that match one of the globs wanted. Where many match, those looked up will often enough."""
-        from rclip.search.globs import literal_start, longest_literal, sqlite_glob, sqlite_literal
+        from rclip.globs import literal_start, longest_literal, sqlite_glob, sqlite_literal
 
         found: dict[int, bytes] = {}
         for folder, inside in paths.items():
@@ -128,6 +140,19 @@ class Selection:
                     return None
                 found |= like
         return np.array(sorted(id_ for id_, path in found.items() if self.allows_path(path)), np.int64)
+
+
+def is_excluded_of(index: PhotoIndex, scope: Scope) -> Callable[[bytes], bool]:
+    """Says of paths in the scope whether no walk of it would come to them."""
+    rules = _rules_of(index, scope)
+    return lambda path: all(rules[folder].ignores_path(relative) for folder, relative in scope.inside(path))
+
+
+def _rules_of(index: PhotoIndex, scope: Scope) -> dict[bytes, TreeRules]:
+    """What is passed over in and below each of the folders."""
+    remembered = index.store.ignore_files
+    ignore_file = None if remembered.is_empty() else lru_cache(_MOST_FOLDERS)(remembered.content)
+    return {folder.real: TreeRules(folder.real, scope.rules, ignore_file) for folder in scope.folders}
 
 
 def _by_row(filters: "Filters") -> "list[Filter]":

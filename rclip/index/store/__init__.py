@@ -13,6 +13,10 @@ hold what the photos say of themselves, apart. A row of `images` `has_metadata` 
 that has none has no row there. `has_capture_time` tells whether `captured_s` is known; where it is not, filters by time
 go by the file's. SQLite's own indexes answer filters.
 
+    ignore_files(folder, content)
+
+holds what the `.rclipignore` files said that the last updates came across.
+
 A row that `is_outdated` was stored by an rclip that could not decode such files, or not rightly: the next run reads the
 file again, and until then no other file takes its vector. A migration sets it, whenever decoders have changed.
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from types import NoneType
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from rclip.files import FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database
+from rclip.index.store.ignore_files import IgnoreFileTable
 from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.session import require
 from rclip.index.store.validation import has_unit_length
@@ -66,6 +68,11 @@ class PhotoQueries(Database):
     def metadata(self) -> MetadataTable:
         """What the photos say of themselves."""
         return MetadataTable(self)
+
+    @cached_property
+    def ignore_files(self) -> IgnoreFileTable:
+        """What is to be passed over in which folders."""
+        return IgnoreFileTable(self)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -423,8 +430,8 @@ class Store(PhotoQueries):
         self.connection.executemany(sql, ((missing_ns, is_offline, id_) for id_ in ids))
 
     def forget(self, rows: Iterable[FileRow]) -> int:
-        """Deletes those of the rows that are still missing, and returns how many that were."""
-        sql = "DELETE FROM images WHERE id = ? AND path = ? AND missing_ns = ?"
+        """Deletes those of the rows that are still missing, or still there, and returns how many that were."""
+        sql = "DELETE FROM images WHERE id = ? AND path = ? AND missing_ns IS ?"
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('has_gaps', '')")  # in pages that are half full
         return self.connection.executemany(
             sql, ((row.id, self.inner(row.path), row.missing_ns) for row in rows)

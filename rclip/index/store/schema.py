@@ -118,6 +118,9 @@ MIGRATIONS = [
     DROP INDEX images_listing;
     CREATE INDEX images_listing ON images (path, mtime_ns, size, missing_ns, is_offline, ctime_ns);
     """,
+    """
+    CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -178,6 +181,7 @@ SCHEMA = """
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
     END;
+    CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
 """All that the migrations end in: each opening of an index compares with it, and they would take four times as long."""
 

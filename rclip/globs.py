@@ -79,20 +79,41 @@ def glob_regex(glob: str) -> re.Pattern[str]:
     is tried: where the rest fails after the first, it fails after all.
     """
     tokens = _tokens(glob)
-    if tokens is None:
-        return re.compile("(?!)")
     end = "/.*" if glob.endswith("/") else "(?:/.*)?"
-    blocks: list[tuple[str, list[_Token]]] = [("", [])]
-    for token in tokens:
-        if token.kind in _FOLDERS:
-            blocks.append((_FOLDERS[token.kind], []))
-        else:
-            blocks[-1][1].append(token)
-    (_, first), *others = blocks
-    regex = ""
-    for start, block in reversed(others):
-        regex = f"(?>{start}{_regex_of_block(block)}{'' if regex else end + _END}){regex}"
-    return re.compile(_regex_of_block(first) + (regex or end), re.DOTALL)
+    return re.compile("(?!)" if tokens is None else _regex(tokens, end), re.DOTALL)
+
+
+class Entry(NamedTuple):
+    """What a line of `.gitignore` matches, of the files and folders that are there, but not what is in these."""
+
+    is_path: bool
+    """Whether it is compared with the `composed` path relative to the directory, not with the last name alone."""
+    literal: str | None
+    """The one path or name that matches; None where a regex says which."""
+    regex: str = "(?!)"
+    """To be compiled with DOTALL and to match in full; others may be put beside it, as alternatives."""
+
+
+def entry(glob: str) -> Entry:
+    """A line without the `!` before it; a slash at its end makes no difference here."""
+    tokens = _tokens(glob)
+    if tokens is None or glob.startswith("./"):
+        return Entry(is_path=False, literal=None)
+    is_path = tokens[0] != _ANYWHERE
+    own = tokens if is_path else tokens[1:]
+    if all(token.kind == "literal" for token in own):
+        return Entry(is_path, "".join(token.text for token in own))
+    return Entry(is_path, None, _regex(own, ""))
+
+
+def is_named(glob: str) -> bool:
+    """Whether the last name that the glob asks for has no wildcard in it: `**/#recycle/`."""
+    return not _SPECIAL.search(glob.removesuffix("/").rpartition("/")[2])
+
+
+def literal(text: str) -> str:
+    """A glob that matches just this."""
+    return re.sub(r"([*?[\\])", r"\\\1", text)
 
 
 def sqlite_glob(glob: str) -> str:
@@ -133,6 +154,8 @@ class _Token(NamedTuple):
 
 
 _END = r"\Z"
+_ANYWHERE = _Token("folders", "anywhere")
+"""What comes before a glob without a slash."""
 _FOLDERS = {"folders": "(?:[^/]*/)*?", "one or more folders": "(?:[^/]*/)+?", "rest": ".*"}
 """What `**` stands for: before a slash, before an escaped one, and at the end."""
 
@@ -148,7 +171,7 @@ def _tokens(glob: str) -> tuple[_Token, ...] | None:
     plain = composed(glob).removeprefix("./")
     is_anchored = "/" in plain.removesuffix("/")
     plain = plain.removeprefix("/").removesuffix("/")
-    tokens = [] if is_anchored else [_Token("folders")]
+    tokens = [] if is_anchored else [_ANYWHERE]
     try:
         at = 0
         while at < len(plain):
@@ -256,6 +279,21 @@ def _named_class(name: str) -> str:
 
 
 # --- as a regex ------------------------------------------------------------------------------------------------------
+
+
+def _regex(tokens: Iterable[_Token], end: str) -> str:
+    """`end` is the regex of what may follow."""
+    blocks: list[tuple[str, list[_Token]]] = [("", [])]
+    for token in tokens:
+        if token.kind in _FOLDERS:
+            blocks.append((_FOLDERS[token.kind], []))
+        else:
+            blocks[-1][1].append(token)
+    (_, first), *others = blocks
+    regex = ""
+    for start, block in reversed(others):
+        regex = f"(?>{start}{_regex_of_block(block)}{'' if regex else end + _END}){regex}"
+    return _regex_of_block(first) + (regex or end)
 
 
 def _regex_of_block(block: list[_Token]) -> str:

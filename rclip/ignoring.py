@@ -1,0 +1,364 @@
+"""Which files and folders rclip passes over: by default, by the user's settings, and by `.rclipignore` files.
+
+Ignore files have `.gitignore`'s syntax and meaning, in any folder; the user's own patterns count before them. What lies
+in folders may be anybody's: patterns are matched in linear time, and none leads a walk into an index.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from rclip.files import INDEX_FOLDER, SEPARATOR
+
+if TYPE_CHECKING:
+    import re
+
+IGNORE_FILE = b".rclipignore"
+CACHE_TAG = b"CACHEDIR.TAG"
+"""The file with which programs mark a folder as their cache, if it begins with `CACHE_SIGNATURE`."""
+CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+"""By the Cache Directory Tagging Specification, https://bford.info/cachedir/."""
+
+HOUSEKEEPING = frozenset({
+    b"node_modules",
+    b".git",
+    b"__macosx",  # what macOS adds to archives
+    # Windows: what is deleted, restore points
+    b"$recycle.bin",
+    b"recycler",
+    b"recycled",
+    b"system volume information",
+    # network drives by Synology, QNAP, NetApp and others: thumbnails, what is deleted, snapshots
+    b"@eadir",
+    b"@tmp",
+    b"@__thumb",
+    b"#recycle",
+    b"@recycle",
+    b"@recently-snapshot",
+    b"#snapshot",
+    b"~snapshot",
+    # macOS on drives of others
+    b"network trash folder",
+    b"temporary items",
+    # Unix
+    b"lost+found",
+    b"__pycache__",
+})  # fmt: skip
+"""Folders that systems and programs keep for themselves, in lower case: thumbnails, recycle bins, snapshots, packages.
+
+Those that start with a dot are hidden anyway, such as `.Trash-1000`, `.zfs` and `.snapshots`.
+"""
+
+DERIVED = {
+    # Lightroom: previews, and smaller copies of all photos
+    b".lrdata": {b""},
+    # Apple Photos: smaller copies of all photos, faces cut out; `originals` and edited photos, in `renders`, stay
+    b".photoslibrary": {
+        *(b"resources/derivatives", b"resources/proxies", b"resources/modelresources", b"resources/media"),
+        *(b"thumbnails", b"previews", b"database", b"scopes", b"private"),
+    },
+    # Aperture and iPhoto: `Masters`, `Originals` and, of iPhoto's edited photos, `Modified` stay
+    b".aplibrary": {b"thumbnails", b"previews", b"database"},
+    b".photolibrary": {b"thumbnails", b"previews", b"database", b"data", b"data.noindex", b"contents"},
+    b".migratedaplibrary": {b"thumbnails", b"previews", b"database"},
+    b".migratedphotolibrary": {b"thumbnails", b"previews", b"database", b"data", b"data.noindex", b"contents"},
+}
+"""Folders of smaller copies that other programs make, in lower case: by the ending of the program's own folder.
+
+Those of digiKam and darktable are no pictures, or lie in hidden folders.
+"""
+
+NOT_HIDDEN = frozenset({b".picasaoriginals"})
+"""Hidden folders that are not passed over: Picasa keeps there the only copy of each photo as it was before its edit."""
+
+_LAST_NAMES = frozenset(path.rpartition(b"/")[2] for paths in DERIVED.values() for path in paths)
+
+
+def is_housekeeping(folder: bytes, name: bytes) -> bool:
+    """Whether a folder of this name, in the one whose path is `folder`, is none of the user's, or is hidden."""
+    if name[:1] == b".":
+        return name not in NOT_HIDDEN
+    lower = name.lower()
+    if lower in HOUSEKEEPING or lower[-7:] == b".lrdata":
+        return True
+    return lower in _LAST_NAMES and _is_derived((folder + name).lower())
+
+
+def _is_derived(path: bytes) -> bool:
+    """Of a path in lower case."""
+    names = path.split(SEPARATOR)
+    return any(
+        SEPARATOR.join(names[place + 1 :]) in paths
+        for ending, paths in DERIVED.items()
+        for place in (-2, -3)
+        if len(names) >= -place and names[place].endswith(ending)
+    )
+
+
+class IgnoreRules(NamedTuple):
+    """What the user has asked for; where indexes lie no walk ever goes."""
+
+    exclude_dirs: frozenset[bytes] = frozenset()
+    """Names of folders."""
+    include_hidden: bool = False
+    """Whether to go also where nothing of the user's own is expected."""
+    exclude: tuple[str, ...] = ()
+    """Lines as of an ignore file, of which the last that matches counts. One that starts with `/` is a whole path."""
+
+
+DEFAULT_RULES = IgnoreRules()
+
+
+# --- patterns --------------------------------------------------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What a line says of what it matches."""
+
+    IGNORED = 1
+    INCLUDED = 2
+    """After a `!`: what earlier lines ignored is not, but what is passed over by default still is."""
+    NAMED = 3
+    """After a `!`, by its very name: nor is it passed over by default."""
+
+
+class _Matcher(NamedTuple):
+    """Some lines: the names, or paths, that match one of them."""
+
+    literals: frozenset[str]
+    regex: "re.Pattern[str] | None"
+
+    def matches(self, text: str) -> bool:
+        return text in self.literals or (self.regex is not None and self.regex.fullmatch(text) is not None)
+
+
+class _Run(NamedTuple):
+    """Lines that follow one another and say the same."""
+
+    verdict: Verdict
+    of_files: tuple[_Matcher, _Matcher]
+    """By their names, and by their paths."""
+    of_folders: tuple[_Matcher, _Matcher]
+
+
+class Patterns:
+    """The lines of one ignore file, or the user's own."""
+
+    def __init__(self, lines: Iterable[str]):
+        self._runs = [_run(verdict, lines) for verdict, lines in _grouped(lines)][::-1]
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def verdict(self, path: str, name: str, is_folder: bool) -> Verdict | None:
+        """Of the last line that matches; both are `composed`, and the path is relative to where the file lies."""
+        for verdict, of_files, of_folders in self._runs:
+            by_name, by_path = of_folders if is_folder else of_files
+            if by_name.matches(name) or by_path.matches(path):
+                return verdict
+        return None
+
+
+class _Line(NamedTuple):
+    is_path: bool
+    is_for_folders: bool
+    literal: str | None
+    regex: str
+
+
+def _grouped(lines: Iterable[str]) -> Iterator[tuple[Verdict, list[_Line]]]:
+    from rclip import globs  # most have no patterns
+
+    group: list[_Line] = []
+    before: Verdict | None = None
+    for line in lines:
+        is_negated = line[:1] == "!"
+        pattern = line[1:] if is_negated else line
+        found = globs.entry(pattern)
+        is_name = found.literal is not None or globs.is_named(pattern)
+        verdict = (Verdict.NAMED if is_name else Verdict.INCLUDED) if is_negated else Verdict.IGNORED
+        if before is not None and verdict is not before:
+            yield before, group
+            group = []
+        before = verdict
+        group.append(_Line(found.is_path, pattern.endswith("/"), found.literal, found.regex))
+    if before is not None:
+        yield before, group
+
+
+def _run(verdict: Verdict, lines: Sequence[_Line]) -> _Run:
+    for_all = [line for line in lines if not line.is_for_folders]
+    of_folders = (_matcher(lines, is_path=False), _matcher(lines, is_path=True))
+    if len(for_all) == len(lines):
+        return _Run(verdict, of_folders, of_folders)
+    return _Run(verdict, (_matcher(for_all, is_path=False), _matcher(for_all, is_path=True)), of_folders)
+
+
+def _matcher(lines: Iterable[_Line], is_path: bool) -> _Matcher:
+    import re
+
+    own = [line for line in lines if line.is_path == is_path]
+    regexes = dict.fromkeys(line.regex for line in own if line.literal is None)
+    regex = re.compile("|".join(regexes), re.DOTALL) if regexes else None
+    return _Matcher(frozenset(line.literal for line in own if line.literal is not None), regex)
+
+
+def lines_of(content: bytes) -> list[str]:
+    """The patterns in an ignore file, as git reads it: without comments, empty lines and blanks at the end."""
+    import os
+
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    raw = (line.removesuffix(b"\r") for line in content.split(b"\n"))
+    return [os.fsdecode(trimmed) for line in raw if line[:1] != b"#" and (trimmed := _without_blanks(line))]
+
+
+def _without_blanks(line: bytes) -> bytes:
+    r"""Without the blanks at its end, but for the first that has a backslash before it: `a\ `."""
+    plain = line.rstrip(b" ")
+    escapes = len(plain) - len(plain.rstrip(b"\\"))
+    return plain + b" " if escapes % 2 and plain != line else plain
+
+
+def count_globs(content: bytes) -> int:
+    """How many of its lines have to be matched one by one, or may have to be."""
+    return sum(any(sign in line for sign in b"*?[\\") for line in content.split(b"\n"))
+
+
+@lru_cache(256)
+def _patterns(content: bytes) -> Patterns | None:
+    """Those of an ignore file; None where it has none."""
+    return Patterns(lines_of(content)) or None
+
+
+@lru_cache(64)
+def _own_patterns(lines: tuple[str, ...], root: bytes) -> Patterns | None:
+    """The user's own, as seen from `/`."""
+    return Patterns(_whole(line, root) for line in lines) or None
+
+
+def _whole(line: str, root: bytes) -> str:
+    """The line seen from `/`, where it is relative to a folder."""
+    import os
+
+    from rclip import globs
+
+    sign, pattern = ("!", line[1:]) if line[:1] == "!" else ("", line)
+    if pattern.startswith("/") or "/" not in pattern.rstrip("/"):
+        return line
+    if pattern.startswith("**/"):
+        return f"{sign}/{pattern}"
+    return f"{sign}{globs.literal(os.fsdecode(root))}{pattern}"
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+_Chain = tuple[tuple[int, Patterns], ...]
+"""Patterns that count in a folder, the strongest first, each with the length of the path that they do not see."""
+
+
+class FolderRules:
+    """What is passed over directly in one folder."""
+
+    def __init__(self, folder: bytes, rules: IgnoreRules, chain: _Chain):
+        self._folder = folder
+        self._exclude_dirs, self._include_hidden, _ = rules
+        self._chain = chain
+        self._starts: list[tuple[str, Patterns]] = []
+        """The patterns, each with what comes before names in the paths that it sees."""
+        self.has_patterns = bool(chain)
+
+    def ignores_folder(self, name: bytes) -> bool:
+        if name in self._exclude_dirs or name == INDEX_FOLDER:
+            return True
+        verdict = self._verdict(name, is_folder=True) if self._chain else None
+        if verdict is Verdict.IGNORED:
+            return True
+        return not self._include_hidden and verdict is not Verdict.NAMED and is_housekeeping(self._folder, name)
+
+    def ignores_file(self, name: bytes) -> bool:
+        is_hidden = name[:1] == b"." and not self._include_hidden
+        if not self._chain:
+            return is_hidden
+        verdict = self._verdict(name, is_folder=False)
+        return verdict is Verdict.IGNORED or (is_hidden and verdict is not Verdict.NAMED)
+
+    def _verdict(self, name: bytes, is_folder: bool) -> Verdict | None:
+        import os
+
+        from rclip.globs import composed
+
+        if not self._starts:
+            self._starts = [(composed(os.fsdecode(self._folder[start:])), patterns) for start, patterns in self._chain]
+        text = composed(os.fsdecode(name))
+        for start, patterns in self._starts:
+            verdict = patterns.verdict(start + text, text, is_folder)
+            if verdict is not None:
+                return verdict
+        return None
+
+
+class TreeRules:
+    """What is passed over in and below one folder that the user has named.
+
+    That folder itself never is, whatever lies above it, nor is a cache that is named.
+    """
+
+    def __init__(self, root: bytes, rules: IgnoreRules, ignore_file: Callable[[bytes], bytes | None] | None = None):
+        """`root` ends in a slash, as does the folder of which `ignore_file` returns the ignore file's content, if any.
+
+        It is also asked for the folders above the root.
+        """
+        self._root = root
+        self._rules = rules
+        self._ignore_file = ignore_file
+        own = _own_patterns(rules.exclude, root) if rules.exclude else None
+        self._own: _Chain = ((1, own),) if own else ()
+        self._last: tuple[bytes | None, FolderRules | None] = (None, None)
+
+    def at(self, folder: bytes) -> FolderRules:
+        """What counts in this folder, which is the root or lies below it."""
+        return FolderRules(folder, self._rules, self._own + self._inherited(folder))
+
+    def ignores_path(self, relative: bytes) -> bool:
+        """Whether a walk would not come to the file of this path, relative to the root."""
+        folder, _, name = relative.rpartition(SEPARATOR)
+        known, rules = self._last
+        if folder != known:  # a million in a row may be asked for
+            reached = self._reached(folder.split(SEPARATOR) if folder else ())
+            rules = None if reached is None or self.is_cache(reached) else self.at(reached)
+            self._last = folder, rules
+        return rules is None or rules.ignores_file(name)
+
+    def ignores_folder(self, relative: bytes) -> bool:
+        """Whether it would not come into the folder of this path, which ends in a slash."""
+        return self._reached(relative.split(SEPARATOR)[:-1]) is None
+
+    def _reached(self, names: Iterable[bytes]) -> bytes | None:
+        """The folder to which these names lead from the root; None where one of them is passed over."""
+        folder = self._root
+        for name in names:
+            if self.is_cache(folder) or self.at(folder).ignores_folder(name):
+                return None
+            folder += name + SEPARATOR
+        return folder
+
+    def is_cache(self, folder: bytes) -> bool:
+        """Whether another program has marked it as its cache, and the user has not named it."""
+        if self._ignore_file is None or self._rules.include_hidden or folder == self._root:
+            return False
+        content = self._ignore_file(folder)
+        return content is not None and content.startswith(CACHE_SIGNATURE)
+
+    def _inherited(self, folder: bytes) -> _Chain:
+        """Of ignore files in the folder and above it."""
+        if self._ignore_file is None:
+            return ()
+        chain = []
+        end = len(folder)
+        while end > 0:
+            content = self._ignore_file(folder[:end])
+            if content and (patterns := _patterns(content)):
+                chain.append((end, patterns))
+            end = folder.rfind(SEPARATOR, 0, end - 1) + 1
+        return tuple(chain)
