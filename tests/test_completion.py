@@ -127,7 +127,7 @@ def found(out: bytes) -> set[str]:
 SHELLS = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}
 
 COMPLETIONS: list[tuple[list[str], set[str]]] = [
-    (["--exclude"], {"--exclude-dir"}),
+    (["--exclude"], {"--exclude", "--exclude-dir", "--excluded"}),
     (["--device", ""], {"auto", "cpu", "cuda", "mps"}),
     (["--color", "a"], {"auto", "always"}),
     (["--previ"], {"--preview", "--preview-height", *(f"--preview={kind}" for kind in PREVIEWS)}),

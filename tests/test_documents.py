@@ -191,12 +191,13 @@ def test_the_nightly_update_runs_and_says_nothing(world: Command) -> None:
 
 
 def test_folders_can_be_excluded_for_good(world: Command) -> None:
-    commands = [command for command in EXAMPLES if "config.toml" in command or command.startswith("mkdir")]
-    assert [command for command in commands if "exclude-dir" in command]
-    done = run("\n".join([*commands, "rclip -t 99 'a star'"]), world)
+    (command,) = (command for command in EXAMPLES if ".rclipignore" in command)
+    assert "screenshots/" in run("rclip -t 99 'a star'", world).stdout
+    done = run("\n".join([command, "rclip -t 99 'a star'"]), world)
     assert done.returncode == 0
     assert "stars/red.png" in done.stdout
     assert "screenshots/" not in done.stdout
+    (world.cwd / ".rclipignore").unlink()
 
 
 def test_every_make_target_that_is_named_exists() -> None:

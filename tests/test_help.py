@@ -52,7 +52,7 @@ def test_the_helps_examples_are_understood(line: str, tmp_path: Path) -> None:
 
 # --- bad values -------------------------------------------------------------------------------------------------------
 
-TAKE_ANY_WORDS = {"--add", "--subtract", "--exclude-dir", "--camera", "--keyword", "--path", "--format"}
+TAKE_ANY_WORDS = {"--add", "--subtract", "--exclude", "--exclude-dir", "--camera", "--keyword", "--path", "--format"}
 
 
 def bad_values() -> list[tuple[str, str]]:
