@@ -41,6 +41,14 @@ def make_private(folder: str) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
 
 
+def touch(path: str) -> None:
+    """Sets an empty file's time to now, making it where there is none. What fails here is no error."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        os.utime(descriptor)
+        os.close(descriptor)
+
+
 def open_up(path: str, mode: int) -> None:
     """Gives a file or folder that mode whatever the umask, where it is ours and its file system knows modes."""
     with suppress(OSError):

@@ -4,20 +4,51 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote_from_bytes
 
 from rclip import isolation
 from rclip.errors import DesktopFailed, NoDesktop
 
 
-def show(paths: Iterable[str]) -> None:
-    """Has each of the absolute `paths`, in this order, shown. Raises `RclipError` at the first that is not taken."""
+def show(paths: Iterable[str], starts_ms: Mapping[str, int] | None = None) -> None:
+    """Has each of the absolute `paths`, in this order, shown. Raises `RclipError` at the first that is not taken.
+
+    Films that have one of the `starts_ms` are played from there, where mpv or VLC is installed.
+    """
+    starts_ms = starts_ms or {}
+    paths = [path for path in paths if path not in starts_ms or not _play(path, starts_ms[path])]
+    if not paths:
+        return
     if sys.platform == "darwin":
         _run("open", *paths)
         return
     for path in paths:  # all that `xdg-open` takes at once
         _run("xdg-open", path)
+
+
+_PLAYERS = (("mpv", ("--no-terminal", "--start={:.3f}")), ("vlc", ("--start-time={:.3f}",)))
+"""Programs that take the second at which to start, the first one that is there is used."""
+
+
+def _play(path: str, start_ms: int) -> bool:
+    """Whether there was a player that can be told when to start. It is not waited for."""
+    for name, options in _PLAYERS:
+        try:
+            program = isolation.program(name)
+        except FileNotFoundError:
+            continue
+        subprocess.Popen(  # noqa: S603 - a known program, and a path that begins with a slash
+            [program, *(option.format(start_ms / 1000) for option in options), path],
+            cwd="/",
+            env=isolation.program_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return True
+    return False
 
 
 def reveal(path: str) -> None:

@@ -359,7 +359,7 @@ class Camera(Filter):
 
 # --- kinds of files --------------------------------------------------------------------------------------------------
 
-_NEEDS_TYPES = "must be endings of photos, like jpg, heic or png, or raw, separated by commas"
+_NEEDS_TYPES = "must be endings of photos, like jpg, heic or png, or raw or video, separated by commas"
 _ALIKE = [
     {"jpg", "jpeg", "jpe", "jfif", "insp"},
     {"tif", "tiff"},
@@ -369,17 +369,21 @@ _ALIKE = [
     {"jp2", "j2k", "j2c", "jpf", "jpx"},
     {"heic", "heics", "heif", "hif"},
     {"pnm", "pbm", "pgm", "ppm", "pfm"},
+    {"mpg", "mpeg"},
+    {"mts", "m2ts", "m2t"},
 ]
 """Endings that stand for one format, and are asked for together."""
 
+_FAMILIES = {"raw": formats.RAW.suffixes, "video": formats.VIDEO.suffixes}
+
 
 def parse_types(text: str) -> frozenset[str]:
-    """`jpg,raw` -> the endings meant. Raises ValueError for an ending that no photo has."""
+    """`jpg,raw` -> the endings meant. Raises ValueError for an ending that no photo or film has."""
     found: set[str] = set()
     for word in text.lower().split(","):
         name = word.strip().removeprefix(".")
-        alike = formats.RAW.suffixes if name == "raw" else next((group for group in _ALIKE if name in group), {name})
-        if name != "raw" and name not in formats.SUFFIXES:
+        alike = _FAMILIES.get(name) or next((group for group in _ALIKE if name in group), {name})
+        if name not in _FAMILIES and name not in formats.SUFFIXES:
             raise ValueError(f"{_NEEDS_TYPES}, not {text!r}")
         found |= alike
     return frozenset(found)
@@ -392,7 +396,9 @@ _INDEXED_BYTES = 4  # of a path's end, by the index `images_suffix`: a dot and t
 class Suffix(Filter):
     """With one of these endings of file names."""
 
-    options = (FilterOption("--type", "types", parse_types, "TYPES", "endings, or raw, separated by commas: jpg,raw"),)
+    options = (
+        FilterOption("--type", "types", parse_types, "TYPES", "endings, raw or video, separated by commas: jpg,raw"),
+    )
 
     def __init__(self, types: frozenset[str]):
         self._types = types

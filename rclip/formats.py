@@ -1,4 +1,4 @@
-"""Which files are photos, by their endings and first bytes, and which need a package that may not be installed.
+"""Which files are photos or films, by their endings and first bytes, and which need a package that may be missing.
 
 Kept apart from the decoding itself, so that looking for new photos does not load Pillow.
 """
@@ -50,9 +50,24 @@ RAW = Extra(
 DEEP = Extra("uncommon TIFF or JPEG 2000", frozenset(), "imagecodecs", "imagecodecs tifffile")
 """Files of formats that Pillow reads, but not of so many bits. No ending tells them, so they are tried."""
 
-EXTRAS = (HEIF, JXL, RAW, DEEP)
+# fmt: off
+VIDEO = Extra(
+    "video",
+    frozenset({
+        "3g2", "3gp", "asf", "avi", "divx", "flv", "insv", "m2t", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg",
+        "mts", "ogv", "vob", "webm", "wmv",
+    }),
+    "av",
+    "av",
+)
+# fmt: on
+"""Films. `.ts` is not among them: on most disks it is the ending of programs."""
 
-SUFFIXES = PILLOW_SUFFIXES.union(*(extra.suffixes for extra in EXTRAS))
+EXTRAS = (HEIF, JXL, RAW, DEEP, VIDEO)
+
+PHOTO_SUFFIXES = PILLOW_SUFFIXES.union(HEIF.suffixes, JXL.suffixes, RAW.suffixes)
+
+SUFFIXES = PHOTO_SUFFIXES | VIDEO.suffixes
 """The endings, in lower case, of the files that are looked at."""
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from rclip import argument_checks, datadir, isolation
+from rclip import argument_checks, datadir, formats, isolation
 from rclip.argument_checks import StrPath
 from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError, UnknownPhoto, UsageError
 from rclip.files import SEPARATOR, digest_of, file_stat, spellings, suffix
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rclip.filters import Filters
+    from rclip.index.store.films import BrokenFilm
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.maintenance.check import Finding
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from rclip.thumbnails import Thumbnails
 
 __all__ = ["Hit", "Library", "Stats", "Vectors"]
+
+_VIDEOS_REPORTED = "videos-reported"
+"""A file in the data folder: it was reported that films need a package."""
 
 _BLOCK = 64
 """Queries encoded, and looked for, together."""
@@ -67,6 +71,12 @@ class Stats(NamedTuple):
     """Paths of photos whose files lack a part of the picture, from below, and how many percent."""
     excluded: int
     """Photos that are there and known, and excluded now; not among `photos`."""
+    videos: int
+    """Of the photos, those that are films."""
+    moments: int
+    """Of the videos."""
+    broken_videos: "dict[str, BrokenFilm]"
+    """Paths of videos that could not be looked at to their end."""
     missing: int
     """Photos that are not there any more; their vectors are kept for when they return."""
     model: str
@@ -112,6 +122,7 @@ class Library:
         exclude_dirs: Iterable[StrPath] = (),
         exclude: Iterable[str] = (),
         include_hidden: bool = False,
+        include_videos: bool = True,
         device: str | None = None,
         batch_size: int | None = None,
         max_image_megapixels: float | None = None,
@@ -128,6 +139,8 @@ class Library:
         `language` "any" encodes queries with a text model for many languages that answers in the space of OpenAI's
         ViT-B/32; or the folder of another text model for the model's space.
 
+        Without `include_videos`, films are neither indexed nor found.
+
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
         named = [argument_checks.path("a directory", each) for each in directories or ("",)]
@@ -135,6 +148,7 @@ class Library:
         excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
         patterns = [line for given in argument_checks.texts("exclude", exclude) for line in _resolved(given)]
         rules = IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden, tuple(patterns))
+        self._include_videos = include_videos
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
@@ -150,7 +164,7 @@ class Library:
             None if language is None else argument_checks.text("language", language),
         )
         self._parts = [
-            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules))
+            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules, include_videos))
             for where, folders in _by_location(self._folders, default_dir).items()
         ]
         """The indexes of the directories, each with those of them that it holds."""
@@ -210,14 +224,26 @@ class Library:
             device=self._device,
             batch_size=self._batch_size,
             max_pixels=self._max_pixels,
+            suffixes=self._suffixes(),
             before_reading=self._report_old_decoders,
         )
         with self._writers:
             datadir.sweep(self._model.folder)
             updates = [partial(update_index, *part, options, summary, report) for part in self._parts]
             errors = [error for update in updates for error in _errors_of(update)]
+        if summary.missing_extras[formats.VIDEO]:
+            datadir.touch(os.path.join(self._data_dir, _VIDEOS_REPORTED))
         _raise_worst(errors, self._notify)
         return summary
+
+    def _suffixes(self) -> frozenset[str]:
+        """The endings of the files to look for: films only where they can be read, or to report once that they cannot.
+
+        In a library of films that are not wanted, each would cost its stat.
+        """
+        is_reported = os.path.lexists(os.path.join(self._data_dir, _VIDEOS_REPORTED))
+        are_looked_for = self._include_videos and (formats.VIDEO.installed() or not is_reported)
+        return formats.SUFFIXES if are_looked_for else formats.PHOTO_SUFFIXES
 
     def _report_old_decoders(self) -> None:
         for old in old_decoders(self._data_dir):
@@ -345,8 +371,9 @@ class Library:
     def thumbnail(self, photo_id: str, long_side: int = 480) -> bytes:
         """A JPEG file with the whole upright picture, its long side of 480 or 2048 pixels, or fewer if it has fewer.
 
-        It is made by the processes that decode pictures for the index, and kept in the data folder by the digest of
-        the photo's bytes. Raises `UnknownPhoto`, and `UnreadablePicture` where its file cannot be read now.
+        Of a film it shows the moment. It is made by the processes that decode pictures for the index, and kept in the
+        data folder by the digest of the photo's bytes. Raises `UnknownPhoto`, and `UnreadablePicture` where its file
+        cannot be read now.
         """
         from rclip.thumbnails import SIDES
 
@@ -357,7 +384,7 @@ class Library:
             raise UsageError(f"long_side must be one of {', '.join(map(str, SIDES))}, not {long_side}")
         searcher, photo = found
         digest = searcher.store.digest(photo.row.id)
-        kept = self.thumbnails.get(digest, long_side) if digest else None
+        kept = self.thumbnails.get(digest, long_side, photo.row.at_ms) if digest else None
         return kept or self._made_thumbnail(photo.row, digest, long_side)
 
     def _made_thumbnail(self, row: PhotoRow, digest: bytes | None, long_side: int) -> bytes:
@@ -367,7 +394,7 @@ class Library:
             now = file_stat(os.fstat(file.fileno()))
             if digest is None or (now.size_bytes, now.mtime_ns) != (row.size_bytes, row.mtime_ns):
                 digest = digest_of(file)
-            return self.thumbnails.make(digest, long_side, file, suffix(row.path))
+            return self.thumbnails.make(digest, long_side, file, suffix(row.path), row.at_ms)
 
     @property
     def thumbnails(self) -> "Thumbnails":
@@ -458,6 +485,11 @@ class Library:
             unreadable={spelled(path, self._folders): why for path, why in unreadable.items()},
             incomplete={
                 spelled(path, self._folders): percent for each in counts for path, percent in each.incomplete.items()
+            },
+            videos=sum(each.videos for each in counts),
+            moments=sum(each.moments for each in counts),
+            broken_videos={
+                spelled(path, self._folders): broken for each in counts for path, broken in each.broken_videos.items()
             },
             missing=sum(each.missing for each in counts),
             model=self._model.name,

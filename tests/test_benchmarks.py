@@ -55,6 +55,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),
+            ("videos.py", {"1 min of 160x120"}),
             ("models.py", {"tiny"}),
             ("filtered_query.py", {"no filter", "half by date", "many names", "a day, no query"}),
         ]

@@ -343,7 +343,8 @@ def test_messages_keep_their_meaning_when_they_are_reworded() -> None:
 
 
 def test_the_guides_formats_are_the_programs() -> None:
-    lines = [line.split("|") for line in section(GUIDE, "File formats").splitlines() if line.startswith("|")]
+    tables = section(GUIDE, "File formats") + section(GUIDE, "Videos")
+    lines = [line.split("|") for line in tables.splitlines() if line.startswith("|")]
     rows = {cells[1].strip(): cells[2] for cells in lines}
     assert set(re.sub(r"\(.*?\)", "", rows["always"]).split()) == formats.PILLOW_SUFFIXES
     for extra in formats.EXTRAS:

@@ -63,7 +63,7 @@ NO_PICTURES: dict[str, Callable[[], bytes]] = {
     "web page.png": lambda: b"<!DOCTYPE html><html></html>",
     "zeros.heic": lambda: bytes(5000),
     "only a header.gif": lambda: b"GIF89a",
-    **{f"cut off.{suffix}": cut(suffix, 0.1 if suffix in JPEG else 0.5) for suffix in sorted(formats.SUFFIXES)},
+    **{f"cut off.{suffix}": cut(suffix, 0.1 if suffix in JPEG else 0.5) for suffix in sorted(formats.PHOTO_SUFFIXES)},
 }
 """All of these are refused, each for a reason in words."""
 

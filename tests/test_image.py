@@ -89,7 +89,7 @@ NOT_LOSSLESS = (
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.PHOTO_SUFFIXES))
 def test_a_file_of_each_suffix_shows_its_picture(suffix: str) -> None:
     picture = pictures.drawn()
     held = picture.convert({"pgm": "L", "pfm": "L", "pbm": "1"}.get(suffix, "RGB"))
@@ -523,13 +523,13 @@ def test_what_is_no_picture(content: bytes, suffix: str) -> None:
     assert "not a picture" in unreadable(content, suffix)
 
 
-@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.PHOTO_SUFFIXES))
 def test_an_empty_file_says_so(suffix: str) -> None:
     assert unreadable(b"", suffix) == "the file is empty"
 
 
 @tolerates_warnings
-@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.PHOTO_SUFFIXES))
 @pytest.mark.parametrize("share", [0.01, 0.4, 0.85])
 def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
     if suffix in ("jpg", "jpeg", "jpe", "jfif", "insp", "mpo") and share > 0.01:
@@ -542,7 +542,7 @@ def test_a_file_that_is_cut_off(suffix: str, share: float) -> None:
 
 @tolerates_warnings
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(suffix=st.sampled_from(sorted(formats.SUFFIXES)), seed=st.integers(0, 10**6), changes=st.integers(1, 20))
+@given(suffix=st.sampled_from(sorted(formats.PHOTO_SUFFIXES)), seed=st.integers(0, 10**6), changes=st.integers(1, 20))
 def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int, changes: int) -> None:
     data = bytearray(pictures.encode(pictures.drawn(64, 48), suffix))
     chance = random.Random(seed)
@@ -560,7 +560,7 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(suffix: str, seed: int
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(formats.PHOTO_SUFFIXES))
 def test_the_limit_counts_pixels(suffix: str) -> None:
     data = drawn_as(suffix)
     assert unreadable(data, suffix, max_pixels=320 * 240 - 1).startswith("320×240 is more than 0.0768 megapixels")

@@ -540,7 +540,7 @@ def test_a_heic_called_jpg_waits_for_its_package_too(
     assert rclip("--index", "-v").err == "rclip: index updated: found 1 new photo, 1 copy\n"
 
 
-@pytest.mark.parametrize("name", few(sorted(formats.SUFFIXES), fast=4))
+@pytest.mark.parametrize("name", few(sorted(formats.PHOTO_SUFFIXES), fast=4))
 def test_every_format_is_found(rclip: Command, photos: Path, name: str) -> None:
     rng = random.Random(5)
     for what in ("red circle", "green star"):

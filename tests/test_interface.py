@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,11 @@ class Desk:
     def play(self, play: Play, *words: str, size: tuple[int, int] = (120, 40), **setup: object) -> Interface:
         """Runs an interface until `play` is over; what it raises is raised here."""
         options = {"query": parse_words(words) if words else None, "is_updating": False} | setup
-        app = Interface(Setup(self.library, show_files=self.shown.extend, **options), BLOCKS)  # type: ignore[arg-type]
+
+        def show(paths: Sequence[str], starts_ms: Mapping[str, int]) -> None:
+            self.shown += paths
+
+        app = Interface(Setup(self.library, show_files=show, **options), BLOCKS)  # type: ignore[arg-type]
 
         async def run() -> None:
             async with app.run_test(size=size) as pilot:

@@ -236,7 +236,7 @@ def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("{nope}", "has no field {nope}; there are path, score, size, modified, captured, captured_from"),
+        ("{nope}", "has no field {nope}; there are path, score, at, at_s, size, modified, captured, captured_from"),
         ("{}", "has no field {}"),
         ("{0}", "has no field {0}"),
         ("{path.__class__}", "has no field {path.__class__}"),

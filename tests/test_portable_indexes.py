@@ -333,6 +333,8 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
             "DROP INDEX images_without_metadata",
             "DROP TABLE metadata",
             "DROP TABLE cameras",
+            "DROP TABLE films",
+            "DROP TABLE moments",
         ),
         *("DROP INDEX images_suffix", "DROP INDEX images_file_time", "DROP INDEX images_listing"),
         *("DROP INDEX images_outdated", "ALTER TABLE images DROP COLUMN is_outdated"),

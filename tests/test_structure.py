@@ -59,6 +59,7 @@ OWNED = {
             *("previews", "psd", "raw", "samples", "tiff"),
         )
     }
+    | {f"photo/video/{module}" for module in ("__init__", "frames", "sampling")}
     | {"photo/pillow_image", "search/query"},  # the latter for its types
     "rawpy": {"photo/image/raw"},
     "pillow_heif": {"photo/image/opening"},
@@ -76,6 +77,7 @@ OWNED = {
         *("cli/text", "desktop", "index/store/connections", "models/download", "search/remote_image"),
         "web/addresses",
     },
+    "av": {f"photo/video/{module}" for module in ("container", "frames", "sampling")},
     "termios": {"terminal/probe"},
     "wcwidth": {"terminal/text"},
     "mmap": {"index/sketch", "index/vector_cache", "index/vector_search", "models/safetensors"},
@@ -220,7 +222,7 @@ def test_only_the_store_asks_its_database() -> None:
 
 
 HEAVY = {
-    *("torch", "clip", "torchvision", "PIL", "tqdm", "ftfy", "regex", "shtab", "argparse_manpage"),
+    *("torch", "clip", "torchvision", "PIL", "av", "tqdm", "ftfy", "regex", "shtab", "argparse_manpage"),
     *("concurrent.futures", "urllib.request", "ssl"),
 }
 UNASKED = {

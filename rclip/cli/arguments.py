@@ -244,6 +244,7 @@ _INDEX_OPTIONS = (
         is_setting=True,
     ),
     Option(("--include-hidden",), "look also into .*, @eaDir and such folders", is_setting=True),
+    Option(("--no-video",), "neither index nor find videos", is_setting=True),
     Option(
         ("--max-image-megapixels",),
         "refuse larger pictures (default: by memory)",

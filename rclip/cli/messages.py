@@ -126,6 +126,7 @@ class Notice:
     MISSING_PACKAGES = "{counts} cannot be opened yet; to install what they need: {python} -P -m pip install {packages}"
     UNREADABLE = "cannot read {path}: {reason}; it is left out until it changes"
     UNREADABLE_NOW = "cannot read {path}: {reason}; the next run tries it again"
+    VIDEO_IN_PART = "only part of {path} can be found: {reason}"
     MORE_FILES = "… and {count:,} more files; rclip --stats lists the unreadable ones"
 
 

@@ -166,6 +166,7 @@ class Options(NamedTuple):
             exclude_dirs=values["exclude_dir"],
             exclude=values["exclude"],
             include_hidden=values["include_hidden"],
+            include_videos=not values["no_video"],
             device=None if values["device"] == "auto" else values["device"],
             batch_size=values["batch_size"],
             max_image_megapixels=self.max_image_megapixels,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rclip.cli import choices, messages
 from rclip.cli.messages import Usage
 from rclip.cli.options import Option, Options, OutputFormat, Setting, register
-from rclip.cli.text import dated, dressed, scored
+from rclip.cli.text import dated, dressed, scored, shown_path
 from rclip.errors import UsageError
 from rclip.terminal import environment
 from rclip.terminal.environment import PLAIN, Style
@@ -40,7 +40,7 @@ def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
     room = columns - (_SCORE_COLUMNS + len(_GAP)) * has_scores
     room_beside_date = room - _DATE_COLUMNS - len(_GAP)
     has_dates = room_beside_date >= _LEAST_PATH_COLUMNS or not has_scores
-    paths = [shortened(printable(hit.path), max(1, room_beside_date if has_dates else room)) for hit in hits]
+    paths = [shown_path(hit, max(1, room_beside_date if has_dates else room)) for hit in hits]
     path_columns = max(map(width, paths), default=0)
 
     def line(hit: "Hit", path: str) -> str:
@@ -119,6 +119,8 @@ def _fields(hit: "Hit", query: str) -> dict[str, object]:
         "query": query,
         "path": hit.path,
         "score": None if hit.score is None else round(hit.score, 6),
+        "at": hit.at or None,
+        "at_s": None if hit.at_ms is None else hit.at_ms / 1000,
         "size": hit.size_bytes,
         "modified": modified(hit).astimezone(),
         "captured": hit.captured,
@@ -279,6 +281,8 @@ def _json_of_group(group: "Group") -> bytes:
 
 
 def write_stats(stats: "Stats") -> None:
+    from rclip.search.hits import clock
+
     lines = [
         ("photos", f"{stats.photos:,}"),
         ("unreadable", f"{len(stats.unreadable):,}"),
@@ -286,6 +290,11 @@ def write_stats(stats: "Stats") -> None:
         *([("incomplete", f"{len(stats.incomplete):,}")] if stats.incomplete else []),
         *(("", printable(f"{path}: the lower {part} % is missing")) for path, part in stats.incomplete.items()),
         *([("excluded", f"{stats.excluded:,}, kept until they are pruned")] if stats.excluded else []),
+        *([("videos", f"{stats.videos:,}, with {stats.moments:,} moments")] if stats.videos else []),
+        *(
+            ("", printable(f"{path}: nothing after {clock(broken.after_ms)}: {broken.reason}"))
+            for path, broken in stats.broken_videos.items()
+        ),
         ("missing", f"{stats.missing:,}, kept for when they return" if stats.missing else "0"),
         ("model", printable(stats.model)),
         ("digest", stats.digest or "none yet"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rclip import isolation
 from rclip.cli import messages
-from rclip.cli.text import dated, dressed, scored
+from rclip.cli.text import dated, dressed, scored, shown_path
 from rclip.errors import plain_reason
 from rclip.photo import decode_pool
 from rclip.photo.decode_pool import DecodePool
@@ -83,7 +83,7 @@ def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> Non
     for number, hit in enumerate(hits):
         date = f"  {dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
         metadata += layout.left(number) + f"{scored(hit, style)}{date}".encode()
-        path = text.shortened(text.printable(hit.path), layout.columns)
+        path = shown_path(hit, layout.columns)
         paths += layout.left(number) + dressed(path, hit, style).encode()
     _write(metadata + b"\n" + paths + b"\n")
 
@@ -95,7 +95,7 @@ def _drawn(hit: "Hit", screen: Screen, layout: _Layout, decoders: DecodePool) ->
     box, step = drawing.pixels_in(layout.box, screen), drawing.step(screen)
     try:
         with open(hit.path, "rb", opener=isolation.open_regular) as file:
-            pixels = decoders.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, step)
+            pixels = decoders.thumbnail(file, hit.path.rpartition(".")[2].lower(), box, step, hit.at_ms)
     except (OSError, DecodeError) as error:
         reason = messages.of_failure(plain_reason(error), getattr(error, "kind", 0))
         return _told(f"cannot show it: {text.printable(reason)}", layout)

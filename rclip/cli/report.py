@@ -143,7 +143,10 @@ def _list_files(summary: "Summary") -> None:
         tell(_unreadable(failure))
     for failure in summary.postponed[:_MOST_LINES]:
         tell(_unreadable(failure))
-    rest = sum(max(len(files) - _MOST_LINES, 0) for files in (summary.failures, summary.postponed))
+    for path, reason, *_ in summary.broken_films[:_MOST_LINES]:
+        tell(Notice.VIDEO_IN_PART.format(path=os.fsdecode(path), reason=reason))
+    listed = (summary.failures, summary.postponed, summary.broken_films)
+    rest = sum(max(len(files) - _MOST_LINES, 0) for files in listed)
     if rest:
         tell(Notice.MORE_FILES.format(count=rest))
 
@@ -165,6 +168,11 @@ def _changes(summary: "Summary") -> str:
         (summary.missing, "{:,} missing", "{:,} missing"),
         (summary.metadata_added, "dates and places of {:,} older photo", "dates and places of {:,} older photos"),
         (len(summary.failures), *2 * ("{:,} unreadable (rclip --stats lists them)",)),
+        (
+            len(summary.broken_films),
+            "{:,} video only in part (rclip --stats lists it)",
+            "{:,} videos only in part (rclip --stats lists them)",
+        ),
         (len(summary.postponed), *2 * ("{:,} to be tried again by the next run",)),
     )
     return "found " + ", ".join((one if count == 1 else many).format(count) for count, one, many in counts if count)

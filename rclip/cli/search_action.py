@@ -133,7 +133,8 @@ def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
         from rclip import desktop
         from rclip.search.hits import absolute
 
-        desktop.show([absolute(hit.path) for hit in hits])
+        starts_ms = {absolute(hit.path): hit.at_ms for hit in hits if hit.at_ms}
+        desktop.show([absolute(hit.path) for hit in hits], starts_ms)
 
 
 def _say_why_nothing_was_found(library: "Library", options: Options) -> None:

@@ -11,6 +11,8 @@ from rclip.cli.messages import Value
 FIELDS: dict[str, object] = {
     "path": "cats/IMG_1.jpg",
     "score": 0.314159,
+    "at": "0:02:05",
+    "at_s": 125.2,
     "size": 3518862,
     "modified": datetime(2019, 2, 3, 10, 20, 30).astimezone(),
     "captured": datetime(2019, 2, 3, 10, 20, 30),

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rclip.terminal.environment import Style
+from rclip.terminal.text import printable, shortened
 
 if TYPE_CHECKING:
     from rclip.library import Hit
@@ -18,6 +19,12 @@ def scored(hit: "Hit", style: Style, columns: int = 0) -> str:
 def dated(hit: "Hit", style: Style) -> str:
     """The day on which the photo was taken, or that of the file."""
     return _colored(hit.captured.date().isoformat(), _CYAN, style)
+
+
+def shown_path(hit: "Hit", columns: int) -> str:
+    """The path in so many columns; of a film, with the time of the moment after it."""
+    moment = f" at {hit.at}" if hit.at else ""
+    return shortened(printable(hit.path), max(1, columns - len(moment))) + moment
 
 
 def dressed(text: str, hit: "Hit", style: Style) -> str:

@@ -11,6 +11,7 @@ from rclip.search.hits import Hit, absolute, as_json
 _COLUMNS = (
     "path",
     "score",
+    "at",
     "modified",
     "captured",
     "camera",

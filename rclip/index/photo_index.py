@@ -9,6 +9,7 @@ from rclip import datadir
 from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, RclipError, StoreError
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store
+from rclip.index.store.films import BrokenFilm
 from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
 from rclip.index.vector_search import ExactVectorSearch, VectorSearch
 from rclip.models import Model
@@ -29,6 +30,11 @@ class IndexCounts(NamedTuple):
     unreadable: list[FailedPhoto]
     incomplete: dict[bytes, int]
     """Paths of photos of which a part is missing, and how many percent."""
+    videos: int
+    """Of the photos, those that are films."""
+    moments: int
+    broken_videos: dict[bytes, BrokenFilm]
+    """Paths of films that could not be looked at to their end."""
 
 
 class PhotoIndex:
@@ -106,6 +112,8 @@ class PhotoIndex:
         known = missing = 0
         unreadable: list[FailedPhoto] = []
         incomplete: dict[bytes, int] = {}
+        videos = moments = 0
+        broken: dict[bytes, BrokenFilm] = {}
         if self.exists():
             self.store.check_counts(folders)
             for folder in folders:
@@ -113,7 +121,10 @@ class PhotoIndex:
                 known, missing = known + present, missing + absent
                 unreadable += self.store.failures(folder)
                 incomplete |= self.store.metadata.incomplete(folder)
-        return IndexCounts(known - len(unreadable), missing, unreadable, incomplete)
+                films, their_moments = self.store.films.counts(folder)
+                videos, moments = videos + films, moments + their_moments
+                broken |= self.store.films.broken(folder)
+        return IndexCounts(known - len(unreadable), missing, unreadable, incomplete, videos, moments, broken)
 
     # --- caches ------------------------------------------------------------------------------------------------------
 

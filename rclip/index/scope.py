@@ -15,6 +15,8 @@ class Scope(NamedTuple):
 
     folders: Sequence[Folder]
     rules: IgnoreRules
+    has_videos: bool = True
+    """Whether films are looked for and found."""
 
     def ranges(self) -> list[bytes]:
         """The folders without those that lie inside another of them."""

@@ -1,25 +1,27 @@
 """Reads pending files in threads: their digest and, if their bytes are new, their pixels (`decode_pool`).
 
 Bytes that are known, because a photo was moved or copied, are never decoded; where the file system itself says that a
-file is one we know under another name, they are not even read.
+file is one we know under another name, they are not even read. A film has an outcome for each of its parts.
 """
 
 import io
 import os
+import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from stat import S_ISREG
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from rclip import formats
 from rclip.errors import plain_reason
 from rclip.files import FileStat, digest_of, file_stat, suffix
 from rclip.index.store import Store
 from rclip.indexing.diff import PendingFile
-from rclip.photo.decode_pool import DecodePool
+from rclip.photo.decode_pool import DecodePool, FilmPart
 from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind
 from rclip.photo.metadata import PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
@@ -36,6 +38,21 @@ class NewPhoto(NamedTuple):
     pixels: np.ndarray
     """(S, S, 3) uint8"""
     metadata: PhotoMetadata
+
+
+class NewMoments(NamedTuple):
+    """A part of a film with new bytes, ready for the model."""
+
+    pending: PendingFile
+    stat: FileStat
+    digest: bytes
+    part: FilmPart
+    resumed_id: int | None
+    """The film's id, where an earlier run has stored its first moments."""
+
+    @property
+    def is_last(self) -> bool:
+        return self.part.resume_ms is None
 
 
 class KnownContent(NamedTuple):
@@ -63,7 +80,22 @@ class NoPhoto(NamedTuple):
     failure: FailedPhoto
 
 
-Outcome = NewPhoto | KnownContent | KnownFile | NoPhoto
+Outcome = NewPhoto | NewMoments | KnownContent | KnownFile | NoPhoto
+
+
+def pixels_of(outcome: Outcome) -> np.ndarray:
+    """The squares that the model is to look at. (n, S, S, 3) uint8, or (0,)"""
+    if isinstance(outcome, NewPhoto):
+        return outcome.pixels[np.newaxis]
+    return outcome.part.pixels if isinstance(outcome, NewMoments) else _NO_PIXELS
+
+
+_NO_PIXELS = np.empty(0, np.uint8)
+
+
+def ends_file(outcome: Outcome) -> bool:
+    """Whether nothing more comes of its file."""
+    return not isinstance(outcome, NewMoments) or outcome.is_last
 
 
 class Reader:
@@ -85,15 +117,23 @@ class Reader:
         """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
         self._decoders = DecodePool(self._resolution, self._max_pixels, self._resizing)
         self._is_stopped = False
-        futures: deque[Future[Outcome]] = deque()
+        files: deque[Future[Outcome] | _FilmOutcomes] = deque()
         with ThreadPoolExecutor(WORKERS, "rclip-decode") as pool:
+
+            def submitted(item: PendingFile) -> Future[Outcome] | _FilmOutcomes:
+                if suffix(item.file.path) not in formats.VIDEO.suffixes:
+                    return pool.submit(self._read, item)
+                outcomes = _FilmOutcomes(lambda: self._is_stopped)
+                pool.submit(outcomes.fill, lambda: self._read_film(item))
+                return outcomes
+
             try:
                 for item in pending:
-                    if len(futures) >= ahead():
-                        yield futures.popleft().result()
-                    futures.append(pool.submit(self._read, item))
-                while futures:
-                    yield futures.popleft().result()
+                    if len(files) >= ahead():
+                        yield from _results(files.popleft())
+                    files.append(submitted(item))
+                while files:
+                    yield from _results(files.popleft())
             finally:
                 self._is_stopped = True  # or leaving the pool would wait for what the threads are at
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -104,16 +144,24 @@ class Reader:
         self._claimed.difference_update(digests)
 
     def _read(self, pending: PendingFile) -> Outcome:
+        (outcome,) = self._outcomes(pending, self._photo)
+        return outcome
+
+    def _read_film(self, pending: PendingFile) -> Iterator[Outcome]:
+        return self._outcomes(pending, self._film)
+
+    def _outcomes(self, pending: PendingFile, decode: "_Decode") -> Iterator[Outcome]:
         stat = pending.file.stat
         if self._is_known_file(pending):
-            return KnownFile(pending, stat)
+            yield KnownFile(pending, stat)
+            return
         try:
             with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
-                return self._read_open(pending, file)
+                yield from self._of_open(pending, file, decode)
         except FileNotFoundError:
-            return self._failed(pending, stat, None, DecodeError(_VANISHED, FailureKind.PASSING))
+            yield self._failed(pending, stat, None, DecodeError(_VANISHED, FailureKind.PASSING))
         except OSError as error:
-            return self._failed(pending, stat, None, DecodeError(plain_reason(error), FailureKind.CANNOT_OPEN))
+            yield self._failed(pending, stat, None, DecodeError(plain_reason(error), FailureKind.CANNOT_OPEN))
 
     def _is_known_file(self, pending: PendingFile) -> bool:
         """Whether this is a photo we know, renamed or linked to.
@@ -127,20 +175,23 @@ class Reader:
         with self.lock:
             return self._store.find_identity(stat) is not None
 
-    def _read_open(self, pending: PendingFile, file: BinaryIO) -> Outcome:
+    def _of_open(self, pending: PendingFile, file: BinaryIO, decode: "_Decode") -> Iterator[Outcome]:
         status = os.fstat(file.fileno())
         stat = file_stat(status)
         if not S_ISREG(status.st_mode):
-            return self._failed(pending, stat, None, DecodeError(_NOT_REGULAR, FailureKind.PASSING))
+            yield self._failed(pending, stat, None, DecodeError(_NOT_REGULAR, FailureKind.PASSING))
+            return
         digest = digest_of(_UntilStopped(file, lambda: self._is_stopped))
         if not self._claim(digest):
-            return KnownContent(pending, stat, digest)
-        outcome = self._decode(pending, stat, digest, file)
-        if file_stat(os.fstat(file.fileno())) != stat:
-            with self.lock:
-                self.release([digest])  # copies that wait for these bytes are read again
-            return self._failed(pending, stat, None, DecodeError(_CHANGED, FailureKind.PASSING))
-        return outcome
+            yield KnownContent(pending, stat, digest)
+            return
+        for outcome in decode(pending, stat, digest, file):
+            if file_stat(os.fstat(file.fileno())) != stat:
+                with self.lock:
+                    self.release([digest])  # copies that wait for these bytes are read again
+                yield self._failed(pending, stat, None, DecodeError(_CHANGED, FailureKind.PASSING))
+                return
+            yield outcome
 
     def _claim(self, digest: bytes) -> bool:
         """Whether these bytes are new; if so, they are now this thread's to decode."""
@@ -150,15 +201,78 @@ class Reader:
             self._claimed.add(digest)
             return True
 
-    def _decode(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Outcome:
+    def _photo(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Iterator[Outcome]:
         try:
-            return NewPhoto(pending, stat, digest, *self._decoders.decode(file, suffix(pending.file.path)))
+            yield NewPhoto(pending, stat, digest, *self._decoders.decode(file, suffix(pending.file.path)))
         except DecodeError as error:
-            return self._failed(pending, stat, digest, error)
+            yield self._failed(pending, stat, digest, error)
+
+    def _film(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Iterator[Outcome]:
+        """From where an earlier run has stopped, if that film was here or is missing from where it was."""
+        path = self._folder + pending.file.path
+        with self.lock:
+            unfinished = [film for film in self._store.films.unfinished(digest) if film.is_missing or film.path == path]
+        resumed_id, from_ms = (unfinished[0].id, unfinished[0].resume_ms) if unfinished else (None, 0)
+        try:
+            for part in self._decoders.film(file, suffix(pending.file.path), from_ms):
+                yield NewMoments(pending, stat, digest, part, resumed_id)
+        except DecodeError as error:
+            yield self._failed(pending, stat, digest, error)
 
     def _failed(self, pending: PendingFile, stat: FileStat, digest: bytes | None, error: DecodeError) -> NoPhoto:
         failure = FailedPhoto(self._folder + pending.file.path, str(error), error.kind, error.extra)
         return NoPhoto(pending, stat, digest, failure)
+
+
+_Decode = Callable[[PendingFile, FileStat, bytes, BinaryIO], Iterator[Outcome]]
+
+
+class _FilmOutcomes:
+    """The outcomes of a film, taken by one thread while another still finds them, a few parts ahead."""
+
+    def __init__(self, is_stopped: Callable[[], bool]):
+        self._is_stopped = is_stopped
+        self._ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(_PARTS_AHEAD)
+
+    def fill(self, read: Callable[[], Iterator[Outcome]]) -> None:
+        """For the thread that finds them."""
+        outcomes = read()
+        try:
+            for outcome in outcomes:
+                if not self._put(outcome):
+                    return
+            self._put(None)
+        except BaseException as error:
+            self._put(error)
+        finally:
+            outcomes.close()  # type: ignore[attr-defined] # a generator, which ends its decoder
+
+    def _put(self, what: Outcome | BaseException | None) -> bool:
+        """Whether anybody still takes it."""
+        while not self._is_stopped():
+            try:
+                self._ready.put(what, timeout=_LOOKED_EVERY_S)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[Outcome]:
+        while (what := self._ready.get()) is not None:
+            if isinstance(what, BaseException):
+                raise what
+            yield what
+
+
+_PARTS_AHEAD = 2
+_LOOKED_EVERY_S = 0.2
+
+
+def _results(file: Future[Outcome] | _FilmOutcomes) -> Iterator[Outcome]:
+    if isinstance(file, Future):
+        yield file.result()
+    else:
+        yield from file
 
 
 _VANISHED = "it vanished before it could be read"

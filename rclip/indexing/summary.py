@@ -23,6 +23,8 @@ class Summary:
     """Files that could not be read, those found unreadable by earlier runs not among them."""
     postponed: list[FailedPhoto] = field(default_factory=list)
     """Files that could not be read for a reason that is not their own; the next run tries them again."""
+    broken_films: list[FailedPhoto] = field(default_factory=list)
+    """Videos that could not be looked at to their end. What was found until then is stored."""
     unlisted: list[FailedPhoto] = field(default_factory=list)
     """Folders that could not be listed. What the index knows of them is kept."""
     unusable_ignore_files: list[FailedPhoto] = field(default_factory=list)

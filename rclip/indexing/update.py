@@ -28,6 +28,8 @@ class UpdateOptions(NamedTuple):
     """How photos are found, read and encoded."""
 
     rules: IgnoreRules = DEFAULT_RULES
+    suffixes: frozenset[str] = formats.SUFFIXES
+    """The endings of the files to look for. What is known of others stays as it is."""
     device: str | None = None
     batch_size: int | None = None
     max_pixels: int | None = None
@@ -68,9 +70,12 @@ def update(
     """
     listed = ListedFiles(report)
     ignore_files = IgnoreFiles(folder, options.rules, store)
-    found = walk(folder, formats.SUFFIXES, ignore_files, listed.add)
+    found = walk(folder, options.suffixes, ignore_files, listed.add)
     to_retry = _to_retry(store, folder, options)
-    plan = plan_update(found, store.row_tuples(folder), folder, ignore_files.ignores_path, to_retry)
+    rows = store.row_tuples(folder)
+    if not formats.VIDEO.suffixes <= options.suffixes:
+        rows = (row for row in rows if suffix(row[1]) not in formats.VIDEO.suffixes)
+    plan = plan_update(found, rows, folder, ignore_files.ignores_path, to_retry)
     listed.end()
     summary += Summary(unusable_ignore_files=ignore_files.failures)
     if changes := ignore_files.changes():

@@ -10,11 +10,24 @@ import numpy as np
 
 from rclip import signals
 from rclip.index.store import KnownRow, Store
+from rclip.index.store.films import Moment, StoredFilm
 from rclip.indexing.diff import PendingFile, Plan
-from rclip.indexing.reader import WORKERS, KnownContent, KnownFile, NewPhoto, NoPhoto, Outcome, Reader
+from rclip.indexing.reader import (
+    WORKERS,
+    KnownContent,
+    KnownFile,
+    NewMoments,
+    NewPhoto,
+    NoPhoto,
+    Outcome,
+    Reader,
+    ends_file,
+    pixels_of,
+)
 from rclip.indexing.summary import Summary
 from rclip.models.image_encoder import ImageEncoder
 from rclip.photo import decode_pool
+from rclip.photo.failures import FailedPhoto
 
 _STORED_TOGETHER = 1000
 """Files in one transaction at most, where few or none of them need the model."""
@@ -42,12 +55,15 @@ def write_pending(
         progress(0, total)
         with closing(reader.read(pending, lambda: _ahead(encoder))) as outcomes:
             for batch in _encoded(_batches(outcomes, encoder), encoder, total):
-                vectors = batch.vectors.result() if batch.vectors else ()
+                vectors = batch.vectors.result() if batch.vectors else _NO_VECTORS
                 with signals.deferred():  # what is stored is also counted
                     summary += writer.write(batch.outcomes, vectors)
-                    left -= len(batch.outcomes)
+                    left -= sum(map(ends_file, batch.outcomes))
                     progress(total - left, total)
         pending = writer.take_unresolved()
+
+
+_NO_VECTORS = np.empty((0, 0), np.float32)
 
 
 def _ahead(encoder: ImageEncoder) -> int:
@@ -69,12 +85,23 @@ def _encoded(batches: Iterable[list[Outcome]], encoder: ImageEncoder, total: int
     """The batches in order, each when its vectors are there, while the model works on the next ones."""
     waiting: deque[_Batch] = deque()
     for outcomes in batches:
-        total -= len(outcomes)
-        pixels = [outcome.pixels for outcome in outcomes if isinstance(outcome, NewPhoto)]
-        waiting.append(_Batch(outcomes, encoder.submit(np.stack(pixels), left=total) if pixels else None))
+        total -= sum(map(ends_file, outcomes))
+        pixels = [squares for outcome in outcomes if len(squares := pixels_of(outcome))]
+        left = total + _moments_left(outcomes[-1])
+        waiting.append(_Batch(outcomes, encoder.submit(np.concatenate(pixels), left=left) if pixels else None))
         while len(waiting) >= encoder.parallel or (waiting and waiting[0].is_done()):
             yield waiting.popleft()
     yield from waiting
+
+
+def _moments_left(outcome: Outcome) -> int:
+    """About how many pictures are still to come of its file."""
+    if not isinstance(outcome, NewMoments) or outcome.part.resume_ms is None:
+        return 0
+    return max(0, (outcome.part.duration_ms or 0) - outcome.part.resume_ms) // _MOMENT_EVERY_MS
+
+
+_MOMENT_EVERY_MS = 5000
 
 
 def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
@@ -83,7 +110,7 @@ def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[lis
     pictures = 0
     for outcome in outcomes:
         batch.append(outcome)
-        pictures += isinstance(outcome, NewPhoto)
+        pictures += len(pixels_of(outcome))
         if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER:
             yield batch
             batch, pictures = [], 0
@@ -103,25 +130,33 @@ class _Writer:
         self._copies: list[KnownContent] = []
         """Those whose row to copy from is not stored yet."""
         self._unresolved: list[PendingFile] = []
+        self._film_ids: dict[bytes, int] = {}
+        """Films of which parts are still to come, by the digests of their bytes."""
         self._fruitless: dict[bytes, NoPhoto] = {}
         """What became of new bytes that did not reach the model, for copies of them."""
 
-    def write(self, outcomes: Sequence[Outcome], vectors: Iterable[np.ndarray]) -> Summary:
-        """Stores a batch, with the vectors of the decoded ones in it, in one transaction."""
-        decoded = [outcome for outcome in outcomes if isinstance(outcome, NewPhoto)]
+    def write(self, outcomes: Sequence[Outcome], vectors: np.ndarray) -> Summary:
+        """Stores a batch, with the vectors (N, D) of all pictures in it, in one transaction."""
         done = Summary()
+        first = 0
         with self._reader.lock, self._store.transaction():
-            for fresh, vector in zip(decoded, vectors, strict=True):
-                self._add(fresh, vector, done)
             for outcome in outcomes:
-                if isinstance(outcome, NoPhoto):
+                own = vectors[first : first + len(pixels_of(outcome))]
+                first += len(own)
+                if isinstance(outcome, NewPhoto):
+                    self._add(outcome, own[0], done)
+                elif isinstance(outcome, NewMoments):
+                    self._add_moments(outcome, own, done)
+                elif isinstance(outcome, NoPhoto):
                     self._note(outcome, done)
             waiting, self._copies = self._copies, []
             for outcome in (*waiting, *outcomes):
                 if isinstance(outcome, KnownContent | KnownFile):
                     self._link(outcome, done)
             self._reader.release(
-                outcome.digest for outcome in outcomes if not isinstance(outcome, KnownContent | KnownFile)
+                outcome.digest
+                for outcome in outcomes
+                if not isinstance(outcome, KnownContent | KnownFile) and ends_file(outcome)
             )
         return done
 
@@ -137,10 +172,40 @@ class _Writer:
 
     def _add(self, outcome: NewPhoto, vector: np.ndarray, done: Summary) -> None:
         self._store.add(self._path(outcome), outcome.stat, outcome.digest, vector, outcome.metadata)
+        self._count(outcome, done)
+
+    def _count(self, outcome: NewPhoto | NewMoments, done: Summary) -> None:
         if outcome.pending.before is None:
             done.added += 1
         else:
             done.changed += 1
+
+    def _add_moments(self, outcome: NewMoments, vectors: np.ndarray, done: Summary) -> None:
+        """A film's first part becomes its row; what follows, and what an earlier run had left, is added to that."""
+        part, digest, path = outcome.part, outcome.digest, self._path(outcome)
+        moments = [
+            Moment(at_ms, vector.astype("<f2").tobytes()) for at_ms, vector in zip(part.at_ms, vectors, strict=True)
+        ]
+        failure = part.failure or None
+        id_ = self._film_ids.get(digest, outcome.resumed_id)
+        is_new = id_ is None and bool(moments)
+        if is_new:
+            id_ = self._store.add(path, outcome.stat, digest, vectors[0], part.metadata)
+            self._store.films.add(
+                id_, StoredFilm(part.at_ms[0], part.duration_ms, failure, moments[1:]), part.resume_ms
+            )
+        elif id_ is not None:
+            self._store.films.extend(id_, moments, part.resume_ms, failure)
+            if digest not in self._film_ids:
+                self._store.move(id_, path, outcome.stat)
+        if is_new or (outcome.resumed_id and digest not in self._film_ids):
+            self._count(outcome, done)
+        if failure:
+            done.broken_films.append(FailedPhoto(path, failure))
+        if id_ is not None and not outcome.is_last:
+            self._film_ids[digest] = id_
+        else:
+            self._film_ids.pop(digest, None)
 
     def _note(self, outcome: NoPhoto, done: Summary) -> None:
         """Remembers why a file cannot be read, unless that was known or may be otherwise the next time."""

@@ -74,6 +74,7 @@ def check_index(index: PhotoIndex) -> Iterator[Finding]:
     yield from _check_sketch(store)
     yield _check_vectors(store, dimensions)
     yield _check_metadata(store)
+    yield from _check_films(store)
 
 
 def _check_database(store: Store) -> Finding:
@@ -155,6 +156,24 @@ def _check_metadata(store: Store) -> Finding:
     faults = [f"{os.fsdecode(path)}: its metadata was never stored so" for path in wrong[:_MOST_FAULTS]]
     more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
     return _damaged(store, "metadata", f"{len(wrong):,} of {count:,} damaged", faults + more)
+
+
+def _check_films(store: Store) -> Iterator[Finding]:
+    """Whether each moment belongs to a film, and has a time that can be. Nothing where there are none."""
+    try:
+        films, moments, wrong = maintenance.invalid_films(store)
+    except StoreError as error:
+        yield _damaged(store, "videos", "cannot be read to the end", [str(error)])
+        return
+    if films and not wrong:
+        yield Finding("videos", f"sound: {films:,} with {films + moments:,} moments")
+    if not wrong:
+        return
+    faults = [
+        f"{os.fsdecode(path) or 'a lost video'}: its moments were never stored so" for path in wrong[:_MOST_FAULTS]
+    ]
+    more = [f"… and {len(wrong) - len(faults):,} more"] if len(wrong) > len(faults) else []
+    yield _damaged(store, "videos", f"{len(wrong):,} of {films:,} damaged", faults + more)
 
 
 def _check_vectors(store: Store, dimensions: int | None) -> Finding:

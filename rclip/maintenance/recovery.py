@@ -171,6 +171,7 @@ def _copy_sound_rows(path: str, store: Store) -> int:
                 copied = _copy(store, table, rows)
                 kept += copied if table == "images" else 0
             with store.transaction():
+                recovery.forget_torn_films(store)
                 recovery.clear_lost_metadata(store)
                 if _has_imported(connection):
                     note_imported(store)
@@ -232,7 +233,26 @@ def _may_be_photo(row: _Row) -> bool:
     return row.get("failure") is not None and row.get("failure_kind") in set(FailureKind)
 
 
-_MAY_BE_TRUE = {"cameras": _may_be_camera, "metadata": _may_be_metadata, "images": _may_be_photo}
+def _may_be_film(row: _Row) -> bool:
+    """Also in an index from before there were films, whose table has no rows."""
+    names = ("at_ms", "moment_count", "duration_ms", "resume_ms")
+    failure = row.get("failure")
+    return isinstance(failure, str | None) and are_valid(names, [[row.get(name) for name in names]])
+
+
+def _may_be_moment(row: _Row) -> bool:
+    vector = row.get("vector")
+    is_vector = isinstance(vector, bytes) and len(vector) % 2 == 0 and has_unit_length(vector)
+    return is_vector and are_valid(("film", "at_ms"), [(row.get("film"), row.get("at_ms"))])
+
+
+_MAY_BE_TRUE = {
+    "cameras": _may_be_camera,
+    "films": _may_be_film,
+    "images": _may_be_photo,
+    "metadata": _may_be_metadata,
+    "moments": _may_be_moment,
+}
 
 
 def _readable_rows(connection: sqlite3.Connection, path: str, table: str, columns: list[str]) -> Iterator[_Row]:

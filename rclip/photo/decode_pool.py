@@ -11,7 +11,7 @@ process has died is tried once more in a new one, and only what happens there is
 A conversation goes over a pair of sockets. We send a line of JSON, the request, and beside it the file's descriptor.
 The process answers with a line of JSON: `{"reason": …}`, or `{"metadata": […], "shape": […]}` and after it so many
 pixels. Before that it may say `{"wants": bytes}` and wait for a byte: what all of them take together is limited, so
-large pictures wait for one another.
+large pictures wait for one another. A film has an answer for each of its parts, and is looked at while we take them.
 """
 
 import json
@@ -22,15 +22,15 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rclip import formats, isolation
 from rclip.errors import plain_reason
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
-from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, machine_bytes
-from rclip.photo.metadata import PhotoMetadata
+from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, bytes_for_film, machine_bytes
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
 from rclip.signals import CRASHES
 
@@ -46,8 +46,12 @@ _WATCHED_EVERY_S = 1.0
 _MOST_LOOKS_STOPPED = 5  # in a row, before it is given up
 _DIES_WITHIN_S = 5.0
 
+_MOST_PART_MOMENTS = 64
+_MOST_MS = 1 << 41
+
 _SUFFIX_LENGTH = 16  # longer than any there is
 _MOST_FILE_BYTES = 64 << 20
+_MOST_REASON = 1000
 _LINE_BYTES = 1 << 20  # of an answer: a hundred keywords, and more
 
 
@@ -81,6 +85,21 @@ class DecodedPhoto(NamedTuple):
     metadata: PhotoMetadata
 
 
+class FilmPart(NamedTuple):
+    """Some consecutive moments of a film."""
+
+    at_ms: tuple[int, ...]
+    """Their times from its start, ascending."""
+    pixels: "np.ndarray"
+    """(n, S, S, 3) uint8"""
+    metadata: PhotoMetadata
+    duration_ms: int | None
+    resume_ms: int | None
+    """From where on the next part looks; None after the last."""
+    failure: str = ""
+    """Why the rest of the film could not be looked at, of a last part."""
+
+
 class DecodePool:
     """Processes that decode, as many as threads ask at a time; each of those waits for the answer to its own file."""
 
@@ -90,7 +109,7 @@ class DecodePool:
         Nothing is started before it is needed.
         """
         self._resolution, self._resizing = resolution, resizing
-        self._max_pixels = max_pixels
+        self._limits = {"max_pixels": max_pixels}
         self._room = _Room(max_pixels)
         self._clock_limit_s = clock_limit_s(time_limit_s())
         self._lock = threading.Lock()
@@ -107,29 +126,71 @@ class DecodePool:
         """
         return self._decode(file, suffix, {"resolution": self._resolution, "resizing": self._resizing})
 
-    def thumbnail(self, file: BinaryIO, suffix: str, box: tuple[int, int], step: tuple[int, int]) -> "np.ndarray":
+    def thumbnail(
+        self, file: BinaryIO, suffix: str, box: tuple[int, int], step: tuple[int, int], at_ms: int | None = None
+    ) -> "np.ndarray":
         """The whole picture in `box` (width, height), one pixel of each `step`: (h, w, 3) uint8. Raises `DecodeError`.
 
-        See `image.thumbnail`.
+        Of a film, that of the moment. See `image.thumbnail`.
         """
-        return self._decode(file, suffix, {"box": box, "step": step}).pixels
+        return self._decode(file, suffix, {"box": box, "step": step, "at_ms": at_ms}).pixels
 
-    def thumbnail_file(self, file: BinaryIO, suffix: str, long_side: int) -> bytes:
+    def thumbnail_file(self, file: BinaryIO, suffix: str, long_side: int, at_ms: int | None = None) -> bytes:
         """A JPEG file with the whole picture in an open file, whose position is lost. Raises `DecodeError`.
 
-        See `image.thumbnail_file`.
+        Of a film, that of the moment. See `image.thumbnail_file`.
         """
-        return self._decode(file, suffix, {"long_side": long_side}).pixels.tobytes()
+        return self._decode(file, suffix, {"long_side": long_side, "at_ms": at_ms}).pixels.tobytes()
+
+    def film(self, file: BinaryIO, suffix: str, from_ms: int = 0) -> Generator[FilmPart, None, None]:
+        """The moments of the film in an open file, whose position is lost, from that time on, in parts.
+
+        Raises `DecodeError` where there are none. A process that dies over a film is replaced where the last part
+        ended; another one that dies without bringing it further ends the film there.
+        """
+        request = {"resolution": self._resolution, "resizing": self._resizing, "suffix": suffix}
+        has_any, has_died = from_ms > 0, False
+        while True:
+            try:
+                process = self._take_new() if has_died else self._take()
+            except OSError as refusal:
+                raise _none_started(refusal) from refusal
+            parts = process.film_parts(file.fileno(), request | self._limits | {"from_ms": from_ms}, self._room)
+            is_whole = False
+            try:
+                with suppress(OSError, EOFError), closing(parts):  # the errors mean that it has died
+                    for part in parts:
+                        is_whole = isinstance(part, DecodeError) or part.resume_ms is None
+                        if isinstance(part, DecodeError):
+                            raise part
+                        has_any |= bool(part.at_ms)
+                        if not has_any and is_whole:
+                            raise DecodeError("damaged: none of its pictures can be decoded")
+                        yield part
+                        if part.resume_ms is None:
+                            return
+                        from_ms, has_died = part.resume_ms, False
+            except GeneratorExit:
+                process.kill()  # it is in the middle of the film
+                raise
+            finally:
+                status = 0 if self._put_back(process, is_alive=is_whole) else process.wait()
+            error = _error_of_the_dead(process, status)
+            if has_died or status == -signal.SIGPROF or process.is_hung:
+                if not has_any or not error.kind.is_stored:
+                    raise error
+                yield FilmPart((), _no_pixels(self._resolution), NO_METADATA, None, None, str(error))
+                return
+            has_died = True
 
     def _decode(self, file: BinaryIO, suffix: str, wanted: dict[str, Any]) -> DecodedPhoto:
-        request = wanted | {"suffix": suffix[:_SUFFIX_LENGTH], "max_pixels": self._max_pixels}
+        request = wanted | self._limits | {"suffix": suffix[:_SUFFIX_LENGTH]}
         try:
             answer, is_certain = self._ask(self._take(), file, request)
             if not is_certain:
                 answer, _ = self._ask(self._take_new(), file, request)
         except OSError as error:
-            reason = f"no decoder can be started: {plain_reason(error)}"
-            raise DecodeError(reason, FailureKind.PASSING) from error
+            raise _none_started(error) from error
         if isinstance(answer, DecodeError):
             raise answer
         return answer
@@ -260,6 +321,16 @@ class _Bytes:
                 self._changed.notify_all()
 
 
+def _no_pixels(resolution: int) -> "np.ndarray":
+    import numpy as np
+
+    return np.empty((0, resolution, resolution, 3), np.uint8)
+
+
+def _none_started(error: OSError) -> DecodeError:
+    return DecodeError(f"no decoder can be started: {plain_reason(error)}", FailureKind.PASSING)
+
+
 def _error_of_the_dead(process: "_Process", status: int) -> DecodeError:
     """The reason that a process's exit status gives for a file."""
     if process.is_hung:
@@ -308,33 +379,78 @@ class _Process:
 
         Raises OSError or EOFError when the process dies over it, or talks nonsense.
         """
+        size_bytes = os.fstat(descriptor).st_size
+        is_film = request["suffix"] in formats.VIDEO.suffixes
+        file_bytes = bytes_for_film(size_bytes) if is_film else bytes_for_file(size_bytes)
+        with room.files.taken(file_bytes), ExitStack() as taken:
+            self._send(descriptor, request)
+            answer = self._answer(room, taken)
+            with _nonsense_ends_it():
+                return self._understood(answer, request)
+
+    def film_parts(
+        self, descriptor: int, request: dict[str, Any], room: _Room
+    ) -> Generator[FilmPart | DecodeError, None, None]:
+        """The parts of a film, or why there are none. Raises as `ask` does."""
+        file_bytes = bytes_for_film(os.fstat(descriptor).st_size)
+        with room.files.taken(file_bytes), ExitStack() as taken:
+            self._send(descriptor, request)
+            from_ms: int | None = request["from_ms"]
+            while from_ms is not None:
+                answer = self._answer(room, taken)
+                with _nonsense_ends_it():
+                    part = self._error(answer) or self._part(answer, request["resolution"], from_ms)
+                yield part
+                from_ms = None if isinstance(part, DecodeError) else part.resume_ms
+
+    def _send(self, descriptor: int, request: dict[str, Any]) -> None:
         if not self.was_ready:
             self._receive(1)
             self.was_ready = True
-        file_bytes = bytes_for_file(os.fstat(descriptor).st_size)
-        with room.files.taken(file_bytes), ExitStack() as taken:
-            # A descriptor does not travel without a byte.
-            socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
+        # A descriptor does not travel without a byte.
+        socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
+
+    def _answer(self, room: _Room, taken: ExitStack) -> dict[str, Any]:
+        """The next one, after it has been given the memory that it wants; `taken` holds that."""
+        answer = self._receive_json()
+        while "wants" in answer:
+            taken.close()
+            taken.enter_context(room.pictures.taken(int(answer["wants"])))
+            self._socket.sendall(b"\0")
             answer = self._receive_json()
-            while "wants" in answer:
-                taken.close()
-                taken.enter_context(room.pictures.taken(int(answer["wants"])))
-                self._socket.sendall(b"\0")
-                answer = self._receive_json()
-            with _nonsense_ends_it():
-                return self._understood(answer, request)
+        return answer
+
+    def _part(self, answer: dict[str, Any], resolution: int, from_ms: int) -> FilmPart:
+        import numpy as np
+
+        at_ms, resume_ms, duration_ms = answer["at_ms"], answer["resume_ms"], answer["duration_ms"]
+        times = [from_ms - 1, *at_ms] if resume_ms is None else [from_ms - 1, *at_ms, resume_ms]
+        are_times = all(type(each) is int and 0 <= each < _MOST_MS for each in times[1:])
+        if not are_times or len(at_ms) > _MOST_PART_MOMENTS or times != sorted(set(times)):
+            raise ValueError("not the moments asked for")
+        if duration_ms is not None and not (type(duration_ms) is int and 0 <= duration_ms < _MOST_MS):
+            raise ValueError("no duration")
+        shape = (len(at_ms), resolution, resolution, 3)
+        pixels = np.frombuffer(self._receive(math.prod(shape)), np.uint8).reshape(shape)
+        failure = str(answer["failure"])[:_MOST_REASON]
+        return FilmPart(tuple(at_ms), pixels, _metadata(answer), duration_ms, resume_ms, failure)
 
     def _understood(
         self, answer: dict[str, Any], request: dict[str, Any]
     ) -> tuple[bytes, tuple[int, ...], PhotoMetadata] | DecodeError:
-        if "reason" in answer:
-            extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
-            return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
-        metadata = PhotoMetadata(*answer["metadata"])
+        if error := self._error(answer):
+            return error
         shape = tuple(answer["shape"])
         if not _is_shape_of(request, shape):
             raise ValueError("not the pixels asked for")
-        return self._receive(math.prod(shape)), shape, metadata._replace(keywords=tuple(metadata.keywords))
+        return self._receive(math.prod(shape)), shape, _metadata(answer)
+
+    def _error(self, answer: dict[str, Any]) -> DecodeError | None:
+        """The one that an answer stands for."""
+        if "reason" not in answer:
+            return None
+        extra = next((extra for extra in formats.EXTRAS if extra.name == answer["extra"]), None)
+        return DecodeError(answer["reason"], FailureKind(answer["kind"]), extra)
 
     @contextmanager
     def _awaited(self) -> Iterator[None]:
@@ -393,6 +509,11 @@ class _Process:
         except subprocess.TimeoutExpired:
             self.kill()
             return -signal.SIGKILL
+
+
+def _metadata(answer: dict[str, Any]) -> PhotoMetadata:
+    metadata = PhotoMetadata(*answer["metadata"])
+    return metadata._replace(keywords=tuple(metadata.keywords))
 
 
 def _is_shape_of(request: dict[str, Any], shape: tuple[int, ...]) -> bool:

@@ -25,6 +25,14 @@ def bytes_for_file(size_bytes: int) -> int:
     return min(4 * size_bytes, machine_bytes() // 8)
 
 
+def bytes_for_film(size_bytes: int) -> int:
+    """The same for a film, of which some packets and its list of frames are held, never the whole."""
+    return min(size_bytes, _MOST_BYTES_OF_FILM)
+
+
+_MOST_BYTES_OF_FILM = 128 << 20
+
+
 def data_bytes() -> int:
     """What this process takes now, as `limit_data` counts it; 0 where the system does not tell."""
     with suppress(OSError, ValueError, IndexError), open("/proc/self/statm", encoding="ascii") as file:

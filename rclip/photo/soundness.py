@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from rclip import datadir
 from rclip.errors import OldDecoder
 
-DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "imagecodecs", "tifffile", "torch")
+DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "imagecodecs", "tifffile", "av", "torch")
 _DAY_S = 86_400
 _STAMP = "decoders-reported"
 
@@ -26,10 +27,7 @@ def _is_first_of_day(stamp: str) -> bool:
     with suppress(OSError):
         if 0 <= time.time() - os.lstat(stamp).st_mtime < _DAY_S:
             return False
-    with suppress(OSError):
-        descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-        os.utime(descriptor)
-        os.close(descriptor)
+    datadir.touch(stamp)
     return True
 
 

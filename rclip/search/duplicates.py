@@ -89,7 +89,10 @@ def _divided(members: Sequence[_Member], folders: Sequence[Folder], similarity: 
         cosines = _unit(np.stack([member.vector for member, _ in others])) @ _unit(first[0].vector[np.newaxis])[0]
         digest = _digest(first[0])
         is_exact = [_digest(member) == digest for member, _ in others]
-        is_alike = [exact or cosine >= similarity for exact, cosine in zip(is_exact, cosines.tolist(), strict=True)]
+        is_alike = [
+            exact or (cosine >= similarity and first[1].row.at_ms is None and photo.row.at_ms is None)  # films by bytes
+            for exact, cosine, (_, photo) in zip(is_exact, cosines.tolist(), others, strict=True)
+        ]
         left = [each for each, alike in zip(others, is_alike, strict=True) if not alike]
         if not any(is_alike):
             continue

@@ -45,7 +45,7 @@ class ModelIdentity(NamedTuple):
 
 
 class ExportedPhoto(NamedTuple):
-    """One line of an export."""
+    """One line of an export: a photo, or a moment of a film."""
 
     hit: Hit
     vector: bytes
@@ -59,9 +59,9 @@ _NUMBERS = ("captured_s", "offset_min", "latitude", "longitude", "width", "heigh
 
 
 def photos_of(searchers: Iterable[Searcher], folders: Sequence[Folder]) -> Iterator[list[ExportedPhoto]]:
-    """All photos that may be found, with absolute paths, some thousands at a time."""
+    """All photos and moments of films that may be found, with absolute paths, some thousands at a time."""
     for searcher in searchers:
-        ids = searcher.photo_ids()
+        ids = searcher.store.films.with_moments(searcher.photo_ids())
         for start in range(0, len(ids), _EXPORTED_TOGETHER):
             found = searcher.photos_of(ids[start : start + _EXPORTED_TOGETHER].tolist())
             hits = [hit_of(each, folders) for each in found]
@@ -142,7 +142,13 @@ def _write_jsonl(file: BinaryIO, chunks: Chunks, model: ModelIdentity, _: str) -
 
 def _as_json(hit: Hit) -> dict[str, object]:
     """Only what is known. A name that is no UTF-8 has escapes that `os.fsencode` makes its bytes of."""
-    stored = {"path": hit.path, "size_bytes": hit.size_bytes, "mtime_ns": hit.mtime_ns, **hit.metadata._asdict()}
+    stored = {
+        "path": hit.path,
+        "size_bytes": hit.size_bytes,
+        "mtime_ns": hit.mtime_ns,
+        "at_ms": hit.at_ms,
+        **hit.metadata._asdict(),
+    }
     return {name: value for name, value in stored.items() if value not in (None, "", ())}
 
 
@@ -158,6 +164,7 @@ def _write_parquet(file: BinaryIO, chunks: Chunks, model: ModelIdentity, _: str)
         "path_bytes": pa.binary(),
         "size_bytes": pa.int64(),
         "mtime_ns": pa.int64(),
+        "at_ms": pa.int64(),
         **{name: pa.float64() if name in ("latitude", "longitude") else pa.int64() for name in _NUMBERS},
         "maker": pa.string(),
         "model": pa.string(),
@@ -187,6 +194,7 @@ def _as_row(photo: ExportedPhoto) -> dict[str, Any]:
         "path_bytes": None if path.encode() == name else name,
         "size_bytes": hit.size_bytes,
         "mtime_ns": hit.mtime_ns,
+        "at_ms": hit.at_ms,
         **hit.metadata._asdict(),
         "keywords": list(hit.metadata.keywords),
     }
@@ -227,6 +235,7 @@ def _as_arrays(photos: Sequence[ExportedPhoto], dimensions: int) -> dict[str, np
         "path": np.array([hit.path for hit in hits], np.str_),
         "size_bytes": np.array([hit.size_bytes for hit in hits], np.int64),
         "mtime_ns": np.array([hit.mtime_ns for hit in hits], np.int64),
+        "at_ms": np.array([_number(hit.at_ms) for hit in hits], np.float64),
         **{name: np.array([_number(getattr(each, name)) for each in metadata], np.float64) for name in _NUMBERS},
         "maker": np.array([each.maker for each in metadata], np.str_),
         "model": np.array([each.model for each in metadata], np.str_),

@@ -24,7 +24,14 @@ class Hit(NamedTuple):
     mtime_ns: int
     metadata: PhotoMetadata = NO_METADATA
     id: str = ""
-    """Names the photo within its library, for as long as its bytes do not change."""
+    """Names the photo, or the moment of a film, within its library, for as long as its bytes do not change."""
+    at_ms: int | None = None
+    """Of a film, the time of the moment found, from its start; None for a photo."""
+
+    @property
+    def at(self) -> str:
+        """That time as players write it, `0:02:05`; empty for a photo."""
+        return "" if self.at_ms is None else clock(self.at_ms)
 
     @property
     def captured(self) -> "datetime":
@@ -42,7 +49,14 @@ class Hit(NamedTuple):
 
 def hit_of(found: ScoredPhoto, folders: Sequence[Folder]) -> Hit:
     row = found.row
-    return Hit(spelled(row.path, folders), found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id)
+    path = spelled(row.path, folders)
+    return Hit(path, found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id, row.at_ms)
+
+
+def clock(time_ms: int) -> str:
+    """`0:02:05` or, from ten hours on, `12:00:00`."""
+    minutes, seconds = divmod(time_ms // 1000, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 def absolute(path: str) -> str:
@@ -56,6 +70,7 @@ def absolute(path: str) -> str:
 def as_json(hit: Hit) -> dict[str, object]:
     """Path (absolute), score, size, modified, captured, and what else is known of the photo, for `json.dumps`.
 
+    Of a film also `at`, as a person reads it, and `at_s`, in seconds.
     `path_b64` stands for a name that is no UTF-8. Without a query there is no score.
     """
     from base64 import b64encode
@@ -67,9 +82,10 @@ def as_json(hit: Hit) -> dict[str, object]:
     except UnicodeEncodeError:
         named = {"path_b64": b64encode(os.fsencode(path)).decode()}
     ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
+    moment = {} if hit.at_ms is None else {"at": hit.at, "at_s": hit.at_ms / 1000}
     told = {"captured": hit.captured.isoformat(), **told_metadata(hit)}
     known = {name: value for name, value in told.items() if value is not None}
-    return named | ranked | {"size": hit.size_bytes, "modified": modified(hit).isoformat()} | known
+    return named | ranked | moment | {"size": hit.size_bytes, "modified": modified(hit).isoformat()} | known
 
 
 def told_metadata(hit: Hit) -> dict[str, object]:

@@ -40,7 +40,7 @@ _STREAMED = 1 << 16
 
 
 class ScoredPhoto(NamedTuple):
-    """A photo, its score, which is None where there was no query, and its metadata."""
+    """A photo, or a moment of a film, its score, which is None where there was no query, and its metadata."""
 
     score: float | None
     row: PhotoRow
@@ -136,22 +136,22 @@ class Searcher:
             k = min(k, _LOOKED_THROUGH)
         if selection.ids is None:
             k = max(k, _LOOKED_THROUGH if selection.judges_rows else _LEAST)
-        found = vectors.search(_stacked(queries, min(k, self.store.last_id())), k, selection.ids)
+        found = vectors.search(_stacked(queries, min(k, self.store.last_id())), k, selection.vector_ids)
         return [_Nearest(ids, scores, selection.min_score, k) for ids, scores in zip(*found, strict=True)]
 
     def _relevant(self, vectors: VectorSearch, queries: Sequence[EncodedQuery], selection: Selection) -> list[_Nearest]:
         """With the lowest relevant score of each query, judged by all scores that the index has for it."""
         selection.settle()
-        count = vectors.count(selection.ids)
+        count = vectors.count(selection.vector_ids)
         together = _stacked(queries, count)
         quantiles = vectors.score_quantiles(together, ranking.BELL_QUANTILES)
         in_index = vectors.count()
         bells = [ranking.Bell.of(of_query, in_index) for of_query in quantiles]
         k = max(_LOOKED_THROUGH, count // 8)
-        found = vectors.search(together, k, selection.ids)
+        found = vectors.search(together, k, selection.vector_ids)
         if k < count and any(scores[-1] > bell.least for scores, bell in zip(found[1], bells, strict=True)):
             k = count
-            found = vectors.search(together, k, selection.ids)
+            found = vectors.search(together, k, selection.vector_ids)
         nearest = []
         for ids, scores, bell in zip(*found, bells, strict=True):
             lowest = ranking.relevance_cutoff(scores, bell, count, partial(self._are_copies, ids)) - MAX_ERROR
@@ -173,13 +173,14 @@ class Searcher:
     ) -> "list[ScoredPhoto]":
         """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
 
-        Photos may be ignored, missing, in other folders, or pass no filter; nearly always one round is enough.
+        A film is found by its best moment. Photos may be ignored, missing, in other folders, or pass no filter; nearly
+        always one round is enough.
         """
         best: list[ScoredPhoto] = []
         looked_up = 0
         for ids, rest_is_below in self._by_score(vectors, nearest, query, top, selection):
             found = [hit for hit in self._passing(ids, selection, query) if _score(hit) >= nearest.min_score]
-            best = sorted(best + found, key=lambda hit: -_score(hit))[:top]
+            best = _each_file_once(sorted(best + found, key=lambda hit: -_score(hit)))[:top]
             looked_up += len(ids)
             is_settled = len(best) == top and (_score(best[-1]) >= rest_is_below or looked_up > top + _MAX_TIES)
             if is_settled or rest_is_below < nearest.min_score:
@@ -209,7 +210,7 @@ class Searcher:
                 return
             else:
                 k *= 16
-            ids, scores = (of_one[0] for of_one in vectors.search(query.vector[np.newaxis], k, selection.ids))
+            ids, scores = (of_one[0] for of_one in vectors.search(query.vector[np.newaxis], k, selection.vector_ids))
 
     def _passing(
         self, ids: np.ndarray, selection: Selection, query: EncodedQuery | None = None
@@ -237,7 +238,7 @@ class Searcher:
         return [photo._replace(metadata=known) for photo, known in zip(photos, metadata, strict=True)]
 
     def _metadata_of(self, rows: Sequence[PhotoRow]) -> list[PhotoMetadata]:
-        return self.store.metadata.of([row.id for row in rows])
+        return self.store.metadata.of([row.photo_id for row in rows])
 
     # --- all photos --------------------------------------------------------------------------------------------------
 
@@ -371,6 +372,14 @@ def merged(
         return parts[0]
     distinct = {found.row.path: found for part in parts for found in part}
     return sorted(distinct.values(), key=order)[:top]
+
+
+def _each_file_once(photos: "Sequence[ScoredPhoto]") -> "list[ScoredPhoto]":
+    """Without the moments of a film that come after another one of it."""
+    first: dict[int, ScoredPhoto] = {}
+    for photo in photos:
+        first.setdefault(photo.row.photo_id, photo)
+    return [*first.values()]
 
 
 def _score(photo: ScoredPhoto) -> float:

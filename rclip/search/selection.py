@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rclip import formats
+from rclip.files import suffix
 from rclip.ignoring import TreeRules
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
@@ -46,6 +48,17 @@ class Selection:
         """Whether all photos among `ids` must be present and in the folders, as long as its snapshot lasts."""
         self.ids = self._narrowed()
         """(N,) int64, ascending: all that pass are among them, but for too wide filters, and others; None for all."""
+        self._with_moments: tuple[np.ndarray, np.ndarray] | None = None
+        """Some `ids`, and these with the moments of films."""
+
+    @property
+    def vector_ids(self) -> np.ndarray | None:
+        """`ids` and those of the moments of the films among them, which have vectors of their own."""
+        if self.ids is None or not self._store.films.has_any():
+            return self.ids
+        if self._with_moments is None or self._with_moments[0] is not self.ids:
+            self._with_moments = self.ids, self._store.films.with_moments(self.ids)
+        return self._with_moments[1]
 
     @property
     def is_wide(self) -> bool:
@@ -79,6 +92,8 @@ class Selection:
 
     def allows_path(self, path: bytes) -> bool:
         """Whether a walk of the scope would come to the photo, and the globs allow it."""
+        if not self._scope.has_videos and suffix(path) in formats.VIDEO.suffixes:
+            return False
         return self._location.contains(path) and any(
             not self._rules[folder].ignores_path(relative)
             and (self._paths is None or self._paths[folder].allow(os.fsdecode(relative)))

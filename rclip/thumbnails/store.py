@@ -35,23 +35,23 @@ class Thumbnails:
     def close(self) -> None:
         self._decoders.close()
 
-    def get(self, digest: bytes, long_side: int) -> bytes | None:
-        """A JPEG file with the picture in the file of that digest, if there is one."""
-        content = self.files.get(_name(digest, long_side))
+    def get(self, digest: bytes, long_side: int, at_ms: int | None = None) -> bytes | None:
+        """A JPEG file with the picture in the file of that digest, if there is one; of a film, that of the moment."""
+        content = self.files.get(_name(digest, long_side, at_ms))
         is_whole = content is not None and content.startswith(_START) and content.endswith(_END)
         return content if is_whole else None
 
-    def make(self, digest: bytes, long_side: int, file: BinaryIO, suffix: str) -> bytes:
+    def make(self, digest: bytes, long_side: int, file: BinaryIO, suffix: str, at_ms: int | None = None) -> bytes:
         """The same, decoded from the open file where there is none, and kept. Raises `DecodeError`.
 
         Of several threads that ask for one, the first makes it.
         """
-        name = _name(digest, long_side)
+        name = _name(digest, long_side, at_ms)
         with self._alone(name):
-            made = self.get(digest, long_side)
+            made = self.get(digest, long_side, at_ms)
             if made is None:
                 with self._cores:
-                    made = self._decoders.thumbnail_file(file, suffix, long_side)
+                    made = self._decoders.thumbnail_file(file, suffix, long_side, at_ms)
                 self.files.put(name, made)
             return made
 
@@ -68,5 +68,6 @@ class Thumbnails:
                     del self._in_work[name]
 
 
-def _name(digest: bytes, long_side: int) -> str:
-    return f"{digest.hex()}-{long_side}.jpg"
+def _name(digest: bytes, long_side: int, at_ms: int | None) -> str:
+    moment = "" if at_ms is None else f"{at_ms}-"
+    return f"{digest.hex()}-{moment}{long_side}.jpg"

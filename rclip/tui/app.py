@@ -634,9 +634,12 @@ class Interface(App[None]):
 
         def open_one(hit: "Hit") -> None:
             path = absolute(hit.path)
-            self._errands.want(
-                [Job(("open", path), lambda: self._setup.show_files([path]), lambda outcome: opened(outcome, path))]
-            )
+            starts_ms = {path: hit.at_ms} if hit.at_ms else {}
+
+            def work() -> None:
+                self._setup.show_files([path], starts_ms)
+
+            self._errands.want([Job(("open", path), work, lambda outcome: opened(outcome, path))])
 
         self._with_focused(open_one)
 

@@ -29,6 +29,7 @@ def _known(hit: "Hit") -> list[tuple[str, str]]:
     pixels = f"{metadata.width} × {metadata.height}, " if metadata.width else ""
     known = [
         ("Score", "" if hit.score is None else f"{hit.score:.3f}"),
+        ("Moment", hit.at),
         ("Taken" if metadata.captured_s is not None else "File's date", f"{hit.captured:%Y-%m-%d  %H:%M}"),
         ("Camera", metadata.camera),
         ("Place", place),

@@ -121,7 +121,7 @@ class Tile(PictureArea):
         name = shortened(printable(self.hit.path.rpartition("/")[2]), max(1, width - len(mark)))
         style = "bold $text-success" if self._is_selected else ("bold" if self._is_focused else "")
         score = "" if self.hit.score is None else f"{self.hit.score:.3f}  "
-        date = self.hit.captured.date().isoformat()
+        date = self.hit.at or self.hit.captured.date().isoformat()
         if len(score) + len(date) > width:
             date = ""
         return [Content.assemble((mark, style), (name, style)), Content.styled(f"{score}{date}", "$foreground-muted")]

@@ -24,7 +24,7 @@ class Setup(NamedTuple):
     """How they are drawn: a kind of `terminal.probe.Screen`, or `auto`."""
     is_updating: bool = True
     """Whether new photos are looked for."""
-    show_files: Callable[[Sequence[str]], None] = lambda paths: None
+    show_files: Callable[[Sequence[str], Mapping[str, int]], None] = lambda paths, starts_ms: None
     """Opens photos in the desktop's viewer; raises `RclipError`."""
     sentence: Callable[[RclipError], str] = str
     """An error in a line for the user."""

@@ -53,6 +53,8 @@ class Card(NamedTuple):
     ratio: float
     score: str
     date: str
+    at: str
+    """The time of a film's moment."""
     more: Address
     less: Address
 
@@ -94,6 +96,7 @@ def _card(hit: Hit, address: Address) -> Card:
         ratio=round(min(max(ratio, _NARROWEST), _WIDEST), 4),
         score="" if hit.score is None else f"{hit.score:.3f}",
         date=hit.captured.date().isoformat(),
+        at=hit.at,
         more=address.with_photo(hit.id, 1.0),
         less=address.with_photo(hit.id, -1.0),
     )
@@ -253,6 +256,7 @@ def _facts(hit: Hit) -> list[tuple[str, str]]:
     pixels = f"{known.width:,} × {known.height:,}" if known.width and known.height else ""
     origin = "" if known.captured_s is not None else " (the file's time)"
     facts = {
+        "Moment": hit.at,
         "Taken": f"{hit.captured:%A, %d %B %Y, %H:%M}{origin}",
         "Camera": known.camera,
         "Size": ", ".join(filter(None, [pixels, _bytes(hit.size_bytes)])),

@@ -84,7 +84,7 @@ def exif(orientation: int) -> bytes:
 
 
 def encode(picture: Image.Image, suffix: str) -> bytes:
-    """A file with this picture in the format that `suffix` stands for, of which each has one in `formats.SUFFIXES`."""
+    """A file with this picture in the format that `suffix`, one of `formats.PHOTO_SUFFIXES`, stands for."""
     return _ENCODERS[suffix](picture)
 
 

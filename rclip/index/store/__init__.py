@@ -13,6 +13,13 @@ hold what the photos say of themselves, apart. A row of `images` `has_metadata` 
 that has none has no row there. `has_capture_time` tells whether `captured_s` is known; where it is not, filters by time
 go by the file's. SQLite's own indexes answer filters.
 
+    films(id, at_ms, moment_count, duration_ms, resume_ms, failure)
+    moments(id, film, at_ms, vector)
+
+hold what is known of photos that are films: the time of the moment whose vector is in `images`, and the other moments.
+A film has a `resume_ms` as long as it was not looked at to its end; then it also `is_outdated`. Ids of moments and of
+photos are one series, so vectors of both lie in one matrix.
+
     ignore_files(folder, content)
 
 holds what the `.rclipignore` files said that the last updates came across.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rclip.errors import DamagedIndex
 from rclip.files import FileStat
+from rclip.index.store.films import StoredFilm
 from rclip.index.store.photos import Store
 from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.metadata import PhotoMetadata
@@ -23,6 +24,8 @@ class ImportedRow(NamedTuple):
     """D float16"""
     metadata: PhotoMetadata | None
     """None when its file has to be looked through."""
+    film: StoredFilm | None = None
+    """None for a photo."""
 
 
 def exported_rows(store: Store, folder: bytes) -> Iterator[list[ImportedRow]]:
@@ -47,7 +50,8 @@ def _loan(store: Store, row: tuple[Any, ...]) -> ImportedRow:
         metadata = store.metadata.of([id_])[0] if has_metadata else None
     except DamagedIndex:
         metadata = None
-    return ImportedRow(store.outer(path), FileStat(*stat), digest, vector, metadata)
+    film = store.films.of(id_)
+    return ImportedRow(store.outer(path), FileStat(*stat), digest, vector, metadata, film)
 
 
 def import_rows(store: Store, rows: Iterable[ImportedRow]) -> None:
@@ -60,12 +64,15 @@ def import_rows(store: Store, rows: Iterable[ImportedRow]) -> None:
         (path, size, mtime_ns, device, inode, ctime_ns, digest, vector, has_metadata, has_capture_time)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
-    for path, stat, digest, vector, metadata in rows:
+    for path, stat, digest, vector, metadata, film in rows:
         has_time = metadata is not None and metadata.captured_s is not None
         row = (store.inner(path), *stat, digest, vector, metadata is not None, has_time)
         added = store.connection.execute(sql, row)
-        if added.rowcount and added.lastrowid and metadata:
-            store.metadata.add(added.lastrowid, metadata)
+        if added.rowcount and added.lastrowid:
+            if metadata:
+                store.metadata.add(added.lastrowid, metadata)
+            if film:
+                store.films.add(added.lastrowid, film)
 
 
 def note_imported(store: Store) -> None:

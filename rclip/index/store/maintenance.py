@@ -34,8 +34,17 @@ def invalid_paths(database: Database) -> list[bytes]:
 
 
 def stored_vectors(database: Database) -> Iterator[list[tuple[int, bytes, bytes]]]:
-    """Ids, paths and vectors of all photos as they lie there, sound or not, by id, some thousands at a time."""
-    sql = "SELECT id, CAST(path AS BLOB), CAST(vector AS BLOB) FROM images WHERE vector IS NOT NULL ORDER BY id"
+    """Ids, paths and vectors of all photos and moments as they lie there, sound or not, by id.
+
+    Some thousands at a time.
+    """
+    sql = """
+        SELECT id, CAST(path AS BLOB), CAST(vector AS BLOB) FROM images WHERE vector IS NOT NULL
+        UNION ALL
+        SELECT moments.id, coalesce(CAST(path AS BLOB), x''), CAST(moments.vector AS BLOB)
+        FROM moments LEFT JOIN images ON images.id = film
+        ORDER BY 1
+    """
     with database.errors():
         cursor = database.connection.execute(sql)
         while rows := cursor.fetchmany(CHUNK_ROWS):
@@ -60,6 +69,34 @@ def invalid_metadata(database: Database) -> tuple[int, list[bytes]]:
             if not are_valid(names, rows):
                 wrong += [database.root + row[0] for row in rows if not are_valid(names, [row])]
     return count, wrong
+
+
+def invalid_films(database: Database) -> tuple[int, int, list[bytes]]:
+    """How many films and moments there are, and the paths of the films that cannot have been stored like that.
+
+    A moment without its film has an empty path, as has a film without its photo.
+    """
+    films = """
+        SELECT coalesce(CAST(path AS BLOB), x''), at_ms, duration_ms, resume_ms, films.failure,
+               iif(moment_count = 1 + (SELECT count(*) FROM moments WHERE film = films.id), moment_count, NULL)
+        FROM films LEFT JOIN images ON images.id = films.id AND vector IS NOT NULL
+    """
+    moments = """
+        SELECT coalesce(CAST(path AS BLOB), x''), film, moments.at_ms
+        FROM moments LEFT JOIN films ON films.id = film LEFT JOIN images ON images.id = films.id
+    """
+    counts, wrong = [], set()
+    with database.errors():
+        for sql, names in (
+            (films, ("at_ms", "duration_ms", "resume_ms", "film_failure", "moment_count")),
+            (moments, ("film", "at_ms")),
+        ):
+            cursor, count = database.connection.execute(sql), 0
+            while rows := cursor.fetchmany(CHUNK_ROWS):
+                count += len(rows)
+                wrong |= {database.root + row[0] for row in rows if not row[0] or not are_valid(names, [row[1:]])}
+            counts.append(count)
+    return counts[0], counts[1], sorted(wrong)
 
 
 def is_worth_compacting(database: Database) -> bool:

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import NoneType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rclip.files import FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database
+from rclip.index.store.films import FilmsTable
 from rclip.index.store.ignore_files import IgnoreFileTable
 from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.session import require
-from rclip.index.store.validation import has_unit_length
+from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
@@ -48,7 +49,7 @@ class KnownRow(NamedTuple):
 
 
 class PhotoRow(NamedTuple):
-    """The row of a photo that was found."""
+    """The row of a photo, or of a moment of a film, that was found."""
 
     id: int
     path: bytes
@@ -56,6 +57,15 @@ class PhotoRow(NamedTuple):
     mtime_ns: int
     vector: bytes
     """D float16"""
+    film_id: int | None = None
+    """The id of the film's own row; None for a photo."""
+    at_ms: int | None = None
+    """The time of the moment; None for a photo."""
+
+    @property
+    def photo_id(self) -> int:
+        """The id of the file, by which it has metadata."""
+        return self.id if self.film_id is None else self.film_id
 
 
 class PhotoQueries(Database):
@@ -68,6 +78,11 @@ class PhotoQueries(Database):
     def metadata(self) -> MetadataTable:
         """What the photos say of themselves."""
         return MetadataTable(self)
+
+    @property
+    def films(self) -> FilmsTable:
+        """What is known of those that are films."""
+        return FilmsTable(self)
 
     @cached_property
     def ignore_files(self) -> IgnoreFileTable:
@@ -186,22 +201,46 @@ class PhotoQueries(Database):
             require(found is None or type(found[2]) is bytes)
             return KnownRow(found[0], bool(found[1]), self.outer(found[2])) if found else None
 
-    def records(self, ids: Iterable[int]) -> list[PhotoRow | None]:
-        """One for each id, None where the photo has gone missing since."""
+    def records(self, ids: Sequence[int]) -> list[PhotoRow | None]:
+        """One for each id of a photo or a film's moment, None where the file has gone missing since."""
         sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND missing_ns IS NULL"
         with self.reading():
             found = [self.connection.execute(sql, (id_,)).fetchone() for id_ in ids]
-            return [self._record(row) if row else None for row in found]
+            records = [self._record(row) if row else None for row in found]
+            if not self.films.has_any():
+                return records
+            return [
+                self._as_film(record) if record else self._moment(id_) for id_, record in zip(ids, records, strict=True)
+            ]
 
-    def _record(self, row: tuple[int, bytes, int, int, bytes]) -> PhotoRow:
+    def _as_film(self, record: PhotoRow) -> PhotoRow:
+        at_ms = self.films.first_moment_ms(record.id)
+        return record if at_ms is None else record._replace(film_id=record.id, at_ms=at_ms)
+
+    def _moment(self, id_: int) -> PhotoRow | None:
+        sql = """
+            SELECT moments.id, path, size, mtime_ns, moments.vector, film, at_ms
+            FROM moments JOIN images ON images.id = film WHERE moments.id = ? AND missing_ns IS NULL
+        """
+        found = self.connection.execute(sql, (id_,)).fetchone()
+        if not found:
+            return None
+        *row, film_id, at_ms = found
+        require(are_valid(("film", "at_ms"), [(film_id, at_ms)]))
+        return self._record(row)._replace(film_id=film_id, at_ms=at_ms)
+
+    def _record(self, row: Sequence[Any]) -> PhotoRow:
         """Raises ValueError for what was never stored so."""
         record = PhotoRow(*row)
         require(tuple(map(type, row)) == (int, bytes, int, int, bytes) and has_unit_length(record.vector))
         return record._replace(path=self.outer(record.path))
 
     def digest(self, id_: int) -> bytes | None:
-        """Of the bytes of the photo with this id, if it is present."""
-        sql = "SELECT digest FROM images WHERE id = ? AND missing_ns IS NULL AND vector IS NOT NULL"
+        """Of the bytes of the photo, or of the film with the moment, with this id, if it is present."""
+        sql = """
+            SELECT digest FROM images WHERE id = coalesce((SELECT film FROM moments WHERE id = ?1), ?1)
+            AND missing_ns IS NULL AND vector IS NOT NULL
+        """
         with self.reading():
             found = self.connection.execute(sql, (id_,)).fetchone()
             require(found is None or type(found[0]) is bytes)
@@ -272,10 +311,15 @@ class PhotoQueries(Database):
                    (SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL)
                  + (SELECT count(*) FROM images INDEXED BY images_failure WHERE failure IS NOT NULL)
         """
+        of_moments = """
+            SELECT (SELECT count(*) FROM moments NOT INDEXED),
+                   (SELECT count(*) FROM moments INDEXED BY moments_film)
+        """
         with self.errors():
             counts = [self.connection.execute(in_folder, self.range_of(folder)).fetchone() for folder in folders]
             if self.last_id() < _COUNTED_ROWS:
                 counts.append(self.connection.execute(in_table).fetchone())
+                counts.append(self.connection.execute(of_moments).fetchone())
         if any(one != other for one, other in counts):
             raise self.damage()
 
@@ -304,13 +348,17 @@ class PhotoQueries(Database):
             return bytes(found[0])
 
     def vectors_above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos with ids above, some thousands at a time.
+        """Ids (N,) int64, ascending, and vectors (N, D) float16 of all photos and moments with ids above.
 
-        Gone photos are among them.
+        Some thousands at a time. Gone photos are among them.
         """
-        sql = "SELECT id, vector FROM images WHERE id > ? AND vector IS NOT NULL ORDER BY id"
+        of_photos = "SELECT id, vector FROM images WHERE id > ? AND vector IS NOT NULL ORDER BY id"
+        of_all = """
+            SELECT id, vector FROM images WHERE id > ?1 AND vector IS NOT NULL
+            UNION ALL SELECT id, vector FROM moments WHERE id > ?1 ORDER BY id
+        """
         with self.reading():
-            cursor = self.connection.execute(sql, (last_id,))
+            cursor = self.connection.execute(of_all if self.films.has_any() else of_photos, (last_id,))
             while rows := cursor.fetchmany(CHUNK_ROWS):
                 found, blobs = zip(*rows, strict=True)
                 require(len(set(map(len, blobs))) == 1)
@@ -320,17 +368,22 @@ class PhotoQueries(Database):
                 yield ids, np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
 
     def last_id(self) -> int:
-        """The highest id in use."""
+        """The highest id in use, of a photo or a moment."""
         with self.errors():
-            return self.value("SELECT coalesce(max(id), 0) FROM images")
+            last = self.value("SELECT coalesce(max(id), 0) FROM images")
+            return max(last, self.value("SELECT coalesce(max(id), 0) FROM moments"))
 
     def vector_count(self) -> int:
         with self.errors():
-            return self.value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
+            photos = self.value("SELECT count(*) FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
+            return photos + self.value("SELECT count(*) FROM moments INDEXED BY moments_film")
 
     def vector_count_above(self, last_id: int) -> int:
-        """How many photos with ids above have a vector."""
-        sql = "SELECT count(*) FROM images WHERE id > ? AND vector IS NOT NULL"
+        """How many photos and moments with ids above have a vector."""
+        sql = """
+            SELECT (SELECT count(*) FROM images WHERE id > ?1 AND vector IS NOT NULL)
+                 + (SELECT count(*) FROM moments WHERE id > ?1)
+        """
         with self.errors():
             count: int = self.connection.execute(sql, (last_id,)).fetchone()[0]
         return count
@@ -341,8 +394,8 @@ class Store(PhotoQueries):
 
     def add(
         self, path: bytes, stat: FileStat, digest: bytes, vector: np.ndarray, metadata: PhotoMetadata = NO_METADATA
-    ) -> None:
-        """A photo with new bytes; whatever was known of the path before is replaced."""
+    ) -> int:
+        """A photo with new bytes; whatever was known of the path before is replaced. Returns its id."""
         path = self.inner(path)
         self._orphan(path)
         sql = """
@@ -354,6 +407,7 @@ class Store(PhotoQueries):
         id_ = self.connection.execute(sql, (path, *stat, *row)).lastrowid
         assert id_ is not None
         self.metadata.add(id_, metadata)
+        return id_
 
     def add_failure(self, failure: FailedPhoto, stat: FileStat) -> None:
         """A file that cannot be read, remembered until it changes."""
@@ -375,7 +429,9 @@ class Store(PhotoQueries):
             SELECT ?, ?, ?, ?, ?, ?, digest, vector, has_metadata, has_capture_time FROM images WHERE id = ?
         """
         id_ = self.connection.execute(sql, (path, *stat, source_id)).lastrowid
+        assert id_ is not None
         self.metadata.copy(source_id, id_)
+        self.films.copy(source_id, id_)
 
     def move(self, id_: int, path: bytes, stat: FileStat) -> None:
         """The same photo at another path, or at its own with another stat."""

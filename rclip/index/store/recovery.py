@@ -1,8 +1,9 @@
 """Putting rows that were read out of a damaged index into a new one. What writes belongs inside a transaction."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
+from rclip.formats import VIDEO
 from rclip.index.store.database import Database
 
 
@@ -37,6 +38,24 @@ def insert_row(database: Database, table: str, row: Mapping[str, object]) -> boo
     except sqlite3.IntegrityError:
         return False
     return True
+
+
+def forget_torn_films(database: Database) -> None:
+    """Has films looked at once more of which a moment, or all that was known of them as films, was lost on the way."""
+    endings = tuple(f".{suffix}"[-4:] for suffix in VIDEO.suffixes)
+    torn = f"""
+        DELETE FROM images WHERE vector IS NOT NULL AND lower(CAST(substr(path, -4) AS TEXT)) IN ({_marks(endings)})
+        AND id NOT IN (
+            SELECT id FROM films WHERE moment_count = 1 + (SELECT count(*) FROM moments WHERE film = films.id)
+        )
+    """  # noqa: S608 - question marks
+    database.connection.execute(torn, endings)
+    database.connection.execute("DELETE FROM films WHERE id NOT IN (SELECT id FROM images WHERE vector IS NOT NULL)")
+    database.connection.execute("DELETE FROM moments WHERE film NOT IN (SELECT id FROM films)")
+
+
+def _marks(values: Sized) -> str:
+    return ", ".join("?" * len(values))
 
 
 def clear_lost_metadata(database: Database) -> None:

@@ -121,6 +121,30 @@ MIGRATIONS = [
     """
     CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
     """,
+    # Moments of films have ids of their own, which `images` gives out.
+    """
+    CREATE TABLE films (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        moment_count INTEGER NOT NULL,
+        duration_ms INTEGER,
+        resume_ms INTEGER,
+        failure TEXT
+    );
+    CREATE TABLE moments (
+        id INTEGER PRIMARY KEY,
+        film INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        vector BLOB NOT NULL
+    );
+    CREATE INDEX moments_film ON moments (film);
+    DROP TRIGGER images_delete;
+    CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
+        DELETE FROM metadata WHERE id = OLD.id;
+        DELETE FROM films WHERE id = OLD.id;
+        DELETE FROM moments WHERE film = OLD.id;
+    END;
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -178,8 +202,25 @@ SCHEMA = """
     CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
     CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
     CREATE INDEX metadata_incomplete ON metadata (missing_percent) WHERE missing_percent IS NOT NULL;
+    CREATE TABLE films (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        moment_count INTEGER NOT NULL,
+        duration_ms INTEGER,
+        resume_ms INTEGER,
+        failure TEXT
+    );
+    CREATE TABLE moments (
+        id INTEGER PRIMARY KEY,
+        film INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        vector BLOB NOT NULL
+    );
+    CREATE INDEX moments_film ON moments (film);
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
+        DELETE FROM films WHERE id = OLD.id;
+        DELETE FROM moments WHERE film = OLD.id;
     END;
     CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """

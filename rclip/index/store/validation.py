@@ -7,6 +7,9 @@ import numpy as np
 
 from rclip.photo.metadata import EARLIEST_S, LATEST_S
 
+LATEST_MS = 1 << 41
+"""The last time in a film, after seventy years."""
+
 _OFF_UNIT = 0.01  # half precision is off by a twentieth of it
 
 
@@ -52,6 +55,12 @@ _DOMAINS = {
     "keywords": _Domain(frozenset([str, type(None)])),
     "rating": _whole_between(-1, 5),
     "missing_percent": _whole_between(1, 99),
+    "film": _NUMBER,
+    "moment_count": _Domain(frozenset([int]), 1, LATEST_MS),
+    "at_ms": _Domain(frozenset([int]), 0, LATEST_MS),
+    "duration_ms": _whole_between(0, LATEST_MS),
+    "resume_ms": _whole_between(0, LATEST_MS),
+    "film_failure": _Domain(frozenset([str, type(None)])),
 }
 
 

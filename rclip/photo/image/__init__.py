@@ -126,7 +126,7 @@ def thumbnail_file(
         small = upright.resize(made, Image.Resampling.BICUBIC, reducing_gap=3.0)
         shown = samples.on_white(samples.in_srgb(small, profile))
         shown.info = {}  # a comment would be written, too
-        return _jpeg(shown, quality=85)
+        return jpeg_file(shown)
 
 
 def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opened:
@@ -143,6 +143,11 @@ def _opened(stream: BinaryIO, suffix: str, resolution: int, room: Room) -> Opene
         if opened:
             return opened
     return opening.opened(stream, head, resolution, room)
+
+
+def jpeg_file(thumbnail: Image.Image) -> bytes:
+    """The file of a thumbnail."""
+    return _jpeg(thumbnail, quality=85)
 
 
 def as_jpeg(pixels: "np.ndarray") -> bytes:

@@ -17,12 +17,12 @@ class Room:
         self._max_pixels = max_pixels
         self._reserve = reserve
 
-    def claim(self, width: int, height: int) -> None:
-        """Raises `DecodeError` for a picture above the limit."""
+    def claim(self, width: int, height: int, pictures: int = 1) -> None:
+        """For so many of that size. Raises `DecodeError` for a picture above the limit."""
         if width * height > self._max_pixels:
             limit = f"{self._max_pixels / 1e6:.3g} megapixels"
             raise DecodeError(f"{width}×{height} is more than {limit}", FailureKind.TOO_LARGE)
-        self._reserve(width * height)
+        self._reserve(width * height * pictures)
 
 
 class Opened(NamedTuple):
