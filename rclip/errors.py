@@ -174,6 +174,20 @@ class NeedsQuery(_WithData, UsageError):
     sentence = "filters by score and relevance need a query: without one, nothing is scored"
 
 
+class SortNeedsQuery(_WithData, UsageError):
+    """An order by score without anything that gives scores."""
+
+    sentence = "an order by score needs a query: without one, nothing is scored"
+
+
+class EmptyTimeRange(_WithData, UsageError):
+    """Filters by time that no photo can pass."""
+
+    sentence = "no time is from {after} on and before {before}"
+    after: str
+    before: str
+
+
 # --- terminals -------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from rclip import formats
+from rclip.errors import EmptyTimeRange
 from rclip.files import suffix
 
 
@@ -112,9 +113,15 @@ class Filters(NamedTuple):
 
     @classmethod
     def of_options(cls, values: Mapping[str, Any]) -> Self:
-        """From the values of options by their fields, whether fields of this class or of a registered filter."""
+        """From the values of options by their fields, whether fields of this class or of a registered filter.
+
+        Raises `EmptyTimeRange`.
+        """
         others = {name: value for name, value in values.items() if name not in cls._fields}
         own = {name: value for name, value in values.items() if name in cls._fields}
+        after, before = own.get("after"), own.get("before")
+        if after and before and after >= before:
+            raise EmptyTimeRange(after=_period(after), before=_period(before))
         return cls(**own, others=tuple(_built(others)))
 
 

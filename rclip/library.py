@@ -31,7 +31,7 @@ from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
 from rclip.photo.memory import pixels_in
 from rclip.photo.soundness import old_decoders
-from rclip.search.hits import Hit, hit_of, oldest_last, spelled, worst_last
+from rclip.search.hits import SORTS, Hit, Page, hit_of, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
 from rclip.search.searcher import ScoredPhoto, Searcher, merged, vectors_of_all
@@ -269,25 +269,41 @@ class Library:
                 rebuilt = recovery.rebuild_index(index)
             yield rebuilt
 
-    def search(self, query: AnyQuery | None, top: int | None = 10, filters: "Filters | None" = None) -> list[Hit]:
-        """The photos most like `query`, best first.
+    def search(
+        self,
+        query: AnyQuery | None,
+        top: int | None = 10,
+        filters: "Filters | None" = None,
+        *,
+        page: int = 1,
+        sort: str | None = None,
+    ) -> list[Hit]:
+        """The photos most like `query`, best first: so many or, with `page`, so many after those of the pages before.
 
         It may be text, as on the command line (one term, or a path that starts with `/`, `./`, `../` or `~`), a path,
         a Pillow image, the bytes of a picture's file, a vector of the model's, or a `Query`. Only what has been
         indexed is found, and never the picture in a file that was asked with. Without a query those that pass the
-        `filters` are found, newest first, and no model is loaded.
+        `filters` are found, newest first, and no model is loaded. `sort` is "score", "date" (newest first) or "path":
+        the photos of a page in this order or, without a query, all photos before they are divided into pages.
 
         Raises `UsageError` for an empty query and for what is no picture, TypeError for what is no query at all.
         """
         if query is None:
-            return _newest(self._searchers(), self._folders, _checked_top(top), argument_checks.filters(filters))
-        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters)
+            wanted = Page.of(top, page, sort)
+            return _without_query(self._searchers(), self._folders, wanted, argument_checks.filters(filters))
+        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, page=page, sort=sort)
         if isinstance(found, RclipError):
             raise found
         return found
 
     def search_many(
-        self, queries: Iterable[AnyQuery], top: int | None = 10, filters: "Filters | None" = None
+        self,
+        queries: Iterable[AnyQuery],
+        top: int | None = 10,
+        filters: "Filters | None" = None,
+        *,
+        page: int = 1,
+        sort: str | None = None,
     ) -> "Iterator[tuple[AnyQuery, list[Hit] | RclipError]]":
         """Each query, as it was given, with what `search` finds for it or, in place of hits, would raise.
 
@@ -296,17 +312,23 @@ class Library:
         rest = iter(_several("queries", queries))
         while block := list(islice(rest, _BLOCK)):
             asked = [_query_or_error(query) for query in block]
-            answers = self.search_blocks([asked], top, filters)
+            answers = self.search_blocks([asked], top, filters, page=page, sort=sort)
             yield from ((query, found) for query, (_, found) in zip(block, answers, strict=True))
 
     def search_blocks(
-        self, blocks: "Iterable[Sequence[Query | RclipError]]", top: int | None = 10, filters: "Filters | None" = None
+        self,
+        blocks: "Iterable[Sequence[Query | RclipError]]",
+        top: int | None = 10,
+        filters: "Filters | None" = None,
+        *,
+        page: int = 1,
+        sort: str | None = None,
     ) -> "Iterator[tuple[Query | RclipError, list[Hit] | RclipError]]":
         """The same for blocks of queries that come one after the other, from a pipe for example.
 
         A block is answered before the next is asked for. An error in place of a query is passed on.
         """
-        top, filters = _checked_top(top), argument_checks.filters(filters)
+        wanted, filters = Page.of(top, page, sort), argument_checks.filters(filters)
         searchers = self._searchers()
         stores = [searcher.store for searcher in searchers]
         finders = [searcher.search(filters) for searcher in searchers]
@@ -316,10 +338,10 @@ class Library:
                 continue
             encoded = self._encoder.encode([self._with_vectors(query) for query in block], stores)
             queries = [query for query in encoded if not isinstance(query, RclipError)]
-            found = zip(*(find(queries, top) for find in finders), strict=True)
+            found = zip(*(find(queries, wanted.end) for find in finders), strict=True)
             for asked, query in zip(block, encoded, strict=True):
-                hits = query if isinstance(query, RclipError) else merged(next(found), top, worst_last)
-                yield asked, hits if isinstance(hits, RclipError) else [hit_of(hit, self._folders) for hit in hits]
+                best = query if isinstance(query, RclipError) else merged(next(found), wanted.end, worst_last)
+                yield asked, best if isinstance(best, RclipError) else wanted.hits(best, self._folders)
 
     def version(self) -> tuple[int, ...] | None:
         """Differs from an earlier one where anything may have been stored since; None while somebody stores something.
@@ -474,11 +496,17 @@ class Library:
         """Whether queries in other languages are better left to another model. Raises `ModelError`."""
         return self._model.reads_english_only
 
+    def model_facts(self) -> dict[str, str]:
+        """The model's name as `model`, its `digest` and its `precision`, as in `Stats`."""
+        digest = self._model.digest if self._model.has_weights else ""
+        return {"model": self._model.name, "digest": digest, "precision": self._model.precision(self._device)}
+
     def stats(self) -> Stats:
         self._warn_unless_adopted()
         counts = [index.counts(scope.ranges()) for index, scope in self._parts]
         excluded = sum(searcher.count_excluded() for searcher in self._searchers())
         unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
+        model = self.model_facts()
         return Stats(
             photos=sum(each.photos for each in counts) - excluded,
             excluded=excluded,
@@ -492,9 +520,9 @@ class Library:
                 spelled(path, self._folders): broken for each in counts for path, broken in each.broken_videos.items()
             },
             missing=sum(each.missing for each in counts),
-            model=self._model.name,
-            digest=self._model.digest if self._model.has_weights else "",
-            precision=self._model.precision(self._device),
+            model=model["model"],
+            digest=model["digest"],
+            precision=model["precision"],
             indexes={index.path: index.size_bytes() for index, _ in self._parts},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
@@ -551,17 +579,24 @@ def _by_location(
     return found
 
 
-def _newest(
-    searchers: Sequence[Searcher], folders: Sequence[location.Folder], top: int, filters: "Filters | None"
+def _without_query(
+    searchers: Sequence[Searcher], folders: Sequence[location.Folder], wanted: Page, filters: "Filters | None"
 ) -> list[Hit]:
-    """The photos that pass the filters, the one taken last first."""
+    """The photos that pass the filters, the one taken last first if no other order is wanted."""
     from rclip.filters import Filters
 
     filters = filters or Filters()
     if filters.min_score is not None or filters.is_relevant:
         raise NeedsQuery
+    order = wanted.order_without_query
+    top = wanted.end if order == "date" else sys.maxsize
     parts = [searcher.newest(top, filters) for searcher in searchers]
-    return [hit_of(found, folders) for found in merged(parts, top, oldest_last)] if parts else []
+    if not parts:
+        return []
+    found = merged(parts, top, SORTS[order])
+    if order == "path":
+        found = sorted(found, key=SORTS[order])
+    return wanted._replace(sort=None).hits(found, folders)
 
 
 def _errors_of(update: Callable[[], list[StoreError]]) -> list[StoreError]:
@@ -612,11 +647,6 @@ def _resolved(line: str) -> Iterator[str]:
             from rclip.globs import literal
 
             yield f"{sign}{literal(real)}{pattern[len(folder) :]}"
-
-
-def _checked_top(top: int | None) -> int:
-    """None asks for all there are."""
-    return sys.maxsize if top is None else argument_checks.count("top", top)
 
 
 def _query_or_error(query: AnyQuery) -> Query | RclipError:

@@ -124,7 +124,10 @@ def test_json_lines(rclip_on_gallery: Command) -> None:
     first, second = map(json.loads, found.lines)
     path = rclip_on_gallery.cwd / "circles/green.jpg"
     assert first["path"] == str(path)
-    assert list(first) == ["path", "score", "size", "modified", "captured", "captured_from", "width", "height"]
+    assert list(first) == [
+        *("path", "score", "rank", "size", "modified", "captured", "captured_offset", "captured_from", "width"),
+        "height",
+    ]
     assert 1 > first["score"] > second["score"] > -1
     assert first["size"] == path.stat().st_size
     assert first["modified"].startswith("20")
@@ -307,10 +310,11 @@ def test_a_deleted_current_folder_is_one_line(rclip: Command, photos: Path) -> N
     assert done.stderr.count(b"\n") == 1
 
 
-def test_a_word_that_is_a_files_name_is_a_word_and_the_user_told(rclip: Command, draw: Draw) -> None:
+def test_a_word_that_is_a_files_name_is_a_word_where_it_is_meant_as_one(rclip: Command, draw: Draw) -> None:
     draw("star.jpg", "blue star")
     rclip("--index")
-    found = rclip("-n", "star.jpg")
+    assert rclip("-n", "--", "star.jpg") == (0, "star.jpg\n", "")
+    found = rclip("-n", "--add", "star.jpg")
     assert found.lines == ["star.jpg"]
     assert one_line(found.err) == "rclip: searching for these words; to search by that picture, write ./star.jpg"
 

@@ -321,7 +321,7 @@ def test_every_option_that_is_named_exists() -> None:
     known = {name for action in option_parser()._actions for name in action.option_strings}
     for name in ("README.md", "docs/guide.md", "docs/index.md", "docs/python.md"):
         spans = re.findall(r"`(-[^`]*)`", re.sub(r"```.*?```", "", DOCUMENTS[name], flags=re.DOTALL))
-        assert {re.split("[ =]", span)[0] for span in spans} <= known | {"-"}, name
+        assert {re.split("[ =]", span)[0] for span in spans} <= known | {"-", "--"}, name
 
 
 def test_every_message_has_a_meaning() -> None:

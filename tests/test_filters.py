@@ -270,13 +270,14 @@ def test_the_case_of_a_pattern_counts(album: Command) -> None:
 
 def test_json_tells_what_is_known(album: Command) -> None:
     paris, scan = (json.loads(album("-n", "--json", "--path", name).out) for name in ("paris.*", "1.png"))
-    assert paris["captured"] == "2020-07-14T22:00:00"
+    assert (paris["captured"], paris["captured_offset"]) == ("2020-07-14T22:00:00", None)
     assert (paris["captured_from"], paris["camera"]) == ("metadata", "NIKON D850")
     assert (paris["latitude"], paris["longitude"]) == (pytest.approx(48.86), pytest.approx(2.29))
     assert (paris["width"], paris["height"]) == (160, 120)
     assert "score" not in paris
     assert scan["captured"].startswith("2020-03-01T12:00:00")
     assert scan["captured_from"] == "file"
+    assert scan["captured"] == "2020-03-01T12:00:00" + scan["captured_offset"]
     assert not {"latitude", "camera", "keywords", "rating"} & set(scan)
 
 
@@ -312,6 +313,11 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--path", "/"], "--path: must be a pattern like '2019/**'"),
         (["--path", "!"], "--path: must be a pattern like '2019/**'"),
         (["--type", "mp3"], "--type: must be endings of photos"),
+        (
+            ["--after", "2012", "--before", "2012"],
+            "no time is from 2012-01-01 on and before 2012-01-01; --before is where",
+        ),
+        (["--after", "2013-05-02T10:00", "--before", "2013-05", "a cat"], "no time is from 2013-05-02T10:00:00 on and"),
         (["--min-score", "27%"], "--min-score: must be a number from -1 to 1"),
         (["--min-score", "0.2"], "filters by score and relevance need a query"),
         (["--index", "--after", "2020"], "takes no query and no filters: leave them out"),

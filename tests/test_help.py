@@ -65,7 +65,7 @@ def bad_values() -> list[tuple[str, str]]:
 def test_a_bad_value_is_answered_in_one_line_that_says_what_the_option_takes(
     rclip: Command, name: str, value: str
 ) -> None:
-    done = rclip("-n", f"{name}={value}", ".")
+    done = rclip("-n", f"{name}={value}", "--", ".")
     assert (done.code, done.out) == (2, "")
     assert len(done.err.splitlines()) == 1
     assert name in done.err

@@ -30,6 +30,7 @@ GRAMMAR = [
     ("../cat.jpg", [(1, Picture("../cat.jpg"))]),
     ("/pool/cat.jpg", [(1, Picture("/pool/cat.jpg"))]),
     ("~/cat.jpg", [(1, Picture(os.path.expanduser("~/cat.jpg")))]),
+    ("file:///pool/cat.jpg", [(1, Picture("/pool/cat.jpg"))]),
     ("https://a.org/cat.jpg", [(1, Link("https://a.org/cat.jpg"))]),
     ("http://a.org/cat.jpg", [(1, Link("http://a.org/cat.jpg"))]),
     ("2:a cat", [(2, Text("a cat"))]),
@@ -330,7 +331,8 @@ def test_queries_from_a_file(rclip: Command, gallery: Path, tmp_path: Path) -> N
         ("./stars/red.jpg - red + blue", "stars/blue.jpg"),
         ("a green circle", "circles/green.jpg"),
     ]
-    assert list(found[0])[:5] == ["query", "path", "score", "size", "modified"]
+    assert list(found[0])[:6] == ["query", "line", "path", "score", "rank", "size"]
+    assert [hit["line"] for hit in found] == [1, 3, 4]
     in_a_pipe = rclip("-n", "--queries", tmp_path / "asked", "-t", "1")
     assert in_a_pipe.lines[0] == "a red star\tstars/red.jpg"
 
@@ -370,7 +372,8 @@ def test_a_query_that_cannot_be_answered_does_not_keep_the_others(
     done = rclip("--queries", tmp_path / "asked", "-t", "1")
     assert done.code == 2
     assert done.lines == ["a red star\tstars/red.jpg", "a blue star\tstars/blue.jpg"]
-    assert "rclip: cannot open ./gone.jpg: No such file or directory" in done.err.splitlines()
+    expected = "rclip: line 2 of the queries: cannot open ./gone.jpg: No such file or directory"
+    assert expected in done.err.splitlines()
 
 
 def test_a_file_of_queries_that_is_no_text_is_said(rclip: Command, gallery: Path) -> None:

@@ -9,6 +9,7 @@ from rclip.cli import activity, choices, report
 from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
+from rclip.cli.search_action import mention_other_index
 from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.signals import Interrupted
 from rclip.terminal.text import size
@@ -39,13 +40,15 @@ class Index(Action):
 
     options = (
         Option(("--index",), "only bring the index up to date"),
-        Option(("-v", "--verbose"), "report what --index changed, even in a pipe"),
+        Option(("-v", "--verbose"), "--index: changes, in a pipe too; --json: the model"),
     )
 
     def check(self, options: Options) -> None:
         _refuse_no_indexing(self, options)
 
     def run(self, options: Options) -> int:
+        if not report.is_quiet(options):
+            mention_other_index()
         with options.open_library() as library:
             summary = report.update(library, options)
             with activity.shown(Doing.CACHING):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def parse(arguments: Sequence[str]) -> Options:
     """Raises `UsageError`."""
-    values = option_parser().values(arguments)
+    # The other rclip's `-v` shows the version.
+    values = option_parser().values(["--version"] if [*arguments] == ["-v"] else arguments)
     words = values.pop("words")
     values["filters"] = _filters(values)
     _refuse_stray(values)
@@ -82,7 +83,7 @@ def _refuse_stray(values: Mapping[str, Any]) -> None:
 def _default_top(query: "Query | None", values: Mapping[str, Any]) -> int | None:
     """Filters say themselves where to end, unless something is to be ranked."""
     filters = values["filters"]
-    is_bounded = bool(filters) and (filters.is_relevant or not (query or values["queries"]))
+    is_bounded = bool(filters) and (filters.is_relevant or not (query or values["queries"])) and not values["page"]
     return None if is_bounded else values["top"]
 
 
@@ -90,6 +91,10 @@ def _refuse_missing(options: Options, words: Sequence[str]) -> None:
     """Raises `UsageError` for a folder that is not there."""
     for folder in options.directories:
         if not os.path.exists(as_on_disk(os.fsencode(os.path.expanduser(folder)))):
+            if folder[1:2] == ":":
+                from rclip.cli import newcomers
+
+                newcomers.refuse_windows_path(folder)
             if options.query and os.sep not in folder:
                 raise UsageError(Usage.NO_FOLDER_BUT_WORDS.format(folder=folder, words=" ".join(words)))
             raise UsageError(Usage.NO_FOLDER.format(folder=folder))
@@ -120,16 +125,29 @@ class OptionParser(argparse.ArgumentParser):
         """What each option was given, by its name, and the `words` that are none's. Raises `UsageError`."""
         end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
         left = _with_negative_values(arguments[:end])
+        with_kinds = [option for form in FORMATS for option in form.options if option.kinds]
         kinds = {}
-        for option in (option for form in FORMATS for option in form.options if option.kinds):
+        for option in with_kinds:
             kinds[option.value_key], left = _kind(option, left)
         parsed, unknown = self.parse_known_intermixed_args(left)
         if unknown:
-            self._refuse(unknown)
+            return self._of_another_program(arguments, end, unknown)
         values = vars(parsed)
+        for option in with_kinds:
+            _refuse_detached_kind(option, arguments[:end], values["words"])
         values |= {key: kind if values[key] else None for key, kind in kinds.items()}
+        values["is_quoted"] = not values["words"] and end < len(arguments)
         values["words"] += arguments[end + 1 :]
         return values
+
+    def _of_another_program(self, arguments: "Sequence[str]", end: int, unknown: "Sequence[str]") -> dict[str, Any]:
+        """The values of what is meant by options that are another program's. Raises `UsageError` for any other."""
+        from rclip.cli import newcomers
+
+        known = newcomers.translated(arguments[:end])
+        if known == [*arguments[:end]]:
+            self._refuse(unknown)
+        return self.values([*known, *arguments[end:]])
 
     def _refuse(self, unknown: "Sequence[str]") -> NoReturn:
         """Names the first that looks like an option; what comes after it may be its value."""
@@ -164,6 +182,16 @@ def _kind(option: Option, arguments: Sequence[str]) -> tuple[str, list[str]]:
         raise UsageError(Usage.BAD_OPTION.format(problem=f"argument {option.name}: {problem}"))
     left = [option.name if argument.startswith(prefix) else argument for argument in arguments]
     return kinds[-1] if kinds else option.kinds[0], left
+
+
+def _refuse_detached_kind(option: Option, arguments: Sequence[str], words: Sequence[str]) -> None:
+    """Raises `UsageError` for `--preview sixel`, where the kind is taken for a word."""
+    pairs = zip(arguments, (*arguments[1:], ""), strict=True)
+    found = next((pair for pair in pairs if pair[0] in option.names and pair[1] in option.kinds), None)
+    if found:
+        from rclip.cli import newcomers
+
+        newcomers.refuse_detached_kind(*found, words)
 
 
 def _with_negative_values(arguments: "Sequence[str]") -> "list[str]":
@@ -249,7 +277,7 @@ _INDEX_OPTIONS = (
         ("--max-image-megapixels",),
         "refuse larger pictures (default: by memory)",
         "MP",
-        choices.positive,
+        choices.megapixels,
         is_setting=True,
     ),
 )

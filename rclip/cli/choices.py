@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COLORS = ("auto", "always", "never")
 EXPORTS = (".npz", ".parquet", ".jsonl")
 GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
+SORTS = ("score", "date", "path")
 NO_PREVIEW = "none"
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks", NO_PREVIEW)
 
@@ -102,14 +103,24 @@ def template(text: str) -> "Template":
     return Template(text)
 
 
-def positive(text: str) -> float:
+def megapixels(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise ValueError(Value.ABOVE_0.format(text=text))
+        raise ValueError(Value.MEGAPIXELS.format(text=text))
     return number
+
+
+def rows(text: str) -> int:
+    """Of a terminal. Other programs take pixels, which would be many screens of them."""
+    if not _is_number(text) or not 1 <= int(text) <= _MOST_ROWS:
+        raise ValueError(Value.ROWS.format(most=_MOST_ROWS, text=text))
+    return int(text)
+
+
+_MOST_ROWS = 200
 
 
 def glob(text: str) -> str:

@@ -28,13 +28,36 @@ class Usage:
     TAKES_NO_QUERY = "{option} takes no query and no filters: leave them out"
     QUERIES_WITH_TERMS = "--queries reads all terms from the file: leave out --add and --subtract"
     NO_QUERY = 'the query is missing, such as: rclip "a red kite"; rclip --help lists the options'
-    QUERY_IS_FOLDER = '{folder} is a folder; add a query: rclip "a red kite" {folder}'
+    QUERY_IS_FOLDER = '{folder} is a folder; add a query: rclip "a red kite" {folders}'
+    WORD_IS_FOLDER = (
+        '{folder} is a folder; add a query: rclip "a red kite" {folder}; to search for the word: rclip -- {folder}'
+    )
+    FOLDER_NEEDS_SLASH = "{folder} is a folder; without a query, write ./{folder}; to search for the word: -- {folder}"
+    FOLDER_FIRST = "folders come after the query: rclip {query} {folders}"
+    WORD_IS_PHOTO = (
+        "{name} is a file; to search by that picture: rclip ./{name}; to search for the words: rclip -- {name}"
+    )
+    WORD_IS_FILE = (
+        "{name} is a file, but no picture; a query is words or a picture; to search for the words: rclip -- {name}"
+    )
+    NO_COMMAND = "{word} is no command of rclip; write rclip {option}; to search for the word: rclip -- {word}"
+    WINDOWS_PATH = "{path} is a path of Windows, and rclip runs on Linux and macOS; in WSL, it is {here}"
+    DETACHED_KIND = "{kind} is taken for a word of the query; write --preview={kind} instead of {option} {kind}"
+    PIXELS = "-H takes pixels elsewhere; here it is --preview-height, in rows of the terminal: --preview-height {rows}"
     NO_FOLDER = "there is no folder {folder}"
     NO_FOLDER_BUT_WORDS = 'there is no folder {folder}; a query of several words needs quotes: rclip "{words}"'
     UNREADABLE_QUERIES = (
         "cannot read the queries in {path}: {reason}; --queries needs a text file, or - for the standard input"
     )
-    BAD_LINE = "line {number:,} of the queries: {problem}"
+    BAD_LINE = "line {number:,} of the queries{named}: {problem}"
+    NO_JSON = "it starts like JSON, but is none: {reason}"
+    NO_VALUE = "it holds more than can be read"
+    UNKNOWN_KEY = "it has the unknown key {key}; there are {keys}"
+    BAD_ID = "its id must be a whole number, or a text of at most {most} characters"
+    ONE_QUERY = "it must have one text, as query, path or path_b64"
+    BAD_LITERAL = "its literal must be true or false, and goes with query"
+    NO_BASE64 = "its path_b64 is no base64"
+    NO_PATH = "its path has characters that no file name can have"
     INPUT_CLOSED = "it is closed"
     LONG_LINE = "line {number:,} has more than {most:,} bytes"
     NOT_TEXT = "it is not text"
@@ -47,7 +70,8 @@ class Value:
     """Values that an option cannot have; the option's name comes before it."""
 
     COUNT = "must be a whole number of at least 1, not {text!r}"
-    ABOVE_0 = "must be a number above 0, not {text!r}"
+    ROWS = "must be a number of terminal rows from 1 to {most}, not {text!r}"
+    MEGAPIXELS = "must be a number above 0, not {text!r}; leave it out for a limit by the machine's memory"
     SCORE = "must be a number from -1 to 1, not {text!r}"
     SIMILARITY = "must be a number above 0, and 1 at most, not {text!r}"
     AGE = "must be a time like 30d, 12w or 1y, or 0, not {text!r}"
@@ -86,8 +110,14 @@ class Setting:
 class Notice:
     """Lines after which the run goes on, or with which it ends in order."""
 
+    RAW_ALWAYS = "--experimental-raw-support is not needed: RAW files are read wherever the package rawpy is installed"
+    OTHER_INDEX = (
+        "{path} is the index of another program named rclip; it is not used here, and left as it is: "
+        "delete it if you no longer run that program"
+    )
     WORDS_NAME_A_FILE = "searching for these words; to search by that picture, write ./{name}"
     OTHER_LETTERS = "this model reads English only; other languages: --language any (ViT-B/32), --model siglip2-b32"
+    EMPTY_PAGE = "page {number} is empty: fewer photos are found"
     NOTHING_PASSES = "no photo here passes the filters"
     NOTHING_BUT_EXCLUDED = "all photos here are excluded; rclip --config and the .rclipignore files say by what"
     NOTHING_STANDS_OUT = "no clear match: no photo here stands out for this query"
@@ -147,6 +177,8 @@ _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and reb
 
 ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
+    errors.SortNeedsQuery: "leave out --sort score, or add a query",
+    errors.EmptyTimeRange: "--before is where the time ends: --after 2012 --before 2013 is the year 2012",
     errors.CannotListen: "choose another",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',
     errors.TooManyTerms: "leave some out",

@@ -84,6 +84,9 @@ class Action:
         """The query, if it takes one, and the folders. Raises `UsageError`."""
         if values["filters"] or values["queries"] or values["add"] or values["subtract"]:
             raise UsageError(Usage.TAKES_NO_QUERY.format(option=self.options[0].name))
+        given = next((name for name in ("page", "sort") if values[name]), None)
+        if given:
+            raise UsageError(Usage.NOT_TOGETHER.format(one=self.options[0].name, other=f"--{given}"))
         return None, words
 
     def check(self, options: "Options") -> None:
@@ -92,6 +95,21 @@ class Action:
     def run(self, options: "Options") -> int:
         """Does it, and returns the exit status. Raises `RclipError`."""
         raise NotImplementedError
+
+
+class Asked(NamedTuple):
+    """Of which query an answer is, and what else JSON says of it."""
+
+    query: str | None = None
+    """As it was written, where there are several queries; None where there is one, or it could not be read."""
+    place: Mapping[str, object] = {}
+    """The `line` of the file of queries, and its `id` where it has one."""
+    model: Mapping[str, object] = {}
+    """The model's name, digest and precision, where these are asked for."""
+
+
+ONLY = Asked()
+"""The only query, or none."""
 
 
 class OutputFormat:
@@ -103,9 +121,12 @@ class OutputFormat:
     def check(self, options: "Options") -> None:
         """Raises `UsageError` for options that do not go with it."""
 
-    def write(self, hits: "Sequence[Hit]", options: "Options", query: str | None) -> None:
-        """`query` is written with the hits where there are several queries; it is None where there is one."""
+    def write(self, hits: "Sequence[Hit]", options: "Options", asked: Asked) -> None:
+        """`asked.query` is written with the hits where it is not None."""
         raise NotImplementedError
+
+    def write_no_hits(self, asked: Asked, problem: str | None) -> None:
+        """For one of several queries nothing was found, or it failed with that problem. Most forms write nothing."""
 
 
 ACTIONS: list[Action] = []
@@ -149,6 +170,11 @@ class Options(NamedTuple):
     @property
     def no_indexing(self) -> bool:
         return bool(self.values["no_indexing"])
+
+    @property
+    def paging(self) -> dict[str, Any]:
+        """Which page of the results is asked for, in which order, as `Library.search` takes it."""
+        return {"page": self.values["page"] or 1, "sort": self.values["sort"]}
 
     @property
     def max_image_megapixels(self) -> float | None:

@@ -5,12 +5,12 @@ Everything is written as bytes, because a file's name need not be text.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rclip.cli import choices, messages
 from rclip.cli.messages import Usage
-from rclip.cli.options import Option, Options, OutputFormat, Setting, register
+from rclip.cli.options import ONLY, Asked, Option, Options, OutputFormat, Setting, register
 from rclip.cli.text import dated, dressed, scored, shown_path
 from rclip.errors import UsageError
 from rclip.terminal import environment
@@ -79,18 +79,22 @@ def _marked(path: str, query: str | None) -> str:
     return path if query is None else f"{' '.join(query.split())}\t{path}"
 
 
-def write_json_lines(hits: "Iterable[Hit]", query: str | None = None) -> None:
-    """One object a line: path (absolute), score, size, modified, captured, and what else is known of the photo.
+def write_json_lines(hits: "Iterable[Hit]", asked: Asked = ONLY) -> None:
+    """One object a line: path (absolute), score, rank, size, times, and what else is known of the photo.
 
     `path_b64` stands for a name that is no UTF-8. Where there are several queries it begins with the query; without one
     there is no score.
     """
-    import json
-
     from rclip.search.hits import as_json
 
-    asked = {} if query is None else {"query": query}
-    _write(_harmless(json.dumps(asked | as_json(hit), ensure_ascii=False)).encode() + b"\n" for hit in hits)
+    first = {} if asked.query is None else {"query": asked.query}
+    _write(_json_line({**first, **asked.place, **as_json(hit), **asked.model}) for hit in hits)
+
+
+def _json_line(said: Mapping[str, object]) -> bytes:
+    import json
+
+    return _harmless(json.dumps(said, ensure_ascii=False)).encode(errors="replace") + b"\n"
 
 
 def _harmless(line: str) -> str:
@@ -100,30 +104,35 @@ def _harmless(line: str) -> str:
     return replace_unseen(line, lambda character: json.dumps(character)[1:-1])
 
 
-def write_formatted(hits: "Iterable[Hit]", template: "Template", query: str) -> None:
+def write_formatted(hits: "Iterable[Hit]", template: "Template", asked: Asked) -> None:
     """What `--format` asks for. As in bare paths, texts are raw in a pipe and made harmless on a terminal."""
     is_terminal = sys.stdout.isatty()
 
     def shown(value: object) -> object:
         return printable(value) if is_terminal and isinstance(value, str) else value
 
-    rows = ({name: shown(value) for name, value in _fields(hit, query).items()} for hit in hits)
+    rows = ({name: shown(value) for name, value in _fields(hit, asked).items()} for hit in hits)
     _write(os.fsencode(template(fields)) for fields in rows)
 
 
-def _fields(hit: "Hit", query: str) -> dict[str, object]:
+def _fields(hit: "Hit", asked: Asked) -> dict[str, object]:
     """All of `template.FIELDS`, None for what is not known; times are local."""
-    from rclip.search.hits import modified, told_metadata
+    from rclip.search.hits import captured_texts, modified, told_metadata
 
+    id_ = asked.place.get("id")
     return {
-        "query": query,
+        "query": asked.query or "",
+        "line": asked.place.get("line"),
+        "id": None if id_ is None else str(id_),
         "path": hit.path,
         "score": None if hit.score is None else round(hit.score, 6),
+        "rank": hit.rank,
         "at": hit.at or None,
         "at_s": None if hit.at_ms is None else hit.at_ms / 1000,
         "size": hit.size_bytes,
         "modified": modified(hit).astimezone(),
         "captured": hit.captured,
+        "captured_offset": captured_texts(hit)[1],
         **told_metadata(hit),
         "keywords": ", ".join(hit.metadata.keywords) or None,
     }
@@ -135,8 +144,8 @@ def _fields(hit: "Hit", query: str) -> dict[str, object]:
 class Table(OutputFormat):
     """Score, path and date: the default on a terminal."""
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
-        write_heading(query)
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        write_heading(asked.query)
         write_table(hits, _style(options), environment.size().columns)
 
 
@@ -146,8 +155,8 @@ class Paths(OutputFormat):
 
     options = (Option(("-f", "--filepath-only"), "paths without scores; the default in a pipe"),)
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
-        write_paths(hits, _style(options), query)
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        write_paths(hits, _style(options), asked.query)
 
 
 @register
@@ -156,8 +165,8 @@ class NullEnded(OutputFormat):
 
     options = (Option(("-0", "--null"), "paths that end in NUL, for xargs -0"),)
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
-        write_null_ended(hits, query)
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        write_null_ended(hits, asked.query)
 
 
 @register
@@ -166,8 +175,12 @@ class JsonLines(OutputFormat):
 
     options = (Option(("--json",), "one JSON object per line: path, score, camera ..."),)
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
-        write_json_lines(hits, query)
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        write_json_lines(hits, asked)
+
+    def write_no_hits(self, asked: Asked, problem: str | None) -> None:
+        said = {"found": 0} if problem is None else {"error": problem}
+        _write([_json_line({"query": asked.query, **asked.place, **said})])
 
 
 @register
@@ -178,9 +191,10 @@ class Formatted(OutputFormat):
         Option(("--format",), "'{score:.3f}\\t{path}'; also query, and all of --json", "TEMPLATE", choices.template),
     )
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
-        written = query or (options.query.written if options.query else "")
-        write_formatted(hits, options.values["format"], written)
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        if asked.query is None and options.query:
+            asked = asked._replace(query=options.query.written)
+        write_formatted(hits, options.values["format"], asked)
 
 
 @register
@@ -198,7 +212,7 @@ class Preview(OutputFormat):
             ("--preview-height",),
             "terminal rows per thumbnail (10)",
             "ROWS",
-            choices.count,
+            choices.rows,
             default=10,
             is_setting=True,
         ),
@@ -208,10 +222,10 @@ class Preview(OutputFormat):
         if not sys.stdout.isatty():
             raise UsageError(Usage.PREVIEW_NEEDS_TERMINAL)
 
-    def write(self, hits: "Sequence[Hit]", options: Options, query: str | None) -> None:
+    def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
         from rclip.cli import preview
 
-        write_heading(query)
+        write_heading(asked.query)
         kind, height = options.values["preview"], options.values["preview_height"]
         preview.write(hits, kind, height, _style(options), options.max_image_megapixels)
 
@@ -241,13 +255,13 @@ def write_duplicates(groups: "Sequence[Group]", options: Options) -> None:
                 _write([_json_of_group(group)])
             case NullEnded():
                 _write([b"\0"] if number else [])
-                options.format.write(hits, options, None)
+                options.format.write(hits, options, ONLY)
             case Table():
                 _write([b"\n"] if number else [])
                 _write_group(group, _style(options), environment.size().columns)
             case _:
                 _write([b"\n"] if number else [])
-                options.format.write(hits, options, None)
+                options.format.write(hits, options, ONLY)
 
 
 def _write_group(group: "Group", style: Style, columns: int) -> None:
@@ -268,13 +282,10 @@ def _write_group(group: "Group", style: Style, columns: int) -> None:
 
 
 def _json_of_group(group: "Group") -> bytes:
-    import json
-
     from rclip.search.hits import as_json
 
     photos = [as_json(copy.hit) | {"exact": copy.is_exact} for copy in group.copies]
-    said = {"wasted": group.wasted_bytes, "photos": photos}
-    return _harmless(json.dumps(said, ensure_ascii=False)).encode() + b"\n"
+    return _json_line({"wasted": group.wasted_bytes, "photos": photos})
 
 
 # --- what is indexed -------------------------------------------------------------------------------------------------

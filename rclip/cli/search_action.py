@@ -2,13 +2,15 @@
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rclip import datadir
 from rclip.cli import activity, choices, report
 from rclip.cli.messages import Doing, Notice, Usage, of_error, tell
-from rclip.cli.options import Action, Option, Options, register
-from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.cli.options import ONLY, Action, Asked, Option, Options, register
+from rclip.errors import ExitCode, RclipError, UsageError, without_passwords
 from rclip.files import as_on_disk
 from rclip.search import query as queries
 from rclip.search.query import Link, Picture, Text
@@ -16,6 +18,7 @@ from rclip.signals import Interrupted
 from rclip.terminal.text import has_other_letters
 
 if TYPE_CHECKING:
+    from rclip.cli.query_file import AskedLine
     from rclip.library import Hit, Library, Stats
     from rclip.search.query import Query
 
@@ -29,6 +32,8 @@ class Search(Action):
         Option(("-s", "--subtract"), "less of this; repeatable", "TERM", choices.term, is_repeatable=True),
         Option(("--queries",), "one query per line, - for standard input; no QUERY", "FILE", choices.file),
         Option(("-t", "--top"), "how many photos to show (10)", "N", choices.count, default=10, is_setting=True),
+        Option(("--page",), "the photos after those of N-1 pages", "N", choices.count),
+        Option(("--sort",), "score, date (newest first) or path", "ORDER", choices.one_of(*choices.SORTS)),
         Option(("-n", "--no-indexing"), "do not look for new photos first"),
     )
 
@@ -46,15 +51,21 @@ class Search(Action):
         if has_terms and all(map(_is_plainly_a_folder, words)):
             return queries.parse_words([], added, subtracted), words
         asked, directories = queries.split(words)
+        if len(asked) == 1 and not has_terms and not values["is_quoted"] and _may_be_no_query(asked[0]):
+            from rclip.cli import newcomers
+
+            newcomers.refuse_no_query(asked[0], directories, values, _COMMANDS.get(asked[0], ""))
         return queries.parse_words(asked, added, subtracted), directories
 
     def check(self, options: Options) -> None:
         for term in options.query.terms if options.query else ():
             if isinstance(term.what, Picture) and os.path.isdir(term.what.value):
-                raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=term.what.value))
+                folder = term.what.value
+                raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=folder, folders=folder))
 
     def run(self, options: Options) -> int:
         options.format.check(options)
+        mention_other_index()
         if _needs_a_decoder(options):
             from rclip.photo import decode_pool
 
@@ -67,8 +78,41 @@ class Search(Action):
 
 def _is_plainly_a_folder(word: str) -> bool:
     """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
-    is_path = word in (".", "..", "~") or word.startswith(("/", "./", "../", "~/"))
+    is_path = word in (".", "..", "~") or word.startswith(_PATH_STARTS)
     return is_path and os.path.isdir(as_on_disk(os.fsencode(os.path.expanduser(word))))
+
+
+_PATH_STARTS = ("/", "./", "../", "~/")
+
+_COMMANDS = {
+    "index": "--index",
+    "serve": "--web",
+    "web": "--web",
+    "stats": "--stats",
+    "help": "--help",
+    "version": "--version",
+    "config": "--config",
+}
+"""Commands of other programs, and the options that do the same here."""
+
+
+def _may_be_no_query(word: str) -> bool:
+    """Whether a word is another program's command or starts like a path of Windows, or names a folder or a file."""
+    is_odd = word in _COMMANDS or (word[1:2] == ":" and word[:1].isalpha())
+    return is_odd or os.path.isdir(os.path.expanduser(word)) or _is_file_as_word(word)
+
+
+def _is_file_as_word(word: str) -> bool:
+    return not word.startswith(_PATH_STARTS) and os.path.isfile(word)
+
+
+def mention_other_index() -> None:
+    """Says once that the index of another program of the same name, in the same folder, is not used."""
+    data_dir = datadir.own()
+    if os.path.exists(os.path.join(data_dir, "db.sqlite3")):
+        from rclip.cli import newcomers
+
+        newcomers.mention_other_index(data_dir)
 
 
 def _needs_a_decoder(options: Options) -> bool:
@@ -90,14 +134,15 @@ def _answer(library: "Library", options: Options) -> int:
         return _show_newest(library, options)
     if options.query:
         _say_which_words_are_not_read(library, options.query)
+    asked: deque[AskedLine | None] = deque()
     statuses = set()
     reported = set()
-    answers = library.search_blocks(_blocks(options), options.top, options.filters)
+    answers = library.search_blocks(_blocks(options, asked), options.top, options.filters, **options.paging)
     if options.query:  # others may be typed meanwhile
         answers = activity.during(Doing.SEARCHING, answers)
-    for query, found in answers:
+    for _, found in answers:
         try:
-            statuses.add(_show(found, query, options))
+            statuses.add(_show(found, asked.popleft(), library, options))
         except RclipError as error:
             statuses.add(ExitCode.ERROR)
             if str(error) not in reported:  # such as that there is no viewer to open photos with
@@ -108,27 +153,39 @@ def _answer(library: "Library", options: Options) -> int:
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
 
 
-def _show(found: "list[Hit] | RclipError", query: "Query | RclipError", options: Options) -> ExitCode:
-    """Prints what is found for one query. Raises `RclipError` for what could not be asked or found, or not opened."""
+def _show(found: "list[Hit] | RclipError", line: "AskedLine | None", library: "Library", options: Options) -> ExitCode:
+    """Prints what is found for one query; `line` is None where it is the only one.
+
+    Raises `RclipError` for what could not be asked or found, or not opened.
+    """
+    asked = Asked(line.written, line.place) if line else ONLY
     if isinstance(found, RclipError):
-        raise found
-    assert not isinstance(query, RclipError)
-    _print_hits(found, options, query.written if options.queries else None)
+        if line is None:
+            raise found
+        problem = without_passwords(line.problem(found))
+        options.format.write_no_hits(asked, problem)
+        tell(problem)
+        return ExitCode.ERROR
+    if line and not found:
+        options.format.write_no_hits(asked, None)
+    else:
+        _print_hits(found, library, options, asked)
     return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
 
 
 def _show_newest(library: "Library", options: Options) -> int:
     with activity.shown(Doing.SEARCHING):
-        hits = library.search(None, options.top, options.filters)
-    _print_hits(hits, options, None)
+        hits = library.search(None, options.top, options.filters, **options.paging)
+    _print_hits(hits, library, options, ONLY)
     if not hits:
         _say_why_nothing_was_found(library, options)
     return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
 
 
-def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
-    """`query` is printed with each hit where there are several queries."""
-    options.format.write(hits, options, query)
+def _print_hits(hits: "list[Hit]", library: "Library", options: Options, asked: Asked) -> None:
+    if options.values["verbose"] and hits:
+        asked = asked._replace(model=library.model_facts())
+    options.format.write(hits, options, asked)
     if options.values["open"]:
         from rclip import desktop
         from rclip.search.hits import absolute
@@ -138,7 +195,9 @@ def _print_hits(hits: "list[Hit]", options: Options, query: str | None) -> None:
 
 
 def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
-    if options.filters and library.has_photos():
+    if (options.values["page"] or 1) > 1 and library.has_photos():
+        tell(Notice.EMPTY_PAGE.format(number=options.values["page"]))
+    elif options.filters and library.has_photos():
         tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
     elif library.has_photos() and _are_all_excluded(library.stats()):
         tell(Notice.NOTHING_BUT_EXCLUDED)
@@ -156,18 +215,24 @@ def _say_which_words_are_not_read(library: "Library", query: "Query") -> None:
         tell(Notice.OTHER_LETTERS)
 
 
-def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":
+def _blocks(options: Options, asked: "deque[AskedLine | None]") -> "Iterator[list[Query | RclipError]]":
+    """The queries; of each, `asked` gets the line that it stands in, None for the one of the command line."""
     if options.query:
-        _say_which_words_name_a_file(options.query)
+        _say_which_words_name_a_file(options)
+        asked.append(None)
         yield [options.query]
     elif options.queries:
         from rclip.cli.query_file import queries_in
 
-        yield from queries_in(options.queries)
+        for lines in queries_in(options.queries):
+            asked += lines
+            yield [line.query for line in lines]
 
 
-def _say_which_words_name_a_file(query: "Query") -> None:
-    for term in query.terms:
+def _say_which_words_name_a_file(options: Options) -> None:
+    """Unless they were quoted on purpose; a single term that names a file is refused before."""
+    assert options.query
+    for term in () if options.values["is_quoted"] else options.query.terms:
         if isinstance(term.what, Text) and os.path.isfile(term.what.value):
             tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.value))
 
@@ -180,7 +245,7 @@ class Browse(Action):
     options = (Option(("-i", "--interactive"), "search and select on the whole terminal"),)
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
-        for name in ("queries", "top", "open"):
+        for name in ("queries", "top", "page", "sort", "open"):
             if values[name]:
                 raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=f"--{name}"))
         if not (values["add"] or values["subtract"]) and all(map(_is_plainly_a_folder, words)):
@@ -192,11 +257,12 @@ class Browse(Action):
         options.format.check(options)
 
     def run(self, options: Options) -> int:
+        mention_other_index()
         selected = self._browse(options)
         if selected is None:
             raise Interrupted(signal_number=2)
         if selected:
-            options.format.write(selected, options, None)
+            options.format.write(selected, options, ONLY)
         return ExitCode.FOUND if selected else ExitCode.NOTHING_FOUND
 
     def _browse(self, options: Options) -> "list[Hit] | None":

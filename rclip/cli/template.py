@@ -11,11 +11,13 @@ from rclip.cli.messages import Value
 FIELDS: dict[str, object] = {
     "path": "cats/IMG_1.jpg",
     "score": 0.314159,
+    "rank": 1,
     "at": "0:02:05",
     "at_s": 125.2,
     "size": 3518862,
     "modified": datetime(2019, 2, 3, 10, 20, 30).astimezone(),
     "captured": datetime(2019, 2, 3, 10, 20, 30),
+    "captured_offset": "+01:00",
     "captured_from": "metadata",
     "latitude": 48.8584,
     "longitude": 2.2945,
@@ -25,6 +27,8 @@ FIELDS: dict[str, object] = {
     "keywords": "kite, sky",
     "rating": 4,
     "query": "a red kite",
+    "line": 3,
+    "id": "kite-7",
 }
 """The fields there are, each with a value to try a template on."""
 

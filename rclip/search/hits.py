@@ -1,9 +1,12 @@
 """A photo that a search has found, as front ends get it."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from rclip import argument_checks
+from rclip.errors import SortNeedsQuery, UsageError
 from rclip.index.location import Folder
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
 from rclip.search.searcher import ScoredPhoto
@@ -27,6 +30,8 @@ class Hit(NamedTuple):
     """Names the photo, or the moment of a film, within its library, for as long as its bytes do not change."""
     at_ms: int | None = None
     """Of a film, the time of the moment found, from its start; None for a photo."""
+    rank: int | None = None
+    """Its place among all that a search has found, from 1; None where it was not searched for."""
 
     @property
     def at(self) -> str:
@@ -47,10 +52,10 @@ class Hit(NamedTuple):
             return in_utc
 
 
-def hit_of(found: ScoredPhoto, folders: Sequence[Folder]) -> Hit:
+def hit_of(found: ScoredPhoto, folders: Sequence[Folder], rank: int | None = None) -> Hit:
     row = found.row
     path = spelled(row.path, folders)
-    return Hit(path, found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id, row.at_ms)
+    return Hit(path, found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id, row.at_ms, rank)
 
 
 def clock(time_ms: int) -> str:
@@ -68,10 +73,11 @@ def absolute(path: str) -> str:
 
 
 def as_json(hit: Hit) -> dict[str, object]:
-    """Path (absolute), score, size, modified, captured, and what else is known of the photo, for `json.dumps`.
+    """Path (absolute), score, rank, size, times, and what else is known of the photo, for `json.dumps`.
 
     Of a film also `at`, as a person reads it, and `at_s`, in seconds.
-    `path_b64` stands for a name that is no UTF-8. Without a query there is no score.
+    `path_b64` stands for a name that is no UTF-8. Without a query there is no score. Times have the form of ISO 8601
+    with seconds and offset; that of a camera's clock is null where it is not known, and then the time ends before it.
     """
     from base64 import b64encode
 
@@ -81,11 +87,30 @@ def as_json(hit: Hit) -> dict[str, object]:
         named = {"path": path}
     except UnicodeEncodeError:
         named = {"path_b64": b64encode(os.fsencode(path)).decode()}
-    ranked = {} if hit.score is None else {"score": round(hit.score, 6)}
-    moment = {} if hit.at_ms is None else {"at": hit.at, "at_s": hit.at_ms / 1000}
-    told = {"captured": hit.captured.isoformat(), **told_metadata(hit)}
-    known = {name: value for name, value in told.items() if value is not None}
-    return named | ranked | moment | {"size": hit.size_bytes, "modified": modified(hit).isoformat()} | known
+    score = None if hit.score is None else round(hit.score, 6)
+    at_s = None if hit.at_ms is None else hit.at_ms / 1000
+    ranked = {"score": score, "rank": hit.rank, "at": hit.at or None, "at_s": at_s}
+    captured, offset = captured_texts(hit)
+    times = {"modified": modified(hit).isoformat(timespec="seconds"), "captured": captured, "captured_offset": offset}
+    known = (
+        {name: value for name, value in found.items() if value is not None} for found in (ranked, told_metadata(hit))
+    )
+    first, last = known
+    return named | first | {"size": hit.size_bytes} | times | last
+
+
+def captured_texts(hit: Hit) -> tuple[str, str | None]:
+    """`2019-02-03T11:20:29+01:00` and `+01:00`; no offset, and None, where it is not known."""
+    captured = hit.captured.isoformat(timespec="seconds")
+    return captured, captured[len("2019-02-03T11:20:29") :] or None
+
+
+_DEGREE_DIGITS = 6
+"""0.1 m, as RFC 7946 advises; a camera's hundredths of a second of arc are 0.3 m, and floats would show more digits."""
+
+
+def _degrees(value: float | None) -> float | None:
+    return None if value is None else round(value, _DEGREE_DIGITS)
 
 
 def told_metadata(hit: Hit) -> dict[str, object]:
@@ -93,8 +118,8 @@ def told_metadata(hit: Hit) -> dict[str, object]:
     metadata = hit.metadata
     return {
         "captured_from": "file" if metadata.captured_s is None else "metadata",
-        "latitude": metadata.latitude,
-        "longitude": metadata.longitude,
+        "latitude": _degrees(metadata.latitude),
+        "longitude": _degrees(metadata.longitude),
         "camera": metadata.camera or None,
         "width": metadata.width,
         "height": metadata.height,
@@ -129,3 +154,58 @@ def oldest_last(found: ScoredPhoto) -> float:
 
     hit = Hit("", None, 0, found.row.mtime_ns, found.metadata)
     return -hit.captured.replace(tzinfo=UTC).timestamp()
+
+
+def _path_of(found: ScoredPhoto) -> bytes:
+    return found.row.path
+
+
+SORTS: Mapping[str, Callable[[ScoredPhoto], float | bytes]] = {
+    "score": worst_last,
+    "date": oldest_last,
+    "path": _path_of,
+}
+"""The orders that photos can be given in, by the key of each."""
+
+
+class Page(NamedTuple):
+    """Which of the photos found are given, and in which order.
+
+    With a query the best make the page and are then put in the order. Without one, the order says which come first.
+    """
+
+    top: int
+    number: int = 1
+    sort: str | None = None
+    """One of `SORTS`; None is "score" with a query and "date" without."""
+
+    @classmethod
+    def of(cls, top: int | None, number: int, sort: str | None) -> "Page":
+        """Checks what callers give; `top` None is for all. Raises `UsageError`, and TypeError for wrong types."""
+        number = argument_checks.count("page", number)
+        if sort is not None and argument_checks.text("sort", sort) not in SORTS:
+            raise UsageError(f"sort must be one of {', '.join(SORTS)}, not {sort}")
+        if top is None and number > 1:
+            raise UsageError("page must be 1 where top is None: all photos make one page")
+        return cls(sys.maxsize if top is None else argument_checks.count("top", top), number, sort)
+
+    @property
+    def end(self) -> int:
+        """How many photos there are up to the end of this page."""
+        return min(self.top * self.number, sys.maxsize)
+
+    @property
+    def order_without_query(self) -> str:
+        """Raises `SortNeedsQuery`."""
+        if self.sort == "score":
+            raise SortNeedsQuery
+        return self.sort or "date"
+
+    def hits(self, found: Sequence[ScoredPhoto], folders: Sequence[Folder]) -> list[Hit]:
+        """Those of this page, with their ranks, of the best that were found, best first."""
+        start = min(self.top * (self.number - 1), len(found))
+        ranked = list(enumerate(found, 1))[start : self.end]
+        if self.sort not in (None, "score"):
+            key = SORTS[self.sort]
+            ranked.sort(key=lambda each: key(each[1]))
+        return [hit_of(photo, folders, rank) for rank, photo in ranked]

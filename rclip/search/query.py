@@ -4,7 +4,7 @@
 | --- | --- |
 | `a cat` | the words |
 | `cat.jpg` | the words, whatever files there are |
-| `./cat.jpg` `../cat.jpg` `/pool/cat.jpg` `~/cat.jpg` | the picture in that file |
+| `./cat.jpg` `../cat.jpg` `/pool/cat.jpg` `~/cat.jpg` `file:///pool/cat.jpg` | the picture in that file |
 | `https://a.org/cat.jpg` `http://a.org/cat.jpg` | the picture at that address |
 | `2:a cat` `0.5:./cat.jpg` `.5:a cat` | the same, times 2 or a half |
 | `2:16:9 film still` | the words "16:9 film still", times 2 |
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PATH_STARTS = ("/", "./", "../", "~/")
 _LINK_STARTS = ("http://", "https://")
+_FILE_START = "file://"
 _WEIGHTED = r"(?as)(\d+(?:\.\d*)?|\.\d+):(.*)"
 MOST_TERMS = 1000
 _SIGNS = {"+": 1.0, "-": -1.0}
@@ -214,6 +215,21 @@ def parse_line(line: str) -> Query:
     return parse_words(words_of_line(line))._replace(written=without_passwords(line.strip()))
 
 
+def literal(text: str) -> Query:
+    """A query of these words, whatever signs, weights or paths they look like. Raises `EmptyQuery`."""
+    text = unicode(text)
+    if not text.strip():
+        raise EmptyQuery()
+    return Query((Term(1.0, Text(text)),), without_passwords(text))
+
+
+def picture(path: str) -> Query:
+    """A query by the picture at exactly that path. Raises `EmptyQuery`, and UnicodeEncodeError for what is no path."""
+    if not path:
+        raise EmptyQuery()
+    return Query((Term(1.0, Picture(os.fsdecode(as_on_disk(os.fsencode(path))))),), unicode(path))
+
+
 def words_of_line(line: str) -> list[str]:
     """The terms of a line, and the signs between them."""
     has_sign = "+" in line or "-" in line  # else the pattern, which takes a while to compile, finds nothing
@@ -263,12 +279,29 @@ def _what(written: str) -> Text | Picture | Link:
     """Tells a path from words by how it starts. Bytes that are no UTF-8 become the replacement character in words."""
     if written.startswith(_PATH_STARTS):
         return Picture(_on_disk(written))
+    if written[: len(_FILE_START)].lower() == _FILE_START and len(written) > len(_FILE_START):
+        return Picture(_on_disk(_path_of_file_address(written[len(_FILE_START) :])))
     text = unicode(written)
     if text.lower().startswith(_LINK_STARTS):
         return Link(text)
     if not text.strip():
         raise EmptyQuery()
     return Text(text)
+
+
+def _path_of_file_address(rest: str) -> str:
+    """What comes after `file://` as a path: as typed where such a file is there, else with `%20` and such decoded.
+
+    File managers write the latter; in front of it may be this machine's name, as in rclip's own links.
+    """
+    host, slash, path = rest.partition("/")
+    if host and slash and host.lower() in ("localhost", os.uname().nodename.lower()):
+        rest = slash + path
+    if "%" not in rest or os.path.lexists(os.path.expanduser(rest)):
+        return rest
+    from urllib.parse import unquote_to_bytes
+
+    return os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
 
 
 def _on_disk(path: str) -> str:

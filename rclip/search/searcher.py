@@ -365,7 +365,7 @@ def vectors_of_all(searchers: Sequence[Searcher], dimensions: int) -> tuple[list
 
 
 def merged(
-    parts: "Sequence[list[ScoredPhoto]]", top: int, order: "Callable[[ScoredPhoto], float]"
+    parts: "Sequence[list[ScoredPhoto]]", top: int, order: "Callable[[ScoredPhoto], float | bytes]"
 ) -> "list[ScoredPhoto]":
     """The first of the photos that several indexes have found, each in that order; a photo that two hold comes once."""
     if len(parts) == 1:

@@ -34,16 +34,19 @@ _TIME = {"type": "string", "format": "date-time"}
 
 _SCHEMAS = {
     "Photo": _object(
-        "id size modified captured captured_from",
+        "id size modified captured captured_offset captured_from",
         id=_TEXT,
         path=_TEXT | {"description": "absolute"},
         path_b64=_TEXT | {"description": "in its place for a name that is no UTF-8"},
         score=_NUMBER | {"description": "a cosine; missing without a query"},
+        rank=_WHOLE
+        | {"description": "its place among all that were found, from 1; missing where nothing was searched"},
         at=_TEXT | {"description": "of a video, the time of the moment found: 0:02:05"},
         at_s=_NUMBER | {"description": "the same in seconds"},
         size=_WHOLE,
         modified=_TIME,
-        captured=_TEXT,
+        captured=_TEXT | {"description": "ends before the offset where that is not known"},
+        captured_offset={"type": ["string", "null"], "description": "as +01:00"},
         captured_from={"enum": ["file", "metadata"]},
         latitude=_NUMBER,
         longitude=_NUMBER,
