@@ -75,6 +75,7 @@ OWNED = {
     "clip": {"models/openai_clip"},
     "urllib": {
         *("cli/text", "desktop", "index/store/connections", "models/download", "search/remote_image"),
+        "search/query",  # percent signs in file:// addresses
         "web/addresses",
     },
     "av": {f"photo/video/{module}" for module in ("container", "frames", "sampling")},
