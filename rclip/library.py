@@ -596,7 +596,7 @@ def _without_query(
     found = merged(parts, top, SORTS[order])
     if order == "path":
         found = sorted(found, key=SORTS[order])
-    return wanted._replace(sort=None).hits(found, folders)
+    return Page(wanted.top, wanted.number).hits(found, folders)
 
 
 def _errors_of(update: Callable[[], list[StoreError]]) -> list[StoreError]:

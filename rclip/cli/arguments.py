@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
@@ -186,8 +187,7 @@ def _kind(option: Option, arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _refuse_detached_kind(option: Option, arguments: Sequence[str], words: Sequence[str]) -> None:
     """Raises `UsageError` for `--preview sixel`, where the kind is taken for a word."""
-    pairs = zip(arguments, (*arguments[1:], ""), strict=True)
-    found = next((pair for pair in pairs if pair[0] in option.names and pair[1] in option.kinds), None)
+    found = next((pair for pair in pairwise(arguments) if pair[0] in option.names and pair[1] in option.kinds), None)
     if found:
         from rclip.cli import newcomers
 

@@ -97,15 +97,25 @@ class Action:
         raise NotImplementedError
 
 
-class Asked(NamedTuple):
+class Asked:
     """Of which query an answer is, and what else JSON says of it."""
 
-    query: str | None = None
-    """As it was written, where there are several queries; None where there is one, or it could not be read."""
-    place: Mapping[str, object] = {}
-    """The `line` of the file of queries, and its `id` where it has one."""
-    model: Mapping[str, object] = {}
-    """The model's name, digest and precision, where these are asked for."""
+    __slots__ = ("model", "place", "query")
+
+    def __init__(
+        self,
+        query: str | None = None,
+        place: Mapping[str, object] | None = None,
+        model: Mapping[str, object] | None = None,
+    ):
+        """`query` is as written, where there are several; None where there is one, or it could not be read.
+
+        `place` has the `line` of the file of queries, and its `id` where it has one; `model` the model's name, digest
+        and precision, where these are asked for.
+        """
+        self.query = query
+        self.place = place or {}
+        self.model = model or {}
 
 
 ONLY = Asked()

@@ -193,7 +193,7 @@ class Formatted(OutputFormat):
 
     def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
         if asked.query is None and options.query:
-            asked = asked._replace(query=options.query.written)
+            asked = Asked(options.query.written, asked.place)
         write_formatted(hits, options.values["format"], asked)
 
 

@@ -184,7 +184,7 @@ def _show_newest(library: "Library", options: Options) -> int:
 
 def _print_hits(hits: "list[Hit]", library: "Library", options: Options, asked: Asked) -> None:
     if options.values["verbose"] and hits:
-        asked = asked._replace(model=library.model_facts())
+        asked = Asked(asked.query, asked.place, library.model_facts())
     options.format.write(hits, options, asked)
     if options.values["open"]:
         from rclip import desktop

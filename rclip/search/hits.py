@@ -168,16 +168,20 @@ SORTS: Mapping[str, Callable[[ScoredPhoto], float | bytes]] = {
 """The orders that photos can be given in, by the key of each."""
 
 
-class Page(NamedTuple):
+class Page:
     """Which of the photos found are given, and in which order.
 
-    With a query the best make the page and are then put in the order. Without one, the order says which come first.
+    With a query the best make the page and are then put in the order. Without one, the order says which come first. Not
+    a NamedTuple: making one takes longer than a query may.
     """
 
-    top: int
-    number: int = 1
-    sort: str | None = None
-    """One of `SORTS`; None is "score" with a query and "date" without."""
+    __slots__ = ("number", "sort", "top")
+
+    def __init__(self, top: int, number: int = 1, sort: str | None = None):
+        """`sort` is one of `SORTS`; None is "score" with a query and "date" without."""
+        self.top = top
+        self.number = number
+        self.sort = sort
 
     @classmethod
     def of(cls, top: int | None, number: int, sort: str | None) -> "Page":
@@ -205,7 +209,7 @@ class Page(NamedTuple):
         """Those of this page, with their ranks, of the best that were found, best first."""
         start = min(self.top * (self.number - 1), len(found))
         ranked = list(enumerate(found, 1))[start : self.end]
-        if self.sort not in (None, "score"):
+        if self.sort and self.sort != "score":
             key = SORTS[self.sort]
             ranked.sort(key=lambda each: key(each[1]))
         return [hit_of(photo, folders, rank) for rank, photo in ranked]
