@@ -443,6 +443,12 @@ class Library:
         """Whether anything is indexed in these directories, and there."""
         return bool(self._searchers())
 
+    def holds(self, folder: StrPath) -> bool:
+        """Whether the folder lies in one of the directories, or in the folder of a portable index that they use."""
+        real = os.fsencode(os.path.realpath(argument_checks.path("folder", folder))) + SEPARATOR
+        roots = (index.location.root for index, _ in self._parts if not index.location.is_default)
+        return any(real.startswith(each) for each in (*(one.real for one in self._folders), *(r + b"/" for r in roots)))
+
     def encode_text(self, texts: Iterable[str]) -> "np.ndarray":
         """(N, D) float32, rows of length 1. Raises `ModelError`, and TypeError for a single text."""
         return self._encoder.encode_texts(argument_checks.texts("texts", texts))

@@ -239,37 +239,17 @@ def recipe(program: str) -> str:
     return found
 
 
-def shell_of(name: str, folder: Path) -> tuple[list[str], str]:
-    """A shell's command and the PATH for it; with busybox's, its own tools come first."""
-    if shutil.which(name) is None:
-        pytest.skip(f"no {name} here")
-    if name != "busybox":
-        return [name], ""
-    folder.mkdir()
-    for tool in ("sh", "xargs", "cp", "mkdir"):
-        (folder / tool).symlink_to(str(shutil.which("busybox")))
-    return [str(folder / "sh")], str(folder)
-
-
-@pytest.mark.parametrize("name", ["sh", "bash", "busybox", "zsh"])
-def test_copying_loses_and_overwrites_nothing(name: str, odd_photos: Command, tmp_path: Path) -> None:
-    shell, tools = shell_of(name, tmp_path / "tools")
-    path = os.pathsep.join(filter(None, [tools, f"{odd_photos.home}/.local/bin", os.environ["PATH"]]))
+def test_copying_loses_and_overwrites_nothing(odd_photos: Command) -> None:
+    (command,) = [command for command in SEARCHES if "--copy-to ~/sunsets --keep-paths" in command]
     expected = files_below(odd_photos.cwd)
     sunsets = odd_photos.home / "sunsets"
     (sunsets / "2019").mkdir(parents=True)
     (sunsets / "2019/DSC_0002.jpg").write_bytes(b"mine")
+    kept = expected | {b"2019/DSC_0002.jpg": b"mine", b"2019/DSC_0002 (2).jpg": expected[b"2019/DSC_0002.jpg"]}
     for _ in range(2):
-        done = run(recipe("xargs"), odd_photos, *shell, PATH=path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert files_below(sunsets) == expected | {b"2019/DSC_0002.jpg": b"mine"}
+        assert run(f"{command} >/dev/null", odd_photos).returncode == 0  # names need not be text
+        assert files_below(sunsets) == kept
     assert files_below(odd_photos.cwd) == expected
-
-
-def test_copying_nothing_is_no_error(odd_photos: Command) -> None:
-    done = run(recipe("xargs").replace('"sunset"', "--type bmp"), odd_photos, "sh")
-    assert done.returncode == 0
-    assert not (odd_photos.home / "sunsets").exists()
 
 
 def test_copying_with_rsync(odd_photos: Command) -> None:

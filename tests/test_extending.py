@@ -69,9 +69,9 @@ def test_a_new_filter_passes_what_it_should(extended: Command, tmp_path: Path) -
 
 
 def test_help_man_page_and_completion_know_all(extended: Command, tmp_path: Path) -> None:
-    for arguments in (["--help"], ["--generate", "man"], ["--generate", "complete-bash"]):
+    for arguments in (["--help", "all"], ["--generate", "man"], ["--generate", "complete-bash"]):
         shown = run(extended, tmp_path, *arguments).out.replace("\\-", "-")
         assert "--count" in shown
         assert "--csv" in shown
         assert "--rated" in shown
-    assert "print how many photos are indexed" in run(extended, tmp_path, "--help").out
+    assert "print how many photos are indexed" in run(extended, tmp_path, "--help", "index").out

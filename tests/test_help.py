@@ -20,7 +20,7 @@ def name_of(action: argparse.Action) -> str:
 
 # --- the help ---------------------------------------------------------------------------------------------------------
 
-TWO_SCREENS = 2 * 45
+TWO_SCREENS = 2 * 40
 """Lines."""
 
 
@@ -33,9 +33,24 @@ def test_the_help_fits_two_screens(rclip: Command) -> None:
 
 def test_the_help_is_grouped_and_has_examples(rclip: Command) -> None:
     headings = re.findall(r"^(\w.*?):$", rclip("--help").out, flags=re.MULTILINE)
-    headings = [heading.partition(",")[0] for heading in headings]
+    headings = [re.split("[, ]", heading)[0] for heading in headings]
     assert headings[-1] == "examples"
     assert {"search", "output", "index", "model", "about"} <= set(headings)
+
+
+def test_the_help_names_every_option_and_its_parts_say_what_each_does(rclip: Command) -> None:
+    """Nothing is lost by its length: what it has only the names of, each part says in full, as do all together."""
+    brief, whole = (rclip("--help", *topic, env={"COLUMNS": "80"}).out for topic in ((), ("all",)))
+    parts = re.findall(r"^(\w+) \(rclip --help (\w+) says more\):$", brief, flags=re.MULTILINE)
+    assert parts == [(name, name) for name in ("index", "model", "page", "about")]
+    in_parts = "".join(rclip("--help", name, env={"COLUMNS": "80"}).out for name, _ in parts)
+    for action in ACTIONS:
+        said = " ".join(f"{action.help}".split())
+        assert re.search(rf"{re.escape(name_of(action))}\b", brief)
+        assert said in " ".join(whole.split())
+        assert said in " ".join((brief + in_parts).split())
+    assert rclip("-h", "model") == (0, rclip("--help", "model").out, "")
+    assert rclip("--help", "a cat").out == brief
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=name_of)
@@ -52,7 +67,18 @@ def test_the_helps_examples_are_understood(line: str, tmp_path: Path) -> None:
 
 # --- bad values -------------------------------------------------------------------------------------------------------
 
-TAKE_ANY_WORDS = {"--add", "--subtract", "--exclude", "--exclude-dir", "--camera", "--keyword", "--path", "--format"}
+TAKE_ANY_WORDS = {
+    "--add",
+    "--subtract",
+    "--exclude",
+    "--exclude-dir",
+    "--camera",
+    "--keyword",
+    "--path",
+    "--format",
+    "--copy-to",
+    "--link-to",
+}
 
 
 def bad_values() -> list[tuple[str, str]]:

@@ -110,21 +110,31 @@ examples:
   rclip ./cat.jpg                          photos like this one
   rclip horse + 0.5:stripes - people       more of this, less of that
   rclip -0 "a cat" | xargs -0r feh         show them
-
-exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted
-
+"""
+_STATUS = "exit status: 0 something was found, 1 nothing was, 2 error, 130 interrupted"
+_ENVIRONMENT = """\
 environment: RCLIP_MODEL the model, RCLIP_CONFIG the file of settings,
 RCLIP_DATADIR the folder of the indexes, RCLIP_WEIGHTS_URL the server of the
 models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo
 """
 
 
+_IN_BRIEF = ("index", "model", "page", "about")
+"""The parts of the help that `--help` alone has the names of only, so that it fits two screens."""
+
+_ALL = "all"
+
+
 class OptionParser(argparse.ArgumentParser):
-    """Reports wrong usage in one line, like every other error."""
+    """Reports wrong usage in one line, like every other error. Its help has parts, of which one may be asked for."""
+
+    topic = _ALL
+    """Which part of the help to show: the first word of its title, all of them, or with an empty one most."""
 
     def values(self, arguments: "Sequence[str]") -> dict[str, Any]:
         """What each option was given, by its name, and the `words` that are none's. Raises `UsageError`."""
         end = arguments.index("--") if "--" in arguments else len(arguments)  # argparse drops the words' own "--"
+        self.topic = _topic(arguments[:end], [_name(group) for group in self._shown_groups()])
         left = _with_negative_values(arguments[:end])
         with_kinds = [option for form in FORMATS for option in form.options if option.kinds]
         kinds = {}
@@ -161,6 +171,31 @@ class OptionParser(argparse.ArgumentParser):
             raise UsageError(Usage.DID_YOU_MEAN.format(option=said, nearest=f"--{nearest[0]}"))
         raise UsageError(Usage.UNKNOWN_OPTION.format(option=said))
 
+    def format_help(self) -> str:
+        formatter = self._get_formatter()
+        if self.topic in ("", _ALL):
+            formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+            formatter.add_text(self.description)
+        for group in self._shown_groups():
+            name = _name(group)
+            if self.topic == "" and name in _IN_BRIEF:
+                formatter.start_section(f"{name} (rclip --help {name} says more)")
+                formatter.add_text(_listed(group._group_actions))
+            elif self.topic in ("", _ALL, name):
+                formatter.start_section(group.title)
+                formatter.add_arguments(group._group_actions)
+            else:
+                continue
+            formatter.end_section()
+        if self.topic == "":
+            formatter.add_text(f"{_EXAMPLES}\n{_STATUS}\n{_variables()}")
+        elif self.topic == _ALL:
+            formatter.add_text(self.epilog)
+        return formatter.format_help()
+
+    def _shown_groups(self) -> "list[argparse._ArgumentGroup]":
+        return [group for group in self._action_groups if any(each.option_strings for each in group._group_actions)]
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(Usage.BAD_OPTION.format(problem=message))
 
@@ -168,6 +203,39 @@ class OptionParser(argparse.ArgumentParser):
         """argparse's own takes no notice of a full disk."""
         (file or sys.stdout).write(message)
         sys.stdout.flush()
+
+
+def _name(group: "argparse._ArgumentGroup") -> str:
+    """The first word of a part's title, by which it is asked for."""
+    return (group.title or "").partition(",")[0]
+
+
+def _topic(arguments: Sequence[str], names: Sequence[str]) -> str:
+    """The part of the help that `--help index` asks for; empty for none in particular."""
+    return next((word for option, word in pairwise(arguments) if option in _HELP and word in (*names, _ALL)), "")
+
+
+_HELP = ("-h", "--help")
+
+
+def _listed(named: "Sequence[argparse.Action]") -> str:
+    """The names of options with their values, in lines."""
+    lines = [""]
+    for action in named:
+        value = "" if action.nargs == 0 else f" {action.metavar}"
+        entry = "/".join(action.option_strings) + value
+        if lines[-1] and len(f"{lines[-1]}, {entry},") > _help_columns() - 2:
+            lines.append("")
+        lines[-1] += f", {entry}" if lines[-1] else entry
+    return ",\n".join(lines)
+
+
+def _variables() -> str:
+    """The names of the environment's variables, in two lines."""
+    import re
+
+    *first, last = re.findall(r"RCLIP_\w+", _ENVIRONMENT)
+    return f"environment: {', '.join(first)},\n{last} (rclip --help all says more)"
 
 
 def _kind(option: Option, arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -252,6 +320,9 @@ _OUTPUT_OPTIONS = (
         is_setting=True,
     ),
     Option(("--open",), "also open the results in the desktop's viewer"),
+    Option(("--copy-to",), "also copy them into this folder", "DIR", choices.target),
+    Option(("--link-to",), "also make links to them in this folder", "DIR", choices.target),
+    Option(("--keep-paths",), "with these two: in the same subfolders"),
 )
 _INDEX_OPTIONS = (
     Option(
@@ -310,7 +381,7 @@ def option_parser() -> OptionParser:
         "QUERY is words, the path of a picture (starting with ./, ../, ~/ or /) or its\n"
         "http(s) address; + and - combine several, and 2:words counts twice. New photos\n"
         "in each DIR (default: the current folder) are indexed first.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n{_STATUS}\n\n{_ENVIRONMENT}",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
@@ -320,7 +391,7 @@ def option_parser() -> OptionParser:
         group = parser.add_argument_group(title)
         for option in options:
             _add(group, option)
-    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+    group.add_argument(*_HELP, action="help", help="show this help, or with a word after it that part, or all")
     group.add_argument("--version", action="version", version=f"rclip {__version__}", help="show the version and exit")
     return parser
 

@@ -52,6 +52,14 @@ def folder(text: str) -> str:
     return path
 
 
+def target(text: str) -> str:
+    """A folder that is there or can be made."""
+    path = os.path.expanduser(text)
+    if not text or "\0" in text or (os.path.lexists(path) and not os.path.isdir(path)):
+        raise ValueError(Value.TARGET.format(text=text))
+    return path
+
+
 def export_file(text: str) -> str:
     if os.path.splitext(text)[1].lower() not in EXPORTS:
         raise ValueError(Value.EXPORT_FILE.format(text=text))

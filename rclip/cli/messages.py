@@ -50,6 +50,8 @@ class Usage:
         "cannot read the queries in {path}: {reason}; --queries needs a text file, or - for the standard input"
     )
     BAD_LINE = "line {number:,} of the queries{named}: {problem}"
+    TARGET_IS_SEARCHED = "{option} {folder}: that folder is searched itself; choose another, which may lie in it"
+    NO_TARGET = "cannot write to {folder}: {reason}"
     NO_JSON = "it starts like JSON, but is none: {reason}"
     NO_VALUE = "it holds more than can be read"
     UNKNOWN_KEY = "it has the unknown key {key}; there are {keys}"
@@ -83,6 +85,7 @@ class Value:
     EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
     LISTEN = "must be an address and a port, like 127.0.0.1:8000, not {text!r}"
     FOLDER = "must be a folder that is there, not {text!r}"
+    TARGET = "must be a folder, or the name of a new one, not {text!r}"
     FOLDER_NAME = "must be the name of a folder, not {text!r}"
     GLOB = "must be a pattern like '2019/**' or 'IMG_*', not {text!r}"
     EXCLUSION = "must be a line as in .gitignore, like 'private/' or '*.psd', not {text!r}"
@@ -117,6 +120,13 @@ class Notice:
     )
     WORDS_NAME_A_FILE = "searching for these words; to search by that picture, write ./{name}"
     OTHER_LETTERS = "this model reads English only; other languages: --language any (ViT-B/32), --model siglip2-b32"
+    COPIED = "copied {count:,} {photos} to {folder}"
+    LINKED = "linked to {count:,} {photos} in {folder}"
+    PRESENT = "; {count:,} more were there already"
+    NOT_PLACED = "cannot put {path} into {folder}: {reason}"
+    MORE_PHOTOS = "… and {count:,} more photos"
+    TARGET_IS_INDEXED = "{folder} lies among the photos and is indexed like them: {reason}"
+    HAS_FILES = "it had files of its own"
     EMPTY_PAGE = "page {number} is empty: fewer photos are found"
     NOTHING_PASSES = "no photo here passes the filters"
     NOTHING_BUT_EXCLUDED = "all photos here are excluded; rclip --config and the .rclipignore files say by what"
@@ -171,6 +181,7 @@ class Doing:
     REBUILDING = "rebuilding the index"
     EXPORTING = "exporting"
     PRUNING = "pruning"
+    PLACING = "putting photos into the folder"
 
 
 _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and rebuilds it from what can be read"

@@ -84,9 +84,10 @@ class Action:
         """The query, if it takes one, and the folders. Raises `UsageError`."""
         if values["filters"] or values["queries"] or values["add"] or values["subtract"]:
             raise UsageError(Usage.TAKES_NO_QUERY.format(option=self.options[0].name))
-        given = next((name for name in ("page", "sort") if values[name]), None)
+        given = next((name for name in ("page", "sort", "copy_to", "link_to") if values[name]), None)
         if given:
-            raise UsageError(Usage.NOT_TOGETHER.format(one=self.options[0].name, other=f"--{given}"))
+            other = f"--{given.replace('_', '-')}"
+            raise UsageError(Usage.NOT_TOGETHER.format(one=self.options[0].name, other=other))
         return None, words
 
     def check(self, options: "Options") -> None:

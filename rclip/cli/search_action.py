@@ -18,6 +18,7 @@ from rclip.signals import Interrupted
 from rclip.terminal.text import has_other_letters
 
 if TYPE_CHECKING:
+    from rclip.cli.placing import Placing
     from rclip.cli.query_file import AskedLine
     from rclip.library import Hit, Library, Stats
     from rclip.search.query import Query
@@ -62,6 +63,8 @@ class Search(Action):
             if isinstance(term.what, Picture) and os.path.isdir(term.what.value):
                 folder = term.what.value
                 raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=folder, folders=folder))
+
+        _refuse_misplaced(options)
 
     def run(self, options: Options) -> int:
         options.format.check(options)
@@ -134,6 +137,7 @@ def _answer(library: "Library", options: Options) -> int:
         return _show_newest(library, options)
     if options.query:
         _say_which_words_are_not_read(library, options.query)
+    places = _places(library, options)
     asked: deque[AskedLine | None] = deque()
     statuses = set()
     reported = set()
@@ -142,18 +146,26 @@ def _answer(library: "Library", options: Options) -> int:
         answers = activity.during(Doing.SEARCHING, answers)
     for _, found in answers:
         try:
-            statuses.add(_show(found, asked.popleft(), library, options))
+            statuses.add(_show(found, asked.popleft(), library, options, places))
         except RclipError as error:
             statuses.add(ExitCode.ERROR)
             if str(error) not in reported:  # such as that there is no viewer to open photos with
                 reported.add(str(error))
                 tell(error)
+    if places and not places.finish():
+        statuses.add(ExitCode.ERROR)
     if statuses == {ExitCode.NOTHING_FOUND}:
         _say_why_nothing_was_found(library, options)
     return next((code for code in (ExitCode.ERROR, ExitCode.FOUND) if code in statuses), ExitCode.NOTHING_FOUND)
 
 
-def _show(found: "list[Hit] | RclipError", line: "AskedLine | None", library: "Library", options: Options) -> ExitCode:
+def _show(
+    found: "list[Hit] | RclipError",
+    line: "AskedLine | None",
+    library: "Library",
+    options: Options,
+    places: "Placing | None",
+) -> ExitCode:
     """Prints what is found for one query; `line` is None where it is the only one.
 
     Raises `RclipError` for what could not be asked or found, or not opened.
@@ -169,23 +181,48 @@ def _show(found: "list[Hit] | RclipError", line: "AskedLine | None", library: "L
     if line and not found:
         options.format.write_no_hits(asked, None)
     else:
-        _print_hits(found, library, options, asked)
+        _print_hits(found, library, options, asked, places)
     return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
 
 
 def _show_newest(library: "Library", options: Options) -> int:
     with activity.shown(Doing.SEARCHING):
         hits = library.search(None, options.top, options.filters, **options.paging)
-    _print_hits(hits, library, options, ONLY)
+    places = _places(library, options)
+    _print_hits(hits, library, options, ONLY, places)
     if not hits:
         _say_why_nothing_was_found(library, options)
-    return ExitCode.FOUND if hits else ExitCode.NOTHING_FOUND
+        return ExitCode.NOTHING_FOUND
+    return ExitCode.ERROR if places and not places.finish() else ExitCode.FOUND
 
 
-def _print_hits(hits: "list[Hit]", library: "Library", options: Options, asked: Asked) -> None:
+def _places(library: "Library", options: Options) -> "Placing | None":
+    """Where photos are put, if they are to be."""
+    if not any(options.values[name] for name in _PLACING):
+        return None
+    from rclip.cli.placing import Placing
+
+    return Placing(library, options.values)
+
+
+_PLACING = ("copy_to", "link_to", "keep_paths")
+
+
+def _refuse_misplaced(options: Options) -> None:
+    if any(options.values[name] for name in _PLACING):
+        from rclip.cli import placing
+
+        placing.check(options.values)
+
+
+def _print_hits(
+    hits: "list[Hit]", library: "Library", options: Options, asked: Asked, places: "Placing | None"
+) -> None:
     if options.values["verbose"] and hits:
         asked = Asked(asked.query, asked.place, library.model_facts())
     options.format.write(hits, options, asked)
+    if places:
+        places.add(hits)
     if options.values["open"]:
         from rclip import desktop
         from rclip.search.hits import absolute
@@ -245,9 +282,10 @@ class Browse(Action):
     options = (Option(("-i", "--interactive"), "search and select on the whole terminal"),)
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
-        for name in ("queries", "top", "page", "sort", "open"):
+        for name in ("queries", "top", "page", "sort", "open", "copy_to", "link_to"):
             if values[name]:
-                raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=f"--{name}"))
+                other = f"--{name.replace('_', '-')}"
+                raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=other))
         if not (values["add"] or values["subtract"]) and all(map(_is_plainly_a_folder, words)):
             return None, words
         return Search().split(words, values)

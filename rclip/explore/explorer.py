@@ -168,7 +168,13 @@ class Explorer:
         return self.library.thumbnail(photo_id, long_side)
 
     def copy(self, photo_ids: Sequence[str], folder: str) -> Copied:
-        """Copies photos into a folder, under their names; no file there is overwritten. Raises `UsageError`."""
+        """Copies photos into a folder, under their names; no file there is overwritten. Raises `UsageError`.
+
+        An empty folder that lies among the photos is not indexed from then on.
+        """
+        if self.library.holds(folder):
+            with suppress(OSError):
+                copying.leave_out(folder)
         return copying.copy([absolute(hit.path) for hit in self.photos(photo_ids)], folder)
 
     def facets(self) -> "Facets":

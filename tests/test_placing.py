@@ -1,0 +1,289 @@
+"""`--copy-to` and `--link-to`: photos found are put into a folder, which may hold anybody's files."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rclip.explore import copying
+from tests.support.command import Command, one_line, start, unchanged
+from tests.support.disks import Mount
+from tests.support.gallery import Draw
+from tests.support.tiers import few
+
+
+@pytest.fixture
+def indexed(rclip: Command, gallery: Path) -> Command:
+    for path in gallery.rglob("*.jpg"):
+        os.utime(path, (1e9, 1e9 + len(path.name)))
+    assert rclip("--index").code == 0
+    return rclip
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_photos_found_are_printed_and_copied(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "best"
+    done = indexed("-n", "-t", "3", "--copy-to", target, "a red star")
+    assert (done.code, len(done.lines)) == (0, 3)
+    assert one_line(done.err) == f"rclip: copied 3 photos to {target}"
+    assert sorted(files_in(target).values()) == sorted((gallery / name).read_bytes() for name in done.lines)
+    assert (target / "red.jpg").stat().st_mtime_ns == (gallery / "stars/red.jpg").stat().st_mtime_ns
+    assert {path.name for path in target.iterdir()} == set(files_in(target))
+
+
+def test_names_do_not_collide_and_a_second_run_copies_what_is_missing(indexed: Command, tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    first = indexed("-n", "-t", "12", "--copy-to", target, "a star")
+    copied = files_in(target)
+    assert (first.code, len(copied)) == (0, 12)
+    assert {"red.jpg", "red (2).jpg", "red (3).jpg"} <= set(copied)
+    (target / "red (2).jpg").unlink()
+    second = indexed("-n", "-t", "12", "--copy-to", target, "a star")
+    assert one_line(second.err) == f"rclip: copied 1 photo to {target}; 11 more were there already"
+    assert files_in(target) == copied
+
+
+def test_paths_are_kept(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    for folders in ([], [gallery], [gallery / "stars", gallery / "circles"], ["./stars/.."]):
+        target = tmp_path / "kept"
+        done = indexed("-n", "-t", "12", "--copy-to", target, "--keep-paths", "a star", *folders)
+        assert done.code == 0
+        kept = files_in(target)
+        if len(folders) < 2:
+            assert kept == files_in(gallery)
+        else:
+            assert {"red.jpg", "red (2).jpg"} <= set(kept)
+        shutil.rmtree(target)
+
+
+@pytest.mark.parametrize("more", [[], ["--keep-paths"]])
+def test_links_lead_to_the_photos(indexed: Command, gallery: Path, tmp_path: Path, more: list[str]) -> None:
+    target = tmp_path / "links"
+    done = indexed("-n", "-t", "12", "--link-to", target, *more, "a star")
+    assert one_line(done.err) == f"rclip: linked to 12 photos in {target}"
+    links = [path for path in target.rglob("*") if path.is_symlink()]
+    assert sorted(map(os.readlink, links)) == sorted(str(path) for path in gallery.rglob("*.jpg"))
+    again = indexed("-n", "-t", "12", "--link-to", target, *more, "a star")
+    assert one_line(again.err) == f"rclip: linked to 0 photos in {target}; 12 more were there already"
+
+
+def test_without_a_query_and_with_several(indexed: Command, tmp_path: Path) -> None:
+    assert indexed("-n", "--type", "jpg", "--copy-to", tmp_path / "all", "--keep-paths").code == 0
+    assert len(files_in(tmp_path / "all")) == 12
+    (tmp_path / "asked").write_text("a red star\na red star\na blue star\n")
+    done = indexed("-n", "-t", "1", "--queries", tmp_path / "asked", "--copy-to", tmp_path / "few")
+    assert one_line(done.err) == f"rclip: copied 2 photos to {tmp_path}/few"
+
+
+def test_nothing_found_makes_no_folder(indexed: Command, tmp_path: Path) -> None:
+    assert indexed("-n", "--min-score", "1", "--copy-to", tmp_path / "none", "a star").code == 1
+    assert not (tmp_path / "none").exists()
+
+
+# --- a folder among the photos ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_a_new_folder_among_the_photos_is_not_indexed(indexed: Command, gallery: Path, option: str) -> None:
+    done = indexed("-t", "5", option, "stars/my [best]", "a star")
+    assert done.code == 0
+    assert (gallery / "stars/.rclipignore").read_text() == "/my \\[best]/\n"
+    assert indexed("--index", "-v").err == unchanged(12)
+    assert len(indexed("-n", "-t", "99", "a star").lines) == 12
+    again = indexed("-t", "5", option, "stars/my [best]", "a star")
+    assert "is indexed" not in again.err
+    assert (gallery / "stars/.rclipignore").read_text() == "/my \\[best]/\n"
+    named = indexed("-t", "99", "a star", "./stars/my [best]")
+    assert len(named.lines) == 5  # it was named
+
+
+def test_a_folder_with_photos_of_its_own_stays_indexed_and_that_is_said(indexed: Command, gallery: Path) -> None:
+    done = indexed("-n", "-t", "1", "--copy-to", "circles", "a red star")
+    assert done.err.splitlines() == [
+        "rclip: circles lies among the photos and is indexed like them: it had files of its own",
+        "rclip: copied 1 photo to circles",
+    ]
+    assert not (gallery / ".rclipignore").exists()
+    assert "1 copy" in indexed("--index", "-v").err
+
+
+def test_an_ignore_file_that_is_there_is_kept_and_no_link_is_followed(indexed: Command, gallery: Path) -> None:
+    (gallery / ".rclipignore").write_text("*.psd")
+    assert indexed("-n", "-t", "1", "--copy-to", "best", "a red star").code == 0
+    assert (gallery / ".rclipignore").read_text() == "*.psd\n/best/\n"
+    precious = gallery.parent / "precious"
+    precious.write_text("keep")
+    (gallery / "stars/.rclipignore").symlink_to(precious)
+    done = indexed("-n", "-t", "1", "--copy-to", "stars/best", "a red star")
+    assert done.code == 0
+    assert "stars/best lies among the photos and is indexed like them: " in done.err
+    assert precious.read_text() == "keep"
+
+
+def test_the_folder_that_is_searched_is_refused(indexed: Command, gallery: Path) -> None:
+    for folder in (".", str(gallery), "stars/.."):
+        done = indexed("-n", "--copy-to", folder, "a star")
+        assert (done.code, done.out) == (2, "")
+        assert "that folder is searched itself; choose another" in one_line(done.err)
+
+
+# --- a folder of somebody else's -------------------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten_and_no_link_followed(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    target, outside = tmp_path / "target", tmp_path / "outside"
+    target.mkdir()
+    outside.mkdir()
+    (target / "red.jpg").symlink_to(outside / "made")
+    (target / "red (2).jpg").write_bytes(b"x" * (gallery / "stars/red.jpg").stat().st_size)
+    os.mkfifo(target / "red (3).jpg")
+    (target / "red (4).jpg").mkdir()
+    os.link(gallery / "stars/blue.jpg", target / "red (5).jpg")
+    before = (target / "red (2).jpg").read_bytes()
+    done = indexed("-n", "-t", "1", "--copy-to", target, "a red star")
+    assert done.code == 0
+    assert (target / "red (6).jpg").read_bytes() == (gallery / "stars/red.jpg").read_bytes()
+    assert (target / "red (2).jpg").read_bytes() == before
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_a_link_or_file_in_the_place_of_a_subfolder_is_not_followed(
+    indexed: Command, tmp_path: Path, option: str
+) -> None:
+    target, outside = tmp_path / "target", tmp_path / "outside"
+    target.mkdir()
+    outside.mkdir()
+    (target / "stars").symlink_to(outside)
+    (target / "circles").write_text("a file")
+    done = indexed("-n", "-t", "12", option, target, "--keep-paths", "a star")
+    assert done.code == 2
+    assert len(done.lines) == 12
+    errors = done.err.splitlines()
+    assert f"rclip: cannot put {indexed.cwd}/stars/red.jpg into {target}: stars is in the way" in errors
+    assert f"rclip: cannot put {indexed.cwd}/circles/red.jpg into {target}: circles is in the way" in "\n".join(
+        errors
+    ) or ("rclip: … and 3 more photos" in errors)
+    assert errors[-1].endswith(f"4 photos {'to' if option == '--copy-to' else 'in'} {target}")
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    few([b"-rf.jpg", b"new\nline.jpg", b"\xff\x1b.jpg", b" .jpg", b"a" * 251 + b".jpg", "é".encode() * 125 + b".jpg"]),
+)
+def test_photos_of_any_name_are_copied(indexed: Command, gallery: Path, tmp_path: Path, name: bytes) -> None:
+    os.rename(gallery / "stars/red.jpg", os.fsencode(gallery / "stars") + b"/" + name)
+    target = tmp_path / "target"
+    target.mkdir()
+    with open(os.fsencode(target) + b"/" + name, "wb") as file:
+        file.write(b"was here")
+    done = indexed("-t", "1", "--copy-to", target, "a red star")
+    assert done.code == 0, done.err
+    assert len(os.listdir(target)) == 2
+    assert "\x1b" not in done.err
+    with open(os.fsencode(target) + b"/" + name, "rb") as file:
+        assert file.read() == b"was here"
+
+
+def test_a_photo_that_is_gone_is_reported_and_the_others_copied(
+    indexed: Command, gallery: Path, tmp_path: Path
+) -> None:
+    (gallery / "stars/red.jpg").unlink()
+    (gallery / "stars/blue.jpg").unlink()
+    os.mkfifo(gallery / "stars/blue.jpg")
+    for option in ("--copy-to", "--link-to"):
+        done = indexed("-n", "-t", "12", option, tmp_path / option, "a star")
+        assert done.code == 2
+        assert f"cannot put {gallery}/stars/red.jpg into {tmp_path / option}: No such file or directory" in done.err
+        assert len(os.listdir(tmp_path / option)) == (10 if option == "--copy-to" else 11)
+
+
+def test_a_full_disk_leaves_no_half_copy(indexed: Command, gallery: Path, tmp_path: Path, mount: Mount) -> None:
+    (gallery / "stars/red.jpg").write_bytes((gallery / "stars/red.jpg").read_bytes() + bytes(1 << 20))
+    indexed("--index")
+    target = tmp_path / "full"
+    target.mkdir()
+    mount(target, 256 << 10)
+    done = indexed("-n", "-t", "12", "--copy-to", target, "a red star")
+    assert done.code == 2
+    assert f"cannot put {gallery}/stars/red.jpg into {target}: No space left on device" in done.err
+    assert "stars/red.jpg" in done.out
+    whole = {path.read_bytes() for path in gallery.rglob("*.jpg")}
+    assert set(files_in(target).values()) <= whole
+    assert not [name for name in os.listdir(target) if name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(indexed: Command, tmp_path: Path, drop_root: tuple[str, ...]) -> None:
+    (tmp_path / "file").write_text("")
+    done = indexed("-n", "--copy-to", tmp_path / "file", "a star")
+    assert (done.code, done.out) == (2, "")
+    assert "--copy-to: must be a folder, or the name of a new one, not " in one_line(done.err)
+    done = indexed("-n", "-t", "1", "--copy-to", tmp_path / "file/below", "a star")
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert f"cannot write to {tmp_path}/file/below: Not a directory" in one_line(done.err)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    done = indexed("-n", "-t", "1", "--copy-to", closed / "best", "a star", prefix=drop_root)
+    assert done.code == 2
+    assert f"cannot write to {closed}/best: Permission denied" in one_line(done.err)
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_half_copy(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    big = bytes(os.urandom(1 << 20)) * 200
+    (gallery / "stars/red.jpg").write_bytes((gallery / "stars/red.jpg").read_bytes() + big)
+    indexed("--index")
+    target = tmp_path / "target"
+    run = start(indexed, "-n", "-t", "1", "--copy-to", str(target), "a red star", stderr=subprocess.DEVNULL)
+    while not (target.exists() and any(path.stat().st_size for path in target.iterdir())):
+        assert run.poll() is None
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    named = target / "red.jpg"
+    assert not named.exists() or named.stat().st_size in (0, (gallery / "stars/red.jpg").stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--copy-to", "a", "--link-to", "b", "a cat"], "--copy-to and --link-to cannot be used together"),
+        (["--keep-paths", "a cat"], "--keep-paths works only with --copy-to or --link-to: add that"),
+        (["--stats", "--copy-to", "a"], "--stats and --copy-to cannot be used together"),
+        (["-i", "--link-to", "a"], "--interactive and --link-to cannot be used together"),
+        (["--copy-to=", "a cat"], "--copy-to: must be a folder, or the name of a new one, not ''"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_one_line(rclip: Command, arguments: list[str], expected: str) -> None:
+    done = rclip(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert expected in one_line(done.err)
+
+
+# --- the room that does it -------------------------------------------------------------------------------------------
+
+
+def test_ten_photos_of_one_name_have_ten_names(tmp_path: Path) -> None:
+    paths = []
+    for number in range(10):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}/a.b.jpg").write_text(f"{number}")
+        paths.append(str(tmp_path / f"{number}/a.b.jpg"))
+    (tmp_path / "to").mkdir()
+    copied = copying.copy(paths, str(tmp_path / "to"))
+    assert [os.path.basename(path) for path in copied.paths] == ["a.b.jpg", *(f"a.b ({n}).jpg" for n in range(2, 11))]
+    assert [Path(path).read_text() for path in copied.paths] == [str(number) for number in range(10)]
+
+
+def test_a_photo_is_its_own_copy(draw: Draw, photos: Path) -> None:
+    path = str(draw("a.jpg"))
+    assert copying.copy([path], str(photos)) == ([path], [], 1)
+    assert copying.link([path], str(photos)) == ([path], [], 1)
+    assert os.listdir(photos) == ["a.jpg"]
