@@ -377,6 +377,21 @@ def test_an_interrupted_film_goes_on_where_it_stopped(rclip: Command, photos: Pa
     assert update(rclip) == ""
 
 
+@pytest.mark.slow
+def test_films_that_need_all_memory_wait_for_one_another(rclip: Command, photos: Path) -> None:
+    """The first takes longer to be read whole, so that the second has the memory before it."""
+    shown = []
+    for number in range(1, 111):
+        picture = Image.new("RGB", (1600, 1200), (number * 71 % 256, number * 137 % 256, number * 29 % 256))
+        picture.paste((number * 53 % 256, number * 17 % 256, number * 97 % 256), (0, 0, 800, 600))
+        shown.append(picture)
+    second = write_film(photos / "b.mp4", shown, seconds=1, fps=1, gop=1, times_s=(2.0 * each for each in range(110)))
+    first = photos / "a.mp4"
+    first.write_bytes(second.read_bytes())
+    os.truncate(first, second.stat().st_size + 600_000_000)
+    assert update(rclip, "--max-image-megapixels", "2") == "2 new photos"
+
+
 # --- what cameras and programs make ----------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from stat import S_ISREG
 from typing import Any, BinaryIO, NamedTuple
 
@@ -114,26 +115,20 @@ class Reader:
         """Digests of new bytes on their way through decoder and model; other files with them are copies."""
 
     def read(self, pending: Iterable[PendingFile], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
-        """The outcomes in order; at most `ahead()` files beyond the one yielded are being read or held."""
+        """The outcomes, but for films in order; at most `ahead()` files beyond those yielded are being read or held."""
         self._decoders = DecodePool(self._resolution, self._max_pixels, self._resizing)
         self._is_stopped = False
-        files: deque[Future[Outcome] | _FilmOutcomes] = deque()
+        self._films = _FilmOutcomes(lambda: self._is_stopped)
+        files: deque[Future[Outcome | None]] = deque()
         with ThreadPoolExecutor(WORKERS, "rclip-decode") as pool:
-
-            def submitted(item: PendingFile) -> Future[Outcome] | _FilmOutcomes:
-                if suffix(item.file.path) not in formats.VIDEO.suffixes:
-                    return pool.submit(self._read, item)
-                outcomes = _FilmOutcomes(lambda: self._is_stopped)
-                pool.submit(outcomes.fill, lambda: self._read_film(item))
-                return outcomes
-
             try:
                 for item in pending:
                     if len(files) >= ahead():
-                        yield from _results(files.popleft())
-                    files.append(submitted(item))
+                        yield from self._films.until_done(files.popleft())
+                    is_film = suffix(item.file.path) in formats.VIDEO.suffixes
+                    files.append(pool.submit(self._read_film if is_film else self._read, item))
                 while files:
-                    yield from _results(files.popleft())
+                    yield from self._films.until_done(files.popleft())
             finally:
                 self._is_stopped = True  # or leaving the pool would wait for what the threads are at
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -147,10 +142,13 @@ class Reader:
         (outcome,) = self._outcomes(pending, self._photo)
         return outcome
 
-    def _read_film(self, pending: PendingFile) -> Iterator[Outcome]:
-        return self._outcomes(pending, self._film)
+    def _read_film(self, pending: PendingFile) -> None:
+        with closing(self._outcomes(pending, self._film)) as outcomes:  # which ends its decoder
+            for outcome in outcomes:
+                if not self._films.put(outcome):
+                    return
 
-    def _outcomes(self, pending: PendingFile, decode: "_Decode") -> Iterator[Outcome]:
+    def _outcomes(self, pending: PendingFile, decode: "_Decode") -> Generator[Outcome, None, None]:
         stat = pending.file.stat
         if self._is_known_file(pending):
             yield KnownFile(pending, stat)
@@ -228,51 +226,43 @@ _Decode = Callable[[PendingFile, FileStat, bytes, BinaryIO], Iterator[Outcome]]
 
 
 class _FilmOutcomes:
-    """The outcomes of a film, taken by one thread while another still finds them, a few parts ahead."""
+    """What is found of films, a part at a time, on its way from the threads that read to the one that stores.
+
+    That takes parts of whatever film while it waits for a file: a film holds its decoder's memory until it is read to
+    its end, and the file waited for may need that memory.
+    """
 
     def __init__(self, is_stopped: Callable[[], bool]):
         self._is_stopped = is_stopped
-        self._ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(_PARTS_AHEAD)
+        self._found: queue.Queue[Outcome | None] = queue.Queue()
+        """None only wakes who waits."""
+        self._room = threading.Semaphore(_PARTS_AHEAD)
 
-    def fill(self, read: Callable[[], Iterator[Outcome]]) -> None:
-        """For the thread that finds them."""
-        outcomes = read()
-        try:
-            for outcome in outcomes:
-                if not self._put(outcome):
-                    return
-            self._put(None)
-        except BaseException as error:
-            self._put(error)
-        finally:
-            outcomes.close()  # type: ignore[attr-defined] # a generator, which ends its decoder
+    def put(self, outcome: Outcome) -> bool:
+        """Waits as long as too many are left to be taken. Whether anybody still takes them."""
+        while not self._room.acquire(timeout=_LOOKED_EVERY_S):
+            if self._is_stopped():
+                return False
+        self._found.put(outcome)
+        return True
 
-    def _put(self, what: Outcome | BaseException | None) -> bool:
-        """Whether anybody still takes it."""
-        while not self._is_stopped():
-            try:
-                self._ready.put(what, timeout=_LOOKED_EVERY_S)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def __iter__(self) -> Iterator[Outcome]:
-        while (what := self._ready.get()) is not None:
-            if isinstance(what, BaseException):
-                raise what
-            yield what
+    def until_done(self, file: Future[Outcome | None]) -> Iterator[Outcome]:
+        """All that is found of films until the file has been read, and then its own outcome."""
+        file.add_done_callback(lambda _: self._found.put(None))
+        is_last = False
+        while not is_last or not self._found.empty():
+            outcome = self._found.get()
+            is_last = is_last or file.done()
+            if outcome:
+                self._room.release()
+                yield outcome
+        own = file.result()
+        if own:
+            yield own
 
 
-_PARTS_AHEAD = 2
+_PARTS_AHEAD = 2 * WORKERS
 _LOOKED_EVERY_S = 0.2
-
-
-def _results(file: Future[Outcome] | _FilmOutcomes) -> Iterator[Outcome]:
-    if isinstance(file, Future):
-        yield file.result()
-    else:
-        yield from file
 
 
 _VANISHED = "it vanished before it could be read"
