@@ -31,10 +31,12 @@ from rclip.models import DEFAULT, Model
 from rclip.photo.failures import FailedPhoto
 from rclip.photo.memory import pixels_in
 from rclip.photo.soundness import old_decoders
+from rclip.search.folding import COPIES
 from rclip.search.hits import SORTS, Hit, Page, hit_of, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
-from rclip.search.searcher import ScoredPhoto, Searcher, merged, vectors_of_all
+from rclip.search.scored_photo import ScoredPhoto
+from rclip.search.searcher import Searcher, merged, vectors_of_all
 from rclip.search.selection import is_excluded_of
 
 if TYPE_CHECKING:
@@ -277,6 +279,7 @@ class Library:
         *,
         page: int = 1,
         sort: str | None = None,
+        fold: float | None = COPIES,
     ) -> list[Hit]:
         """The photos most like `query`, best first: so many or, with `page`, so many after those of the pages before.
 
@@ -286,12 +289,15 @@ class Library:
         `filters` are found, newest first, and no model is loaded. `sort` is "score", "date" (newest first) or "path":
         the photos of a page in this order or, without a query, all photos before they are divided into pages.
 
+        Exact copies, and files of one shot such as RAW and JPEG, are one hit with `copies`, of `top` in all. Where
+        `fold` is less than 1, photos whose vectors have at least that cosine are so, too; None makes each a hit.
+
         Raises `UsageError` for an empty query and for what is no picture, TypeError for what is no query at all.
         """
         if query is None:
-            wanted = Page.of(top, page, sort)
-            return _without_query(self._searchers(), self._folders, wanted, argument_checks.filters(filters))
-        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, page=page, sort=sort)
+            checked = argument_checks.filters(filters), _checked_fold(fold)
+            return _without_query(self._searchers(), self._folders, Page.of(top, page, sort), *checked)
+        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, page=page, sort=sort, fold=fold)
         if isinstance(found, RclipError):
             raise found
         return found
@@ -304,6 +310,7 @@ class Library:
         *,
         page: int = 1,
         sort: str | None = None,
+        fold: float | None = COPIES,
     ) -> "Iterator[tuple[AnyQuery, list[Hit] | RclipError]]":
         """Each query, as it was given, with what `search` finds for it or, in place of hits, would raise.
 
@@ -312,7 +319,7 @@ class Library:
         rest = iter(_several("queries", queries))
         while block := list(islice(rest, _BLOCK)):
             asked = [_query_or_error(query) for query in block]
-            answers = self.search_blocks([asked], top, filters, page=page, sort=sort)
+            answers = self.search_blocks([asked], top, filters, page=page, sort=sort, fold=fold)
             yield from ((query, found) for query, (_, found) in zip(block, answers, strict=True))
 
     def search_blocks(
@@ -323,15 +330,17 @@ class Library:
         *,
         page: int = 1,
         sort: str | None = None,
+        fold: float | None = COPIES,
     ) -> "Iterator[tuple[Query | RclipError, list[Hit] | RclipError]]":
         """The same for blocks of queries that come one after the other, from a pipe for example.
 
         A block is answered before the next is asked for. An error in place of a query is passed on.
         """
         wanted, filters = Page.of(top, page, sort), argument_checks.filters(filters)
+        fold = _checked_fold(fold)
         searchers = self._searchers()
         stores = [searcher.store for searcher in searchers]
-        finders = [searcher.search(filters) for searcher in searchers]
+        finders = [searcher.search(filters, fold) for searcher in searchers]
         for block in blocks:
             if not searchers:
                 yield from ((asked, asked if isinstance(asked, RclipError) else []) for asked in block)
@@ -340,7 +349,7 @@ class Library:
             queries = [query for query in encoded if not isinstance(query, RclipError)]
             found = zip(*(find(queries, wanted.end) for find in finders), strict=True)
             for asked, query in zip(block, encoded, strict=True):
-                best = query if isinstance(query, RclipError) else merged(next(found), wanted.end, worst_last)
+                best = query if isinstance(query, RclipError) else merged(next(found), wanted.end, worst_last, fold)
                 yield asked, best if isinstance(best, RclipError) else wanted.hits(best, self._folders)
 
     def version(self) -> tuple[int, ...] | None:
@@ -586,7 +595,11 @@ def _by_location(
 
 
 def _without_query(
-    searchers: Sequence[Searcher], folders: Sequence[location.Folder], wanted: Page, filters: "Filters | None"
+    searchers: Sequence[Searcher],
+    folders: Sequence[location.Folder],
+    wanted: Page,
+    filters: "Filters | None",
+    fold: float | None,
 ) -> list[Hit]:
     """The photos that pass the filters, the one taken last first if no other order is wanted."""
     from rclip.filters import Filters
@@ -596,10 +609,10 @@ def _without_query(
         raise NeedsQuery
     order = wanted.order_without_query
     top = wanted.end if order == "date" else sys.maxsize
-    parts = [searcher.newest(top, filters) for searcher in searchers]
+    parts = [searcher.newest(top, filters, fold) for searcher in searchers]
     if not parts:
         return []
-    found = merged(parts, top, SORTS[order])
+    found = merged(parts, top, SORTS[order], fold)
     if order == "path":
         found = sorted(found, key=SORTS[order])
     return Page(wanted.top, wanted.number).hits(found, folders)
@@ -653,6 +666,11 @@ def _resolved(line: str) -> Iterator[str]:
             from rclip.globs import literal
 
             yield f"{sign}{literal(real)}{pattern[len(folder) :]}"
+
+
+def _checked_fold(fold: float | None) -> float | None:
+    """A cosine, or None."""
+    return None if fold is None else argument_checks.number("fold", fold)
 
 
 def _query_or_error(query: AnyQuery) -> Query | RclipError:

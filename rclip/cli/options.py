@@ -183,9 +183,14 @@ class Options(NamedTuple):
         return bool(self.values["no_indexing"])
 
     @property
-    def paging(self) -> dict[str, Any]:
-        """Which page of the results is asked for, in which order, as `Library.search` takes it."""
-        return {"page": self.values["page"] or 1, "sort": self.values["sort"]}
+    def wanted(self) -> dict[str, Any]:
+        """Which page of the results is asked for, in which order, and what is one result, as `Library.search` takes it."""
+        return {"page": self.values["page"] or 1, "sort": self.values["sort"], "fold": self.fold}
+
+    @property
+    def fold(self) -> float | None:
+        """From which cosine photos are one result; None where each is its own."""
+        return None if self.values["all"] else self.values["fold"]
 
     @property
     def max_image_megapixels(self) -> float | None:

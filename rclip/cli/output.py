@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rclip.cli import choices, messages
 from rclip.cli.messages import Usage
 from rclip.cli.options import ONLY, Asked, Option, Options, OutputFormat, Setting, register
-from rclip.cli.text import dated, dressed, scored, shown_path
+from rclip.cli.text import dated, dressed, folded, scored, shown_path
 from rclip.errors import UsageError
 from rclip.terminal import environment
 from rclip.terminal.environment import PLAIN, Style
@@ -32,7 +32,7 @@ _LEAST_PATH_COLUMNS = 24  # a table without room for more has no dates
 
 
 def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
-    """Score, path and date, in lines of at most so many columns, for a terminal.
+    """Score, path, copies and date, in lines of at most so many columns, for a terminal.
 
     Without a query there is no score, and the date is never left out.
     """
@@ -40,16 +40,19 @@ def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
     room = columns - (_SCORE_COLUMNS + len(_GAP)) * has_scores
     room_beside_date = room - _DATE_COLUMNS - len(_GAP)
     has_dates = room_beside_date >= _LEAST_PATH_COLUMNS or not has_scores
-    paths = [shown_path(hit, max(1, room_beside_date if has_dates else room)) for hit in hits]
-    path_columns = max(map(width, paths), default=0)
+    path_room = room_beside_date if has_dates else room
+    copies_columns = [width(folded(hit, PLAIN)) for hit in hits]
+    paths = [shown_path(hit, max(1, path_room - copies)) for hit, copies in zip(hits, copies_columns, strict=True)]
+    used_columns = [width(path) + copies for path, copies in zip(paths, copies_columns, strict=True)]
+    path_columns = max(used_columns, default=0)
 
-    def line(hit: "Hit", path: str) -> str:
-        padding = " " * (path_columns - width(path))
+    def line(hit: "Hit", path: str, used: int) -> str:
+        padding = " " * (path_columns - used)
         first = f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}" if has_scores else ""
         last = f"{padding}{_GAP}{dated(hit, style)}" if has_dates else ""
-        return f"{first}{dressed(path, hit, style)}{last}\n"
+        return f"{first}{dressed(path, hit, style)}{folded(hit, style)}{last}\n"
 
-    _write(line(hit, path).encode() for hit, path in zip(hits, paths, strict=True))
+    _write(line(*each).encode() for each in zip(hits, paths, used_columns, strict=True))
 
 
 def write_heading(query: str | None) -> None:
@@ -83,7 +86,7 @@ def write_json_lines(hits: "Iterable[Hit]", asked: Asked = ONLY) -> None:
     """One object a line: path (absolute), score, rank, size, times, and what else is known of the photo.
 
     `path_b64` stands for a name that is no UTF-8. Where there are several queries it begins with the query; without one
-    there is no score.
+    there is no score. `copies` lists the photos that are the same picture.
     """
     from rclip.search.hits import as_json
 
@@ -135,6 +138,7 @@ def _fields(hit: "Hit", asked: Asked) -> dict[str, object]:
         "captured_offset": captured_texts(hit)[1],
         **told_metadata(hit),
         "keywords": ", ".join(hit.metadata.keywords) or None,
+        "copies": len(hit.copies),
     }
 
 

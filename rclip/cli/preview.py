@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rclip import isolation
 from rclip.cli import messages
-from rclip.cli.text import dated, dressed, scored, shown_path
+from rclip.cli.text import dated, dressed, folded, scored, shown_path
 from rclip.errors import plain_reason
 from rclip.photo import decode_pool
 from rclip.photo.decode_pool import DecodePool
@@ -16,7 +16,7 @@ from rclip.photo.failures import DecodeError
 from rclip.photo.memory import pixels_in
 from rclip.terminal import drawing, probe, protocols, text
 from rclip.terminal.drawing import Box
-from rclip.terminal.environment import Style
+from rclip.terminal.environment import PLAIN, Style
 from rclip.terminal.probe import Screen
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _write_captions(hits: "Sequence[Hit]", layout: _Layout, style: Style) -> Non
     metadata, paths = b"", b""
     for number, hit in enumerate(hits):
         date = f"  {dated(hit, style)}" if layout.columns >= _DATED_COLUMNS else ""
-        metadata += layout.left(number) + f"{scored(hit, style)}{date}".encode()
+        said = f"{scored(hit, PLAIN)}{dated(hit, PLAIN) if date else ''}{folded(hit, PLAIN)}"
+        copies = folded(hit, style) if text.width(said) + 2 <= layout.columns else ""
+        metadata += layout.left(number) + f"{scored(hit, style)}{date}{copies}".encode()
         path = shown_path(hit, layout.columns)
         paths += layout.left(number) + dressed(path, hit, style).encode()
     _write(metadata + b"\n" + paths + b"\n")

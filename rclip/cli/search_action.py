@@ -36,6 +36,15 @@ class Search(Action):
         Option(("--page",), "the photos after those of N-1 pages", "N", choices.count),
         Option(("--sort",), "score, date (newest first) or path", "ORDER", choices.one_of(*choices.SORTS)),
         Option(("-n", "--no-indexing"), "do not look for new photos first"),
+        Option(
+            ("--fold",),
+            "one result for photos so much alike, by cosine: 0.95",
+            "S",
+            choices.similarity,
+            default=1.0,
+            is_setting=True,
+        ),
+        Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
     )
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
@@ -43,6 +52,8 @@ class Search(Action):
         has_terms, has_filters = bool(added or subtracted), bool(values["filters"])
         if values["queries"] and has_terms:
             raise UsageError(Usage.QUERIES_WITH_TERMS)
+        if values["all"] and values["fold"] is not None:
+            raise UsageError(Usage.NOT_TOGETHER.format(one="--all", other="--fold"))
         if values["queries"]:
             return None, words
         if has_filters and not has_terms and all(map(_is_plainly_a_folder, words)):
@@ -141,7 +152,7 @@ def _answer(library: "Library", options: Options) -> int:
     asked: deque[AskedLine | None] = deque()
     statuses = set()
     reported = set()
-    answers = library.search_blocks(_blocks(options, asked), options.top, options.filters, **options.paging)
+    answers = library.search_blocks(_blocks(options, asked), options.top, options.filters, **options.wanted)
     if options.query:  # others may be typed meanwhile
         answers = activity.during(Doing.SEARCHING, answers)
     for _, found in answers:
@@ -187,7 +198,7 @@ def _show(
 
 def _show_newest(library: "Library", options: Options) -> int:
     with activity.shown(Doing.SEARCHING):
-        hits = library.search(None, options.top, options.filters, **options.paging)
+        hits = library.search(None, options.top, options.filters, **options.wanted)
     places = _places(library, options)
     _print_hits(hits, library, options, ONLY, places)
     if not hits:
@@ -307,6 +318,7 @@ class Browse(Action):
         import gc
 
         from rclip import desktop
+        from rclip.explore.request import fold_texts
         from rclip.filters import texts_of
         from rclip.tui import Setup, browse
 
@@ -317,7 +329,7 @@ class Browse(Action):
         setup = Setup(
             open_library=open_library,
             query=options.query,
-            filters=texts_of(options.filters),
+            filters=texts_of(options.filters) | fold_texts(options.fold),
             pictures="auto" if options.values["preview"] in (None, choices.NO_PREVIEW) else options.values["preview"],
             is_updating=not options.no_indexing,
             show_files=desktop.show,

@@ -26,6 +26,7 @@ FIELDS: dict[str, object] = {
     "height": 4160,
     "keywords": "kite, sky",
     "rating": 4,
+    "copies": 3,
     "query": "a red kite",
     "line": 3,
     "id": "kite-7",

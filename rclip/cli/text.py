@@ -27,6 +27,14 @@ def shown_path(hit: "Hit", columns: int) -> str:
     return shortened(printable(hit.path), max(1, columns - len(moment))) + moment
 
 
+def folded(hit: "Hit", style: Style) -> str:
+    """The copies that are part of the result, after a blank: ` (+3 copies)`. Nothing where there are none."""
+    from rclip.search.hits import copies_told
+
+    told = copies_told(hit) if hit.copies else ""
+    return f" {_colored(f'({printable(told)})', _DIM, style)}" if told else ""
+
+
 def dressed(text: str, hit: "Hit", style: Style) -> str:
     """The path as it is to be shown, its file's name in bold, all of it a link to the file."""
     folder, slash, name = text.rpartition(os.sep)
@@ -34,7 +42,12 @@ def dressed(text: str, hit: "Hit", style: Style) -> str:
     return _link(shown, hit.path) if style.links else shown
 
 
-_BOLD, _GREEN, _CYAN = "1", "32", "36"  # SGR (ECMA-48); the terminal's own green and cyan, which suit its background
+_BOLD, _DIM, _GREEN, _CYAN = (
+    "1",
+    "2",
+    "32",
+    "36",
+)  # SGR (ECMA-48); the terminal's own green and cyan, which suit its background
 
 
 def _colored(text: str, sgr: str, style: Style) -> str:

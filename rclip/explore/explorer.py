@@ -99,7 +99,7 @@ class Explorer:
         top = _FIRST_RESULTS
         while top < length:
             top *= _MORE
-        hits = self.library.search(self.query_of(request), top, request.parsed_filters())
+        hits = self.library.search(self.query_of(request), top, request.parsed_filters(), fold=request.fold())
         ranking = _Ranking(version, hits, len(hits) < top)
         self._remember(request, ranking)
         return ranking

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Self
 from rclip.errors import BadFilter, UsageError
 from rclip.filters import FILTERS, Filters
 from rclip.search import query as queries
+from rclip.search.folding import COPIES
 
 Kind = Literal["text", "photo", "picture", "link"]
 
@@ -74,17 +75,28 @@ class SearchRequest(NamedTuple):
 
     def parsed_filters(self) -> Filters | None:
         """None where there is none. Raises `BadFilter` for a text that makes no sense."""
-        if not self.filters:
+        values = self._parsed()
+        if not values.keys() - _FOLD_FIELDS:
             return None
+        values = {name: value for name, value in values.items() if name not in _FOLD_FIELDS}
+        folder = values.pop("folder", ())
+        values["paths"] = (*values.get("paths", ()), *folder)
+        return Filters.of_options(values)
+
+    def fold(self) -> float | None:
+        """From which cosine photos are one result; None where each is its own. Raises `BadFilter`."""
+        values = self._parsed()
+        fold: float | None = None if "all" in values else values.get("fold", COPIES)
+        return fold
+
+    def _parsed(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name, text in self.filters:
             try:
                 values[name] = FILTER_FIELDS[name](text)
             except ValueError as error:
                 raise BadFilter(name=name, problem=str(error)) from None
-        folder = values.pop("folder", ())
-        values["paths"] = (*values.get("paths", ()), *folder)
-        return Filters.of_options(values)
+        return values
 
 
 def line_of(terms: Sequence[AskedTerm]) -> str:
@@ -129,6 +141,23 @@ def _parse_score(text: str) -> float:
     return score
 
 
+def _parse_fold(text: str) -> float:
+    try:
+        similarity = float(text)
+    except ValueError:
+        similarity = 0.0
+    if not 0 < similarity <= 1:
+        raise ValueError(f"must be a number above 0, and 1 at most, not {text!r}")
+    return similarity
+
+
+def fold_texts(fold: float | None) -> dict[str, str]:
+    """The texts of a request that ask for the same."""
+    if fold is None:
+        return {"all": "1"}
+    return {} if fold >= COPIES else {"fold": f"{fold:.12g}"}
+
+
 def _parse_yes(text: str) -> bool:
     if text not in ("1", "true", "yes", "on"):
         raise ValueError(f"must be 1, or nothing, not {text!r}")
@@ -141,5 +170,12 @@ FILTER_FIELDS: Mapping[str, Callable[[str], Any]] = {
     "paths": _parse_paths,
     "min_score": _parse_score,
     "is_relevant": _parse_yes,
+    "fold": _parse_fold,
+    "all": _parse_yes,
 }
-"""What reads the text of each filter that a request can have. Raises ValueError that says what it must be."""
+"""What reads the text of each filter that a request can have, and of what is one result.
+
+Raises ValueError that says what it must be.
+"""
+
+_FOLD_FIELDS = {"fold", "all"}

@@ -13,7 +13,8 @@ import numpy as np
 
 from rclip.index.location import Folder
 from rclip.search.hits import Hit, hit_of
-from rclip.search.searcher import ScoredPhoto, Searcher
+from rclip.search.scored_photo import ScoredPhoto
+from rclip.search.searcher import Searcher
 
 DEFAULT_SIMILARITY = 0.96
 """The cosine from which photos count as near copies."""

@@ -9,10 +9,22 @@ from rclip import argument_checks
 from rclip.errors import SortNeedsQuery, UsageError
 from rclip.index.location import Folder
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
-from rclip.search.searcher import ScoredPhoto
+from rclip.search.scored_photo import Kind, ScoredPhoto
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+class HitCopy(NamedTuple):
+    """A photo that is part of a hit's result."""
+
+    path: str
+    kind: Kind
+    """`exact` where it has the same bytes as the hit's photo, `pair` for another file of that shot, else `alike`."""
+    score: float | None
+    size_bytes: int
+    id: str
+    """That of its own `Hit`."""
 
 
 class Hit(NamedTuple):
@@ -32,6 +44,8 @@ class Hit(NamedTuple):
     """Of a film, the time of the moment found, from its start; None for a photo."""
     rank: int | None = None
     """Its place among all that a search has found, from 1; None where it was not searched for."""
+    copies: tuple[HitCopy, ...] = ()
+    """The photos that are the same picture and so no hits of their own."""
 
     @property
     def at(self) -> str:
@@ -55,13 +69,29 @@ class Hit(NamedTuple):
 def hit_of(found: ScoredPhoto, folders: Sequence[Folder], rank: int | None = None) -> Hit:
     row = found.row
     path = spelled(row.path, folders)
-    return Hit(path, found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id, row.at_ms, rank)
+    copies = tuple(_copy_of(copy.photo, copy.kind, folders) for copy in found.copies)
+    return Hit(path, found.score, row.size_bytes, row.mtime_ns, found.metadata, found.id, row.at_ms, rank, copies)
+
+
+def _copy_of(photo: ScoredPhoto, kind: Kind, folders: Sequence[Folder]) -> HitCopy:
+    return HitCopy(spelled(photo.path, folders), kind, photo.score, photo.row.size_bytes, photo.id)
 
 
 def clock(time_ms: int) -> str:
     """`0:02:05` or, from ten hours on, `12:00:00`."""
     minutes, seconds = divmod(time_ms // 1000, 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def copies_told(hit: Hit) -> str:
+    """In a few letters: `+CR2, +3 copies, +1 alike`. Nothing where there are none."""
+    exact, alike = (sum(copy.kind == kind for copy in hit.copies) for kind in ("exact", "alike"))
+    endings = [copy.path.rpartition(".")[2].upper() for copy in hit.copies if copy.kind == "pair"]
+    told = [f"+{ending}" if endings.count(ending) == 1 else f"+{endings.count(ending)} {ending}"
+            for ending in dict.fromkeys(endings)]  # fmt: skip
+    told += [f"+{exact:,} {'copy' if exact == 1 else 'copies'}"] if exact else []
+    told += [f"+{alike:,} alike"] if alike else []
+    return ", ".join(told)
 
 
 def absolute(path: str) -> str:
@@ -76,17 +106,11 @@ def as_json(hit: Hit) -> dict[str, object]:
     """Path (absolute), score, rank, size, times, and what else is known of the photo, for `json.dumps`.
 
     Of a film also `at`, as a person reads it, and `at_s`, in seconds.
-    `path_b64` stands for a name that is no UTF-8. Without a query there is no score. Times have the form of ISO 8601
+    `path_b64` stands for a name that is no UTF-8. Without a query there is no score, without
+    copies no `copies`. Times have the form of ISO 8601
     with seconds and offset; that of a camera's clock is null where it is not known, and then the time ends before it.
     """
-    from base64 import b64encode
-
-    path = absolute(hit.path)
-    try:
-        path.encode()
-        named = {"path": path}
-    except UnicodeEncodeError:
-        named = {"path_b64": b64encode(os.fsencode(path)).decode()}
+    named = _named(hit.path)
     score = None if hit.score is None else round(hit.score, 6)
     at_s = None if hit.at_ms is None else hit.at_ms / 1000
     ranked = {"score": score, "rank": hit.rank, "at": hit.at or None, "at_s": at_s}
@@ -96,7 +120,21 @@ def as_json(hit: Hit) -> dict[str, object]:
         {name: value for name, value in found.items() if value is not None} for found in (ranked, told_metadata(hit))
     )
     first, last = known
-    return named | first | {"size": hit.size_bytes} | times | last
+    copies = [_named(copy.path) | {"kind": copy.kind, "size": copy.size_bytes} for copy in hit.copies]
+    folded = {"copies": copies} if copies else {}
+    return named | first | {"size": hit.size_bytes} | times | last | folded
+
+
+def _named(path: str) -> dict[str, object]:
+    """The absolute path, in base 64 where it is no UTF-8."""
+    from base64 import b64encode
+
+    path = absolute(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return {"path_b64": b64encode(os.fsencode(path)).decode()}
+    return {"path": path}
 
 
 def captured_texts(hit: Hit) -> tuple[str, str | None]:

@@ -12,7 +12,9 @@ from rclip.index.store import PhotoRow, Store
 from rclip.index.vector_search import VectorSearch
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 from rclip.search import ranking
+from rclip.search.folding import COPIES, Folding, Lookup, together
 from rclip.search.query_encoder import EncodedQuery
+from rclip.search.scored_photo import ScoredPhoto
 from rclip.search.selection import Selection
 from rclip.vectors import MAX_ERROR, exact_dot
 
@@ -27,7 +29,7 @@ _MAX_SCORES = 1 << 24
 """So many are held at once, 64 MiB."""
 
 _LEAST = 256
-"""So many of the best are asked for where some may be missing or in other folders: another pass would cost more."""
+"""So many of the best are asked for: some may be missing, elsewhere or copies, and another pass would cost more."""
 
 _LOOKED_THROUGH = 2048
 """So many of the best are looked up where filters are wide or scores limited, before the search asks for more."""
@@ -37,24 +39,6 @@ _MAX_SORTED = 4096
 
 _STREAMED = 1 << 16
 """So many of the newest are looked through for the few that pass, before these are listed and sorted."""
-
-
-class ScoredPhoto(NamedTuple):
-    """A photo, or a moment of a film, its score, which is None where there was no query, and its metadata."""
-
-    score: float | None
-    row: PhotoRow
-    metadata: PhotoMetadata
-    id: str = ""
-    """That of its `Hit`."""
-
-    @property
-    def path(self) -> bytes:
-        return self.row.path
-
-    @property
-    def mtime_ns(self) -> int:
-        return self.row.mtime_ns
 
 
 class _Nearest(NamedTuple):
@@ -96,9 +80,12 @@ class Searcher:
     # --- the best for a query ----------------------------------------------------------------------------------------
 
     def search(
-        self, filters: "Filters | None"
+        self, filters: "Filters | None", fold: float | None = COPIES
     ) -> "Callable[[Sequence[EncodedQuery], int], Iterator[list[ScoredPhoto]]]":
-        """A function that finds the best photos for each query, in the index as it is when the first is asked."""
+        """A function that finds the best photos for each query, in the index as it is when the first is asked.
+
+        Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own.
+        """
         vectors = self._index.vector_search()
         selection: Selection | None = None
 
@@ -110,7 +97,7 @@ class Searcher:
                     selection = selection or self._selection(filters, version)
                     if not nearest:
                         nearest = self._nearest(vectors, queries[number:], top, selection)
-                    found = self._best(vectors, nearest.pop(0), query, top, selection)
+                    found = self._best(vectors, nearest.pop(0), query, top, selection, fold)
                     selection.are_all_present = False  # others may write before the next query
                 yield found
 
@@ -131,11 +118,11 @@ class Searcher:
         """Of as many of the queries as share a pass over the vectors."""
         if selection.is_relevant:
             return self._relevant(vectors, queries, selection)
-        k = top + _MARGIN
+        k = max(top + _MARGIN, _LEAST)
         if selection.min_score > -1:
             k = min(k, _LOOKED_THROUGH)
-        if selection.ids is None:
-            k = max(k, _LOOKED_THROUGH if selection.judges_rows else _LEAST)
+        if selection.ids is None and selection.judges_rows:
+            k = max(k, _LOOKED_THROUGH)
         found = vectors.search(_stacked(queries, min(k, self.store.last_id())), k, selection.vector_ids)
         return [_Nearest(ids, scores, selection.min_score, k) for ids, scores in zip(*found, strict=True)]
 
@@ -169,23 +156,41 @@ class Searcher:
         return copies
 
     def _best(
-        self, vectors: VectorSearch, nearest: _Nearest, query: EncodedQuery, top: int, selection: Selection
+        self,
+        vectors: VectorSearch,
+        nearest: _Nearest,
+        query: EncodedQuery,
+        top: int,
+        selection: Selection,
+        fold: float | None,
     ) -> "list[ScoredPhoto]":
-        """Looks up the best, and ever more of them until the exact scores of enough hits leave no doubt.
+        """Looks up the best, and ever more of them until the exact scores of enough results leave no doubt.
 
-        A film is found by its best moment. Photos may be ignored, missing, in other folders, or pass no filter; nearly
-        always one round is enough.
+        A film is found by its best moment. Photos may be ignored, missing, in other folders, copies, or pass no filter;
+        nearly always one round is enough.
         """
+        folding = None if fold is None else self._folding(fold, selection, query)
+        candidates: list[ScoredPhoto] = []
         best: list[ScoredPhoto] = []
         looked_up = 0
         for ids, rest_is_below in self._by_score(vectors, nearest, query, top, selection):
-            found = [hit for hit in self._passing(ids, selection, query) if _score(hit) >= nearest.min_score]
-            best = _each_file_once(sorted(best + found, key=lambda hit: -_score(hit)))[:top]
+            left = [id_ for id_ in ids.tolist() if id_ not in folding.folded] if folding else ids.tolist()
+            found = [hit for hit in self._passing(left, selection, query) if _score(hit) >= nearest.min_score]
+            candidates = sorted(candidates + found, key=lambda hit: -_score(hit))
+            best = folding.results(candidates, top) if folding else _each_file_once(candidates)[:top]
             looked_up += len(ids)
             is_settled = len(best) == top and (_score(best[-1]) >= rest_is_below or looked_up > top + _MAX_TIES)
             if is_settled or rest_is_below < nearest.min_score:
                 break
         return self._with_metadata(best, selection)
+
+    def _folding(self, similarity: float, selection: Selection, query: EncodedQuery | None = None) -> Folding:
+        lookup = Lookup(
+            relatives=lambda photos: self.store.relatives(photo.row for photo in photos),
+            passing=lambda ids: self._passing(selection.among(ids), selection, query),
+            with_metadata=lambda photos: self._with_metadata(photos, selection),
+        )
+        return Folding(lookup, similarity)
 
     def _by_score(
         self, vectors: VectorSearch, nearest: _Nearest, query: EncodedQuery, top: int, selection: Selection
@@ -213,13 +218,13 @@ class Searcher:
             ids, scores = (of_one[0] for of_one in vectors.search(query.vector[np.newaxis], k, selection.vector_ids))
 
     def _passing(
-        self, ids: np.ndarray, selection: Selection, query: EncodedQuery | None = None
+        self, ids: Sequence[int], selection: Selection, query: EncodedQuery | None = None
     ) -> "Iterator[ScoredPhoto]":
         """The photos of these ids that are present and pass, but for the pictures that the query was made of.
 
         They come without their metadata where no filter asks for it: most of them are only looked up to be ranked.
         """
-        found = self.store.records(ids.tolist())
+        found = self.store.records(ids)
         if any(selection.is_missing(row and row.path) for row in found):
             raise self.store.damage()
         rows = [row for row in found if row]
@@ -230,10 +235,10 @@ class Searcher:
             if selection.passes(photo):
                 yield photo
 
-    def _with_metadata(self, photos: "list[ScoredPhoto]", selection: Selection) -> "list[ScoredPhoto]":
+    def _with_metadata(self, photos: "Sequence[ScoredPhoto]", selection: Selection) -> "list[ScoredPhoto]":
         """What `_passing` gave, with the metadata that was left out."""
         if selection.needs_metadata:
-            return photos
+            return list(photos)
         metadata = self._metadata_of([photo.row for photo in photos])
         return [photo._replace(metadata=known) for photo, known in zip(photos, metadata, strict=True)]
 
@@ -288,7 +293,9 @@ class Searcher:
         found = self.photos_of([id_])
         with self.store.snapshot() as version:
             selection = self._selection(None, version)
-        return found[0] if found and selection.allows_path(found[0].path) else None
+            if not found or not selection.allows_path(found[0].path):
+                return None
+            return self._folding(COPIES, selection).with_copies(found[0])
 
     def _photo(self, row: PhotoRow, metadata: PhotoMetadata, score: float | None = None) -> ScoredPhoto:
         return ScoredPhoto(score, row, metadata, f"{self._number}-{row.id}")
@@ -319,16 +326,22 @@ class Searcher:
 
     # --- the newest --------------------------------------------------------------------------------------------------
 
-    def newest(self, top: int, filters: "Filters") -> "list[ScoredPhoto]":
-        """The photos that pass the filters, the one taken last first."""
+    def newest(self, top: int, filters: "Filters", fold: float | None = COPIES) -> "list[ScoredPhoto]":
+        """The photos that pass the filters, the one taken last first; `fold` as in `search`."""
         found: list[ScoredPhoto] = []
+        results: list[ScoredPhoto] = []
         with self.store.snapshot():
             selection = Selection(self._index, self._scope, filters)
+            folding = None if fold is None else self._folding(fold, selection)
             for ids in self._by_time(filters, top, selection):
-                found += self._passing(ids, selection)
+                found += self._passing(ids.tolist(), selection)
                 if len(found) >= top:
-                    break
-            return self._with_metadata(found[:top], selection)
+                    results = folding.results(found, top) if folding else found[:top]
+                    if len(results) == top:
+                        break
+            else:
+                results = folding.results(found, top) if folding else found[:top]
+            return self._with_metadata(results, selection)
 
     def _by_time(self, filters: "Filters", top: int, selection: Selection) -> Iterator[np.ndarray]:
         """Ids of photos that may pass, the one taken last first, some at a time."""
@@ -365,13 +378,15 @@ def vectors_of_all(searchers: Sequence[Searcher], dimensions: int) -> tuple[list
 
 
 def merged(
-    parts: "Sequence[list[ScoredPhoto]]", top: int, order: "Callable[[ScoredPhoto], float | bytes]"
+    parts: "Sequence[list[ScoredPhoto]]",
+    top: int,
+    order: "Callable[[ScoredPhoto], float | bytes]",
+    fold: float | None,
 ) -> "list[ScoredPhoto]":
     """The first of the photos that several indexes have found, each in that order; a photo that two hold comes once."""
     if len(parts) == 1:
         return parts[0]
-    distinct = {found.row.path: found for part in parts for found in part}
-    return sorted(distinct.values(), key=order)[:top]
+    return together(sorted((found for part in parts for found in part), key=order), fold, top)
 
 
 def _each_file_once(photos: "Sequence[ScoredPhoto]") -> "list[ScoredPhoto]":

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rclip.search.hits import Hit
 
 
+_MOST_COPIES = 20
+
+
 def facts(hit: "Hit") -> Content:
     """The file's name, and below it a line for each fact."""
     from rclip.search.hits import absolute
@@ -19,6 +22,9 @@ def facts(hit: "Hit") -> Content:
     lines = [Content.styled(printable(name), "bold"), Content("")]
     for label, value in _known(hit):
         lines += [Content.styled(label, "$foreground-muted"), Content(printable(value)), Content("")]
+    for copy in hit.copies[:_MOST_COPIES]:
+        label = {"exact": "Copy", "pair": "Same shot", "alike": "Alike"}[copy.kind]
+        lines += [Content.styled(label, "$foreground-muted"), Content(printable(copy.path)), Content("")]
     lines += [Content.styled("Folder", "$foreground-muted"), Content(printable(folder or os.sep))]
     return Content("\n").join(lines)
 

@@ -27,8 +27,12 @@ FIELDS = {
     "paths": ("Path", "2019/** or !IMG_*"),
     "near": ("Near", "48.86,2.29,5 (km)"),
     "min_score": ("Min. score", "0.25"),
+    "fold": ("One from", "0.95: photos so alike"),
 }
 """The filters that are typed, by their names in a request, each with its label and an example."""
+
+_CHECKS = {"is_relevant": "Only what stands out", "all": "Each copy by itself"}
+"""Those that are on or off."""
 
 _BAR_COLUMNS = 8
 _MOST = 12
@@ -53,7 +57,8 @@ class FilterPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         yield Label("Filters", classes="heading", markup=False)
-        yield Checkbox("Only what stands out", value="is_relevant" in self._initial, id="is_relevant", compact=True)
+        for name, label in _CHECKS.items():
+            yield Checkbox(label, value=name in self._initial, id=name, compact=True)
         for name, (label, example) in FIELDS.items():
             with Horizontal():
                 yield Label(label, markup=False)
@@ -66,7 +71,7 @@ class FilterPanel(VerticalScroll, can_focus=False):
         """As a request takes them."""
         found = {name: self.query_one(f"#{name}", Input).value.strip() for name in FIELDS}
         found["paths"] = "\n".join(part.strip() for part in found["paths"].split("|"))
-        found["is_relevant"] = "1" if self.query_one(Checkbox).value else ""
+        found |= {name: "1" if self.query_one(f"#{name}", Checkbox).value else "" for name in _CHECKS}
         return {name: text for name, text in found.items() if text}
 
     def clear(self) -> None:
@@ -74,7 +79,8 @@ class FilterPanel(VerticalScroll, can_focus=False):
         with self.prevent(Input.Changed, Checkbox.Changed):
             for name in FIELDS:
                 self.query_one(f"#{name}", Input).value = ""
-            self.query_one(Checkbox).value = False
+            for box in self.query(Checkbox):
+                box.value = False
         self._tell()
 
     def mark_wrong(self, name: str) -> None:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from rclip.terminal.drawing import Box
 from rclip.terminal.text import printable, shortened
+from rclip.terminal.text import width as text_width
 from rclip.tui.pictures import Drawing, PictureArea
 
 if TYPE_CHECKING:
@@ -124,7 +125,17 @@ class Tile(PictureArea):
         date = self.hit.at or self.hit.captured.date().isoformat()
         if len(score) + len(date) > width:
             date = ""
-        return [Content.assemble((mark, style), (name, style)), Content.styled(f"{score}{date}", "$foreground-muted")]
+        copies = _copies(self.hit, width - len(score) - len(date))
+        said = Content.assemble((f"{score}{date}", "$foreground-muted"), (copies, "$accent"))
+        return [Content.assemble((mark, style), (name, style)), said]
+
+
+def _copies(hit: "Hit", room: int) -> str:
+    """`  +3 copies`, or the number alone, or nothing."""
+    from rclip.search.hits import copies_told
+
+    told = [f"  {printable(copies_told(hit))}", f"  +{len(hit.copies)}"] if hit.copies else []
+    return next((text for text in told if text_width(text) <= room), "")
 
 
 class Grid(Widget, can_focus=True):

@@ -11,6 +11,8 @@ _HELP = {option.field: option.help for kind in FILTERS for option in kind.option
     "paths": "patterns as in .gitignore, one per line",
     "min_score": "minimum score, from -1 to 1",
     "is_relevant": "1: all photos that stand out for this query, or none",
+    "fold": "one result for photos so much alike, by cosine; 1, the default: for exact copies and files of one shot",
+    "all": "1: a result for each copy",
 }
 
 _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
@@ -55,6 +57,10 @@ _SCHEMAS = {
         height=_WHOLE,
         keywords=_list_of(_TEXT),
         rating=_WHOLE,
+        copies=_list_of(
+            _object("kind size", path=_TEXT, path_b64=_TEXT, kind={"enum": ["exact", "pair", "alike"]}, size=_WHOLE)
+        )
+        | {"description": "photos that are part of the result"},
     ),
     "Results": _object(
         "query terms filters page start has_more photos seconds",

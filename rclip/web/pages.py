@@ -13,7 +13,7 @@ from starlette.routing import Route
 from rclip.errors import UsageError
 from rclip.explore import AskedTerm, Explorer, Results, SearchRequest
 from rclip.search.facets import Facets
-from rclip.search.hits import Hit, absolute
+from rclip.search.hits import Hit, absolute, copies_told
 from rclip.web.addresses import Address
 from rclip.web.api import shown, state_as_json
 from rclip.web.context import Asked, Context, asked_of, context_of, in_thread
@@ -33,6 +33,8 @@ _FILTER_NAMES = {
     "paths": "paths",
     "min_score": "score",
     "is_relevant": "only what stands out",
+    "fold": "one result from likeness",
+    "all": "each copy",
 }
 _USUAL_RATIO = 4 / 3
 _NARROWEST, _WIDEST = 0.4, 3.2
@@ -55,6 +57,7 @@ class Card(NamedTuple):
     date: str
     at: str
     """The time of a film's moment."""
+    copies: str
     more: Address
     less: Address
 
@@ -97,6 +100,7 @@ def _card(hit: Hit, address: Address) -> Card:
         score="" if hit.score is None else f"{hit.score:.3f}",
         date=hit.captured.date().isoformat(),
         at=hit.at,
+        copies=copies_told(hit),
         more=address.with_photo(hit.id, 1.0),
         less=address.with_photo(hit.id, -1.0),
     )
@@ -155,7 +159,7 @@ _MOST_BARS = 60
 
 def _active(address: Address) -> list[tuple[str, str, Address]]:
     """Each filter that is set: its name, its value, and the address without it."""
-    texts = {"is_relevant": ""}
+    texts = {"is_relevant": "", "all": ""}
     return [
         (_FILTER_NAMES[name], texts.get(name, text), address.with_filter(**{name: ""}))
         for name, text in address.filters.items()
@@ -263,7 +267,14 @@ def _facts(hit: Hit) -> list[tuple[str, str]]:
         "Rating": "★" * known.rating if known.rating and known.rating > 0 else "",
         "Keywords": ", ".join(known.keywords),
     }
-    return [(name, value) for name, value in facts.items() if value]
+    copies = [
+        ("Same shot" if copy.kind == "pair" else "Copy", shown(absolute(copy.path)))
+        for copy in hit.copies[:_MOST_COPIES]
+    ]
+    return [(name, value) for name, value in facts.items() if value] + copies
+
+
+_MOST_COPIES = 50
 
 
 def _place(hit: Hit) -> str:

@@ -57,6 +57,7 @@ class PhotoRow(NamedTuple):
     mtime_ns: int
     vector: bytes
     """D float16"""
+    digest: bytes
     film_id: int | None = None
     """The id of the film's own row; None for a photo."""
     at_ms: int | None = None
@@ -203,7 +204,7 @@ class PhotoQueries(Database):
 
     def records(self, ids: Sequence[int]) -> list[PhotoRow | None]:
         """One for each id of a photo or a film's moment, None where the file has gone missing since."""
-        sql = "SELECT id, path, size, mtime_ns, vector FROM images WHERE id = ? AND missing_ns IS NULL"
+        sql = "SELECT id, path, size, mtime_ns, vector, digest FROM images WHERE id = ? AND missing_ns IS NULL"
         with self.reading():
             found = [self.connection.execute(sql, (id_,)).fetchone() for id_ in ids]
             records = [self._record(row) if row else None for row in found]
@@ -219,7 +220,7 @@ class PhotoQueries(Database):
 
     def _moment(self, id_: int) -> PhotoRow | None:
         sql = """
-            SELECT moments.id, path, size, mtime_ns, moments.vector, film, at_ms
+            SELECT moments.id, path, size, mtime_ns, moments.vector, digest, film, at_ms
             FROM moments JOIN images ON images.id = film WHERE moments.id = ? AND missing_ns IS NULL
         """
         found = self.connection.execute(sql, (id_,)).fetchone()
@@ -232,8 +233,33 @@ class PhotoQueries(Database):
     def _record(self, row: Sequence[Any]) -> PhotoRow:
         """Raises ValueError for what was never stored so."""
         record = PhotoRow(*row)
-        require(tuple(map(type, row)) == (int, bytes, int, int, bytes) and has_unit_length(record.vector))
+        require(tuple(map(type, row)) == (int, bytes, int, int, bytes, bytes) and has_unit_length(record.vector))
         return record._replace(path=self.outer(record.path))
+
+    def relatives(self, rows: Iterable[PhotoRow]) -> list[list[int]]:
+        """For each file the ids of its exact copies, and of the files beside it that differ in their names' endings.
+
+        Copies that have gone missing are among them. Both come from indexes: nearly always there are none.
+        """
+        sql = """
+            SELECT id FROM images INDEXED BY images_digest WHERE digest = ?1 AND vector IS NOT NULL AND id <> ?2
+            UNION ALL
+            SELECT id FROM images INDEXED BY images_listing
+            WHERE path >= ?3 AND path < ?4 AND missing_ns IS NULL AND id <> ?2 AND vector IS NOT NULL AND digest <> ?1
+            AND NOT instr(CAST(substr(path, ?5) AS BLOB), x'2e')
+        """
+        with self.reading():
+            found = (self.connection.execute(sql, self._relatives_of(row)) for row in rows)
+            return [[id_ for (id_,) in ids] for ids in found]
+
+    def _relatives_of(self, row: PhotoRow) -> tuple[bytes, int, bytes, bytes, int]:
+        """Digest, id, the range of the paths that are alike up to the last dot, and where an ending starts in them."""
+        start = self.inner(row.path)
+        folder, slash, name = start.rpartition(b"/")
+        stem = folder + slash + name.rpartition(b".")[0]
+        if stem == folder + slash:  # a name that is all ending
+            return row.digest, row.photo_id, start, start, 1
+        return row.digest, row.photo_id, stem + b".", stem + b"/", len(stem) + 2
 
     def digest(self, id_: int) -> bytes | None:
         """Of the bytes of the photo, or of the film with the moment, with this id, if it is present."""
