@@ -484,16 +484,22 @@ class Library:
 
         return ModelIdentity.of(self._model, PREPROCESSING_VERSION, self._encoder.dimensions)
 
-    def duplicates(self, similarity: float | None = None) -> "list[Group]":
+    def duplicates(
+        self, similarity: float | None = None, progress: Callable[[float], None] | None = None
+    ) -> "list[Group]":
         """Photos that are there several times, in groups: exact copies, and those at least so similar.
 
         Groups that waste most space come first, and in each the largest picture. `similarity` is a cosine; None is
         `rclip.search.duplicates.DEFAULT_SIMILARITY`. Nothing is deleted.
+
+        `progress` is given the share of the work that is done, from 0 to 1, now and then, in this thread. An exception
+        that it raises ends the search for copies.
         """
         from rclip.search import duplicates
 
         least = argument_checks.number("similarity", similarity or duplicates.DEFAULT_SIMILARITY)
-        return duplicates.groups(self._searchers(), self._folders, least)
+        report = (lambda share: None) if progress is None else argument_checks.function("progress", progress)
+        return duplicates.groups(self._searchers(), self._folders, least, report)
 
     def export(self, path: StrPath) -> int:
         """Writes paths, vectors and what is known of the photos to a file, and returns the number of photos.

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from rclip import Library
-from rclip.search import duplicates
+from rclip.search import near_pairs
 from tests.support.command import Command
 from tests.support.gallery import Draw
+from tests.support.tiers import few
 from tests.tiny_clip import scenes
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ def with_copies(count: int, copies: int, dimensions: int, seed: int = 0) -> tupl
 
 
 def found_pairs(vectors: np.ndarray, similarity: float) -> set[tuple[int, ...]]:
-    return {tuple(sorted(rows.tolist())) for rows in duplicates.connected(vectors, similarity)}
+    return {tuple(sorted(rows.tolist())) for rows in near_pairs.connected(vectors, similarity)}
 
 
 def test_all_pairs_of_a_small_library_are_found() -> None:
@@ -44,21 +45,100 @@ def test_all_pairs_of_a_small_library_are_found() -> None:
     assert found_pairs(vectors, 0.96) == {tuple(pair) for pair in others.tolist()} == {tuple(sorted(p)) for p in pairs}
 
 
+def all_pairs(vectors: np.ndarray, similarity: float) -> list[list[int]]:
+    """Components of all pairs with that cosine, by all products; those in doubt are computed in double precision."""
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    single = unit.astype(np.float32)
+    labels = np.arange(len(vectors))
+    for start in range(0, len(unit), 1000):
+        near = np.argwhere(single[start : start + 1000] @ single.T >= similarity - 1e-5)
+        near[:, 0] += start
+        cosines = np.einsum("ij,ij->i", unit[near[:, 0]], unit[near[:, 1]])
+        assert not np.any(np.abs(cosines - similarity) < 1e-7)  # too close to tell in single precision
+        for one, other in near[cosines >= similarity]:
+            if labels[one] != labels[other]:
+                labels[labels == labels[other]] = labels[one]
+    order = np.argsort(labels, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    return sorted(rows.tolist() for rows in groups if len(rows) > 1)
+
+
+def in_clusters(count: int, dimensions: int, seed: int) -> np.ndarray:
+    """Vectors as of CLIP's pictures: with a direction in common, in clusters, and with some bursts. (N, D) float16"""
+    rng = np.random.default_rng(seed)
+    scale = np.arange(1, dimensions + 1) ** -0.5
+    centres = rng.standard_normal((count // 100, dimensions)) * scale
+    own = centres[rng.integers(0, len(centres), count)] + rng.standard_normal((count, dimensions)) * scale * 0.7
+    own[:, 0] += 1.5
+    rows = rng.permutation(count)[: count // 10].reshape(-1, 5)
+    for number in range(1, 5):
+        own[rows[:, number]] = own[rows[:, 0]] + rng.standard_normal((len(rows), dimensions)) * scale * 0.2
+    return (own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float16)
+
+
+@pytest.mark.parametrize("similarity", few([0.96, 0.97, 0.99], 1))
+def test_cells_leave_out_no_pair(similarity: float) -> None:
+    """More vectors than are compared with all, in clusters, so that most cells are not compared with each other."""
+    vectors = in_clusters(18_000, 96, seed=3)
+    sketches = near_pairs._sketches(vectors, np.arange(len(vectors)))
+    assert near_pairs._Cells(sketches, similarity).compared_share() < 0.5
+    expected = all_pairs(vectors, similarity)
+    assert len(expected) > 200
+    assert sorted(rows.tolist() for rows in near_pairs.connected(vectors, similarity)) == expected
+
+
 @pytest.mark.slow
-def test_nearly_all_pairs_of_a_large_library_are_found() -> None:
+def test_all_pairs_of_a_large_library_that_has_no_clusters_are_found() -> None:
     vectors, pairs = with_copies(20_000, 500, 128)
-    found = found_pairs(vectors, 0.96)
-    expected = {tuple(sorted(pair)) for pair in pairs}
-    assert found <= expected
-    assert len(found) >= 0.98 * len(expected)
+    assert found_pairs(vectors, 0.96) == {tuple(sorted(pair)) for pair in pairs}
+
+
+def test_a_sketch_is_never_farther_from_another_than_the_vectors_are() -> None:
+    vectors = in_clusters(3000, 96, seed=1)
+    sketches = near_pairs._sketches(vectors, np.arange(3000)).astype(np.float64)
+    unit = near_pairs.unit(vectors).astype(np.float64)
+    assert (sketches @ sketches.T >= unit @ unit.T - near_pairs._ROUNDING).all()
+
+
+@pytest.mark.parametrize("dimensions", [512, 30, 3])
+def test_vectors_that_are_there_many_times_are_one_group(dimensions: int) -> None:
+    """Ten thousand blank scans, whose pairs would take minutes to look at."""
+    rng = np.random.default_rng(dimensions)
+    vectors = rng.standard_normal((12_000, dimensions)).astype(np.float16)
+    vectors[rng.permutation(12_000)[:10_000]] = vectors[0]
+    same = np.flatnonzero((vectors == vectors[0]).all(axis=1))
+    assert len(same) >= 10_000
+    assert any(set(same.tolist()) <= set(rows.tolist()) for rows in near_pairs.connected(vectors, 0.9999))
+
+
+def test_a_long_burst_is_one_component() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((1, 128)) + 0.05 * rng.standard_normal((3000, 128))
+    (rows,) = near_pairs.connected(vectors.astype(np.float16), 0.96)
+    assert len(rows) == 3000
+
+
+def test_progress_is_reported_and_may_end_it() -> None:
+    vectors = in_clusters(18_000, 64, seed=2)
+    shares: list[float] = []
+    near_pairs.connected(vectors, 0.96, shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) > 10
+    assert shares[-1] == pytest.approx(1)
+
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        near_pairs.connected(vectors, 0.96, stop)
 
 
 def test_photos_are_connected_by_others_between_them() -> None:
     """Steps of ten degrees: each is like the next, and the ends are not alike."""
     angles = np.radians([0, 10, 20, 30, 90, 180, 180])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
-    assert sorted(rows.tolist() for rows in duplicates.connected(vectors, 0.98)) == [[0, 1, 2, 3], [5, 6]]
-    assert duplicates.connected(vectors[:1], 0.98) == []
+    assert sorted(rows.tolist() for rows in near_pairs.connected(vectors, 0.98)) == [[0, 1, 2, 3], [5, 6]]
+    assert near_pairs.connected(vectors[:1], 0.98) == []
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

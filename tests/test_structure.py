@@ -99,6 +99,7 @@ OWNED = {
             "indexing/reader",
             "photo/decode_pool",
             "models/blas",
+            "search/near_pairs",
             "models/local_encoder",
             "models/model",
         ),

@@ -134,7 +134,7 @@ class Duplicates(Action):
         Option(("--duplicates",), "list exact and near copies, in groups"),
         Option(
             ("--similarity",),
-            "with --duplicates: least cosine of near copies (0.96)",
+            "with --duplicates: cosine of near copies (0.985)",
             "S",
             choices.similarity,
             only_with="--duplicates",
@@ -148,7 +148,8 @@ class Duplicates(Action):
         with options.open_library() as library:
             if not options.no_indexing:
                 report.update(library, options)
-            groups = library.duplicates(options.values["similarity"])
+            with activity.shown(Doing.COMPARING.format(percent=0)):
+                groups = library.duplicates(options.values["similarity"], _show_progress)
             if not groups:
                 nothing = Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS
                 tell(Notice.NO_DUPLICATES if library.has_photos() else nothing)
@@ -166,6 +167,10 @@ class Duplicates(Action):
             )
             tell(told)
         return ExitCode.FOUND
+
+
+def _show_progress(share: float) -> None:
+    activity.show(Doing.COMPARING.format(percent=round(100 * share)))
 
 
 @register

@@ -175,6 +175,7 @@ class Doing:
 
     LISTING = "looking for changes: {files:,} photos"
     SEARCHING = "searching"
+    COMPARING = "looking for copies: {percent} %"
     CACHING = "writing the search caches"
     COUNTING = "counting"
     CHECKING = "checking"

@@ -184,7 +184,7 @@ class Options(NamedTuple):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """Which page of the results is asked for, in which order, and what is one result, as `Library.search` takes it."""
+        """Which page of the results, in which order, and what is one result, as `Library.search` takes it."""
         return {"page": self.values["page"] or 1, "sort": self.values["sort"], "fold": self.fold}
 
     @property
