@@ -91,6 +91,7 @@ def test_the_table_shows_the_time(rclip: Command, film: Path) -> None:
         r"clip\.mp4 at 0:00:08 +\d{4}-\d\d-\d\d$", plain(text_on_terminal(rclip, "-n", "a green star")), re.M
     )
     assert re.search(r"xx…x+\.mp4 at 0:00:00 +\d{4}-\d\d-\d\d$", plain(text_on_terminal(rclip, "-n", "a heart")), re.M)
+    assert " at " not in plain(text_on_terminal(rclip, "-n", "--type", "video"))
     assert long.exists()
 
 
@@ -772,10 +773,22 @@ def test_damaged_films_are_failures_and_nothing_worse(seed: int, tmp_path: Path)
         with film.open("rb") as file:
             for part in decoders.film(file, ending):
                 assert part.pixels.shape[1:] == (32, 32, 3)
-    except DecodeError:
-        pass
+    except DecodeError as error:
+        kind = error.kind
+    else:
+        kind = FailureKind.LASTING
     finally:
         decoders.close()
+    assert kind.is_stored  # or each run would try it again
+
+
+def test_a_film_that_points_outside_itself_is_damaged(tmp_path: Path) -> None:
+    """The system refuses such places, which is no reason to try again."""
+    film = write_film(tmp_path / "a.mp4", ["red circle"])
+    content = film.read_bytes()
+    box = struct.pack(">I4sQ", 1, b"free", (1 << 63) - 1)  # so large
+    film.write_bytes(content[:32] + box + content[32:])
+    assert reason_for(film).startswith("damaged")
 
 
 # --- other programs, and without the package -------------------------------------------------------------------------

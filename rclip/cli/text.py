@@ -22,8 +22,8 @@ def dated(hit: "Hit", style: Style) -> str:
 
 
 def shown_path(hit: "Hit", columns: int) -> str:
-    """The path in so many columns; of a film, with the time of the moment after it."""
-    moment = f" at {hit.at}" if hit.at else ""
+    """The path in so many columns; of a film, with the time of the moment after it, where one was searched for."""
+    moment = f" at {hit.at}" if hit.at and hit.score is not None else ""
     return shortened(printable(hit.path), max(1, columns - len(moment))) + moment
 
 

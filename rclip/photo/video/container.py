@@ -5,6 +5,7 @@ is followed: no demuxer is tried but that of the container; FFmpeg may use no pr
 beside this one is refused.
 """
 
+import errno
 import io
 import re
 from collections.abc import Iterator
@@ -56,7 +57,6 @@ _MICROSECONDS = 1_000_000
 _MOST_MS = 1 << 41
 """Seventy years: a time beyond is damage."""
 
-_AROUND_BYTES = 64 << 20
 _DECODER_FRAMES = 3
 """Pictures of a film are kept by its decoder as long as others refer to them: as much memory as so many photos take."""
 
@@ -94,7 +94,7 @@ def opened(stream: BinaryIO, room: Room) -> "Iterator[Film]":
     import av
 
     try:
-        container = av.open(
+        with av.open(
             _OneFile(stream),
             "r",
             format=name,
@@ -102,13 +102,12 @@ def opened(stream: BinaryIO, room: Room) -> "Iterator[Film]":
             metadata_errors="replace",
             buffer_size=1 << 18,
             io_open=_refuse,
-        )
+        ) as container:
+            yield Film(container, room)
     except MemoryError:
         raise
-    except av.FFmpegError as error:
+    except av.FFmpegError as error:  # the system's own come as they are
         raise DecodeError(f"damaged: {(error.strerror or str(error)).lower()}") from error
-    with container:
-        yield Film(container, room)
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> object:
@@ -131,7 +130,13 @@ class _OneFile(io.RawIOBase):
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
+        """Raises ValueError for a place that no file has, which is the film's fault and not the disk's."""
+        try:
+            return self._stream.seek(offset, whence)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise ValueError("it points outside itself") from error
 
     def tell(self) -> int:
         return self._stream.tell()
