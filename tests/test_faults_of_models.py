@@ -97,6 +97,7 @@ FOLDERS: dict[str, tuple[Spoil, str]] = {
     "a negative shape": (lambda f: header(f, entry([-4, -4])), "not in the file as its header says"),
     "an array beyond the file": (lambda f: header(f, entry([16], 1 << 50, (1 << 50) + 64)), "not in the file"),
     "offsets that are texts": (lambda f: header(f, entry([16], "0", "64")), "not in the file"),
+    "arrays that share bytes": (lambda f: header(f, entry([16]) | {"x": entry([8], 32)["logit_scale"]}), "share bytes"),
     "an unknown type": (lambda f: header(f, entry([16], dtype="F8_E4M3")), "F8_E4M3"),
     "a link to nothing": (
         lambda f: (f / "model.safetensors").rename(f / "x").with_name("model.safetensors").symlink_to("y"),

@@ -20,6 +20,9 @@ _FEWEST_TOKENS = 514
 """In a vocabulary for CLIP's tokenizer: bytes, bytes at the end of a word, start and end."""
 _MOST_LAYERS = 1024
 _MOST_TOKENS = 1 << 24
+_MOST_POSITIONS = 1 << 15
+_MOST_ATTENTION = 1 << 28
+"""Of a tower's numbers in one block, for one text or picture: each token's attention to each, in each head."""
 _LARGEST_SIDE = 4096
 
 
@@ -71,11 +74,13 @@ class TextConfig(NamedTuple):
     """"open_clip" for a tower that only that package can run. Empty for one that is described here."""
 
     def check(self) -> None:
-        _require(1 < self.context_length <= _MOST_TOKENS, "context length", self.context_length)
+        _require(1 < self.context_length <= _MOST_POSITIONS, "context length", self.context_length)
         _require(self.library in ("", "open_clip"), "text library", self.library)
         if self.library:
             return
         _require_transformer("text", self.width, self.heads, self.layers, self.mlp_width)
+        attention = self.heads * self.context_length**2
+        _require(attention <= _MOST_ATTENTION, "context length", self.context_length)
         if self.tokenizer != "file":  # its ids and ranks are kept in 16 bits
             _require(_FEWEST_TOKENS <= self.vocabulary_size <= 1 << 16, "vocabulary size", self.vocabulary_size)
         _require(0 < self.vocabulary_size <= _MOST_TOKENS, "vocabulary size", self.vocabulary_size)
@@ -149,6 +154,8 @@ class ImageConfig(NamedTuple):
             _require(not self.has_pre_norm, "has_pre_norm", self.has_pre_norm)
         # A last row and column that are no whole patch are not looked at.
         _require(0 < self.patch_size <= self.side, "side and patch size", (self.side, self.patch_size))
+        attention = self.heads * (self.grid**2 + 1) ** 2
+        _require(self.is_resnet or attention <= _MOST_ATTENTION, "side and patch size", (self.side, self.patch_size))
         pooling = ("attention",) if self.is_resnet else ("class token", "attention")
         _require(self.pooling in pooling, "image pooling", self.pooling)
         _require(0 < self.norm_epsilon < 1, "norm epsilon", self.norm_epsilon)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rclip.errors import MissingModelPackage, UnusableTokenizer, plain_reason
+from rclip.models import tokenizer_bounds
 from rclip.models.config import TextConfig
 from rclip.models.text_cleaning import CLEANINGS
 from rclip.models.tokenizer import clip_merges
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 _PREFIX = "tokenizer."
-_MAX_FILE_BYTES = 256 << 20
+_MAX_FILE_BYTES = 64 << 20  # the largest known has 34
 _SEPARATOR = 0x110000  # no character
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that hashes keep all their bits
 _TEXTS_TOGETHER = 256
@@ -41,6 +42,7 @@ def prepare(path: str, lowercases: bool) -> dict[str, np.ndarray]:
         model = whole["model"]
         kind = _kind(model)
         tokens, ids, scores = _vocabulary(model, kind)
+        tokenizer_bounds.check(whole, max(map(len, tokens)))
         merges = _merges(model, tokens) if kind == "BPE" else np.zeros((0, 4), np.uint32)
         skeleton = _skeleton(whole, lowercases)
         options = {name: value for name, value in model.items() if name not in ("vocab", "merges", "type")} | {

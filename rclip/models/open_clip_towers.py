@@ -6,13 +6,21 @@ weights but the model's own are loaded.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from rclip.errors import MissingModelPackage, ModelError, NoModelFolder, UnfitWeights, plain_reason
+from rclip.errors import (
+    MissingModelPackage,
+    ModelError,
+    NoModelFolder,
+    UnfitWeights,
+    UnsupportedModel,
+    plain_reason,
+)
 from rclip.models.config import ModelConfig
 from rclip.models.folder_weights import DEFINITION, FOLDER
 from rclip.models.mapped_weights import files_of
@@ -42,7 +50,12 @@ def _model(metadata: Mapping[str, str]) -> Any:
         open_clip.CoCa if "multimodal_cfg" in definition else open_clip.CustomTextCLIP if is_custom else open_clip.CLIP
     )
     try:
-        model: torch.nn.Module = kind(**definition)
+        with _without_network_for(file.path):
+            _require_no_code(definition["text_cfg"].get("hf_model_name"))
+            _require_room(lambda: kind(**definition), file.path)
+            model: torch.nn.Module = kind(**definition)
+    except ModelError:
+        raise
     except ImportError as error:
         raise MissingModelPackage(package=getattr(error, "name", None) or "transformers") from error
     except Exception as error:  # whatever its many parts raise for what they cannot build
@@ -52,6 +65,52 @@ def _model(metadata: Mapping[str, str]) -> Any:
     except Exception as error:
         raise UnfitWeights(path=file.path, reason=plain_reason(error)[:200]) from error
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_network_for(path: str) -> Iterator[None]:
+    """Inside, nothing is asked for on the hub because a folder on this machine names it.
+
+    A model that has itself come from the hub may: its user has asked for it there.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    is_from_hub = os.path.realpath(path).startswith(os.path.join(os.path.realpath(constants.HF_HUB_CACHE), ""))
+    constants.HF_HUB_OFFLINE = before or not is_from_hub
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _require_no_code(name: str | None) -> None:
+    """Raises `UnsupportedModel` where transformers would need code that comes with a configuration.
+
+    It would ask the user whether to run it. A folder of that name, where the user stands, is not what is meant.
+    """
+    if not name:
+        return
+    if os.path.exists(name):
+        raise UnsupportedModel(name="hf_model_name", value=name)
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except ValueError as error:
+        if "custom code" not in str(error):
+            raise
+        raise UnsupportedModel(name="auto_map", value="code of its own") from error
+    if hasattr(config, "auto_map"):
+        raise UnsupportedModel(name="auto_map", value="code of its own")
+
+
+def _require_room(make: Callable[[], torch.nn.Module], path: str) -> None:
+    """Raises `UnfitWeights` for a model of more numbers than its file has bytes: that would be built first."""
+    with torch.device("meta"):
+        count = sum(tensor.numel() for tensor in make().state_dict().values())
+    if count > os.path.getsize(path):
+        raise UnfitWeights(path=path, reason=f"it has too few bytes for {count:,} numbers")
 
 
 class ImageTower:
@@ -117,9 +176,13 @@ def _tokenizer(text: Mapping[str, Any], folder: str, length: int) -> Any:
     if not text.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=length, **options)
     try:
-        return open_clip.tokenizer.HFTokenizer(
-            folder, context_length=length, tokenizer_mode=text.get("tokenizer_mode"), **options
-        )
+        with _without_network_for(folder):
+            return open_clip.tokenizer.HFTokenizer(
+                folder,
+                context_length=length,
+                tokenizer_mode=text.get("tokenizer_mode"),
+                **(options | {"trust_remote_code": False}),
+            )
     except ImportError as error:
         raise MissingModelPackage(package="transformers") from error
     except ModelError:

@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, BinaryIO, NamedTuple
 
@@ -83,8 +84,12 @@ class Tensors(Mapping[str, np.ndarray]):
             raise UnusableFile(f"{path}: {plain_reason(error)}") from error
 
     def _check_header(self, path: str) -> None:
-        """Raises `UnusableFile` where an array is not just as many bytes as its shape says, all of them in the file."""
+        """Raises `UnusableFile` where an array is not just as many bytes as its shape says, all of them in the file.
+
+        No two may share bytes, as the format has it: a small file could else hold any number of large arrays.
+        """
         room = len(self._map) - self._start
+        places = []
         for name, entry in self._header.items():
             try:
                 start, end = entry["data_offsets"]
@@ -93,8 +98,13 @@ class Tensors(Mapping[str, np.ndarray]):
                 is_sound = all(type(number) is int and number >= 0 for number in numbers)
                 if not is_sound or not start <= end <= room or prod(shape) * item != end - start:
                     raise ValueError(f"the array {name} is not in the file as its header says")
+                places.append((start, end, name))
             except (KeyError, ValueError, TypeError) as error:
                 raise UnusableFile(f"{path}: {plain_reason(error)}") from error
+        places.sort()
+        for (_, end, name), (start, _, other) in pairwise(places):
+            if start < end:
+                raise UnusableFile(f"{path}: the arrays {name} and {other} share bytes")
 
     def dtypes(self) -> set[str]:
         """In the format's own names."""

@@ -7,7 +7,7 @@ rotary positions, scaled residuals) is left to `open_clip` itself.
 import json
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rclip.models.config import ImageConfig, ModelConfig, TextConfig
 from rclip.models.families import names
 from rclip.models.families.description import Description, Settings
 from rclip.models.renamed import Origin, Origins
+from rclip.models.text_cleaning import CLEANINGS
 
 CONFIG_FILE = "open_clip_config.json"
 
@@ -128,11 +129,37 @@ def _definition(model: Settings) -> dict[str, object]:
     ):
         if name in settings and not re.fullmatch(pattern, settings.text(name), re.ASCII):
             raise UnsupportedModel(name=name, value=settings.text(name))
+    _require_harmless(text.part("tokenizer_kwargs"))
+    _require_few_layers(model.as_dict())
     return {
         **model.as_dict(),
         "vision_cfg": vision.as_dict() | {"timm_model_pretrained": False},
         "text_cfg": text.as_dict() | {"hf_model_pretrained": False},
     }
+
+
+_TOKENIZER_OPTIONS = frozenset({"clean", "language", "strip_sep_token"})
+_MOST_LAYERS = 1024
+
+
+def _require_harmless(options: Settings) -> None:
+    """Raises `UnsupportedModel` for one that does more than clean a text: open_clip hands all of them on.
+
+    `trust_remote_code` would have transformers run the Python files of the folder, others write to any place.
+    """
+    others = options.names() - _TOKENIZER_OPTIONS
+    if others:
+        raise UnsupportedModel(name="tokenizer_kwargs", value=min(others))
+
+
+def _require_few_layers(settings: Mapping[str, Any]) -> None:
+    """Raises `UnsupportedModel` for more than any model has: each would be built before it is compared with a file."""
+    for name, value in settings.items():
+        counts = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            _require_few_layers(value)
+        elif "layers" in name and any(isinstance(count, int | float) and count > _MOST_LAYERS for count in counts):
+            raise UnsupportedModel(name=name, value=value)
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -204,6 +231,8 @@ def _transformer(
 def _tokenizer(settings: Settings) -> tuple[str, str] | None:
     """Its kind and how it cleans texts; None for one that does more than that."""
     options = settings.part("tokenizer_kwargs")
+    if options.text("clean", "lower") not in CLEANINGS:
+        raise UnsupportedModel(name="clean", value=options.text("clean"))
     if options.names() - {"clean", "strip_sep_token"} or options.flag("strip_sep_token"):
         return None
     if "hf_tokenizer_name" in settings:
