@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import select
 import signal
 import socket
 import stat
@@ -542,6 +543,33 @@ def test_slow_and_half_closed_connections_hold_nobody_up(served: Served) -> None
         connection.close()
     code, told = served.stop()
     assert (code, told.count("\n")) == (0, 2)
+
+
+@pytest.mark.slow
+def test_nobody_keeps_a_connection_by_saying_next_to_nothing(served: Served) -> None:
+    """Neither one that is silent, nor one that sends a byte now and then, before its first request or its second."""
+    whole = f"GET /static/style.css HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode()
+    refused = (
+        f"POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nContent-Length: 1000000\r\n\r\n".encode()
+    )
+    held = {}
+    for start in (b"", b"G", b"GET / HTTP/1.1\r\nHost: ", whole + b"GET", refused):
+        connection = socket.create_connection((served.host, served.port))
+        connection.sendall(start)
+        held[connection] = bool(start)
+    while held:
+        readable, _, _ = select.select(list(held), [], [], 0.2)
+        for connection in list(held):
+            try:
+                is_closed = connection in readable and not connection.recv(1 << 16)
+                if not is_closed and held[connection]:
+                    connection.sendall(b"x")
+            except OSError:
+                is_closed = True
+            if is_closed:
+                connection.close()
+                del held[connection]
+    assert served.ask("/api/stats").status == 200
 
 
 def test_a_body_that_does_not_come_ends(served: Served) -> None:

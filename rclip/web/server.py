@@ -9,6 +9,7 @@ import uvicorn
 from rclip.explore import Explorer
 from rclip.web import listening
 from rclip.web.app import Allowed, make_app
+from rclip.web.protocol import Protocol
 from rclip.web.security import Access, is_loopback
 
 _GRACE_S = 1
@@ -51,6 +52,7 @@ class Server:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
+                http=Protocol,
                 log_config=None if "RCLIP_DEBUG" in os.environ else _SILENT,
                 access_log=False,
                 lifespan="off",
