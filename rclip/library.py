@@ -28,8 +28,8 @@ from rclip.index.scope import Scope
 from rclip.index.store import PhotoRow
 from rclip.index.text_vectors import TextVectors
 from rclip.models import DEFAULT, Model
-from rclip.photo.failures import FailedPhoto
-from rclip.photo.memory import pixels_in
+from rclip.photo.failures import FailedPhoto, too_many_bytes
+from rclip.photo.memory import most_file_bytes, pixels_in
 from rclip.photo.soundness import old_decoders
 from rclip.search.folding import COPIES
 from rclip.search.hits import SORTS, Hit, Page, hit_of, spelled, worst_last
@@ -424,6 +424,8 @@ class Library:
         with unreadable_reported(name), open(row.path, "rb", opener=isolation.open_regular) as file:
             now = file_stat(os.fstat(file.fileno()))
             if digest is None or (now.size_bytes, now.mtime_ns) != (row.size_bytes, row.mtime_ns):
+                if now.size_bytes > most_file_bytes(suffix(row.path)):
+                    raise too_many_bytes(now.size_bytes)
                 digest = digest_of(file)
             return self.thumbnails.make(digest, long_side, file, suffix(row.path), row.at_ms)
 

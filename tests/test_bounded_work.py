@@ -151,6 +151,19 @@ def test_a_sparse_file_of_a_terabyte_gets_no_memory_for_it(indexed: Command) -> 
         assert one_line(done.err).startswith("rclip: cannot open ./sparse.")
 
 
+def test_a_sparse_file_is_not_read_to_its_end(indexed: Command) -> None:
+    """It takes no room on any disk, fits into an archive, and would be read for days."""
+    with open(indexed.cwd / "sparse.jpg", "wb") as file:
+        try:
+            file.truncate(1 << 43)
+        except OSError:
+            pytest.skip("the disk takes no such file")
+    done = indexed("--index")
+    assert done.code == 0
+    assert "sparse.jpg: it has 8,192 GB, more than any photo or film; it is left out until it changes" in one_line(done.err)
+    assert indexed("--index").err == ""
+
+
 # --- time: of files ---------------------------------------------------------------------------------------------------
 
 

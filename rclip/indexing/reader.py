@@ -23,7 +23,8 @@ from rclip.files import FileStat, digest_of, file_stat, suffix
 from rclip.index.store import Store
 from rclip.indexing.diff import PendingFile
 from rclip.photo.decode_pool import DecodePool, FilmPart
-from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind
+from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind, too_many_bytes
+from rclip.photo.memory import most_file_bytes
 from rclip.photo.metadata import PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
 
@@ -179,7 +180,10 @@ class Reader:
         if not S_ISREG(status.st_mode):
             yield self._failed(pending, stat, None, DecodeError(_NOT_REGULAR, FailureKind.PASSING))
             return
-        digest = digest_of(_UntilStopped(file, lambda: self._is_stopped))
+        if stat.size_bytes > most_file_bytes(suffix(pending.file.path)):
+            yield self._failed(pending, stat, None, too_many_bytes(stat.size_bytes))
+            return
+        digest = digest_of(_UntilStopped(file, stat.size_bytes, lambda: self._is_stopped))
         if not self._claim(digest):
             yield KnownContent(pending, stat, digest)
             return
@@ -271,10 +275,14 @@ _CHANGED = "it changed while it was read"
 
 
 class _UntilStopped(io.RawIOBase):
-    """A file that ends with an OSError when the run does: it may be large, and its disk slow."""
+    """A file that ends with an OSError when the run does: it may be large, and its disk slow.
 
-    def __init__(self, file: BinaryIO, is_stopped: Callable[[], bool]):
+    It ends by itself soon after its size: it may grow faster than it is read, or have no end at all.
+    """
+
+    def __init__(self, file: BinaryIO, size_bytes: int, is_stopped: Callable[[], bool]):
         self._file = file
+        self._left = size_bytes + _MOST_BYTES_MORE
         self._is_stopped = is_stopped
 
     def readable(self) -> bool:
@@ -283,7 +291,14 @@ class _UntilStopped(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._is_stopped():
             raise OSError("the run has ended")
-        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+        if self._left <= 0:
+            return 0
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._left -= count
+        return count
+
+
+_MOST_BYTES_MORE = 64 << 20  # of a file system that tells no sizes
 
 
 def open_without_waiting(path: str, flags: int) -> int:

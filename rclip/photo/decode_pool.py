@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rclip import formats, isolation
@@ -53,6 +54,7 @@ _SUFFIX_LENGTH = 16  # longer than any there is
 _MOST_FILE_BYTES = 64 << 20
 _MOST_REASON = 1000
 _LINE_BYTES = 1 << 20  # of an answer: a hundred keywords, and more
+_MOST_WISHES = 100  # for memory, for one file
 
 
 def default_max_pixels() -> int:
@@ -110,7 +112,7 @@ class DecodePool:
         """
         self._resolution, self._resizing = resolution, resizing
         self._limits = {"max_pixels": max_pixels}
-        self._room = _Room(max_pixels)
+        self._room = _room_for(max_pixels)
         self._clock_limit_s = clock_limit_s(time_limit_s())
         self._lock = threading.Lock()
         """Around what follows."""
@@ -288,7 +290,7 @@ def _started_ahead() -> "_Process | None":
 
 
 class _Room:
-    """The memory that the decoders of a pool may take together, beside the little that each has for itself.
+    """The memory that decoders may take together, beside the little that each has for itself.
 
     Of two parts: files that are read, and pictures that are decoded. Who has some of one may wait for the other, never
     the other way round, so no two wait for one another.
@@ -297,6 +299,12 @@ class _Room:
     def __init__(self, max_pixels: int):
         self.files = _Bytes(machine_bytes() // 8)
         self.pictures = _Bytes(BYTES_PER_PIXEL * max_pixels)  # the largest that is allowed has all of it
+
+
+@cache
+def _room_for(max_pixels: int) -> _Room:
+    """One for all pools: that of the index, of queries and of thumbnails may be at work at once."""
+    return _Room(max_pixels)
 
 
 class _Bytes:
@@ -309,7 +317,7 @@ class _Bytes:
 
     @contextmanager
     def taken(self, wanted: int) -> Iterator[None]:
-        wanted = min(wanted, self._total)
+        wanted = min(max(wanted, 0), self._total)
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= wanted)
             self._left -= wanted
@@ -384,24 +392,31 @@ class _Process:
         file_bytes = bytes_for_film(size_bytes) if is_film else bytes_for_file(size_bytes)
         with room.files.taken(file_bytes), ExitStack() as taken:
             self._send(descriptor, request)
-            answer = self._answer(room, taken)
             with _nonsense_ends_it():
+                answer, _ = self._answer(room, taken)
                 return self._understood(answer, request)
 
     def film_parts(
         self, descriptor: int, request: dict[str, Any], room: _Room
     ) -> Generator[FilmPart | DecodeError, None, None]:
-        """The parts of a film, or why there are none. Raises as `ask` does."""
+        """The parts of a film, or why there are none. Raises as `ask` does.
+
+        Between them others may have its memory: whoever takes the parts may be waiting for a picture that waits for it.
+        """
         file_bytes = bytes_for_film(os.fstat(descriptor).st_size)
-        with room.files.taken(file_bytes), ExitStack() as taken:
-            self._send(descriptor, request)
-            from_ms: int | None = request["from_ms"]
-            while from_ms is not None:
-                answer = self._answer(room, taken)
+        from_ms: int | None = request["from_ms"]
+        wanted: int | None = None
+        while from_ms is not None:
+            with room.files.taken(file_bytes), ExitStack() as taken:
+                if wanted is None:
+                    self._send(descriptor, request)
+                else:
+                    taken.enter_context(room.pictures.taken(wanted))
                 with _nonsense_ends_it():
+                    answer, wanted = self._answer(room, taken, wanted or 0)
                     part = self._error(answer) or self._part(answer, request["resolution"], from_ms)
-                yield part
-                from_ms = None if isinstance(part, DecodeError) else part.resume_ms
+            yield part
+            from_ms = None if isinstance(part, DecodeError) else part.resume_ms
 
     def _send(self, descriptor: int, request: dict[str, Any]) -> None:
         if not self.was_ready:
@@ -410,15 +425,18 @@ class _Process:
         # A descriptor does not travel without a byte.
         socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
 
-    def _answer(self, room: _Room, taken: ExitStack) -> dict[str, Any]:
-        """The next one, after it has been given the memory that it wants; `taken` holds that."""
+    def _answer(self, room: _Room, taken: ExitStack, wanted: int = 0) -> tuple[dict[str, Any], int]:
+        """The next one, after it has been given the memory that it wants, and how much that is; `taken` holds that."""
         answer = self._receive_json()
-        while "wants" in answer:
+        for _ in range(_MOST_WISHES):
+            if "wants" not in answer:
+                return answer, wanted
+            wanted = int(answer["wants"])
             taken.close()
-            taken.enter_context(room.pictures.taken(int(answer["wants"])))
+            taken.enter_context(room.pictures.taken(wanted))
             self._socket.sendall(b"\0")
             answer = self._receive_json()
-        return answer
+        raise ValueError("it wants more and more")
 
     def _part(self, answer: dict[str, Any], resolution: int, from_ms: int) -> FilmPart:
         import numpy as np
@@ -465,9 +483,8 @@ class _Process:
             line = self._answers.readline(_LINE_BYTES)
         if not line.endswith(b"\n"):
             raise EOFError
-        with _nonsense_ends_it():
-            answer: dict[str, Any] = json.loads(line)
-            return answer
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _receive(self, length: int) -> bytes:
         with self._awaited():

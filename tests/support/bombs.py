@@ -182,6 +182,28 @@ def jxl_in_parts(width: int, height: int, first_bytes: int) -> bytes:
     return b"".join(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
 
 
+def _png_with(*chunks: bytes, after: bytes = b"") -> bytes:
+    """With chunks before the pixels, and bytes after them."""
+    plain = pictures.encode(pictures.drawn(), "png")
+    end = len(plain) - 12
+    return plain[:33] + b"".join(chunks) + plain[33:end] + after + plain[end:]
+
+
+def _chunk(kind: bytes, content: bytes = b"", checksum: int | None = None) -> bytes:
+    whole = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", whole)
+
+
+def png_with_profile_of_blanks() -> bytes:
+    """A text in the form that holds EXIF in older files, of which only the first lines are there, and blank."""
+    return _png_with(_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\n" * (4 << 20))))
+
+
+def _jpeg_with_end(end: bytes) -> bytes:
+    """Without the marker that ends it, but with this in its place."""
+    return pictures.encode(pictures.drawn(), "jpg").removesuffix(b"\xff\xd9") + end
+
+
 LONG_WORK: dict[str, Callable[[], bytes]] = {
     "nested.png": lambda: _png_with_xmp(b"<a>" * 2 * _MANY + b"</a>" * 2 * _MANY),
     "nested in RDF.png": lambda: _png_with_xmp(_RDF + b"<a>" * 2 * _MANY + b"</a>" * 2 * _MANY),
@@ -199,6 +221,11 @@ LONG_WORK: dict[str, Callable[[], bytes]] = {
         + b"</subject></rdf:Description></rdf:RDF>"
     ),
     "comments.ppm": ppm_of_comments,
+    "blank profile.png": png_with_profile_of_blanks,
+    "chunks.png": lambda: _png_with(_chunk(b"tIME", b"1234567", checksum=0), _chunk(b"prVt") * (_MANY // 2)),
+    "lengths.png": lambda: _png_with(after=struct.pack(">I4s", 1 << 20, b"IDAT") * (_MANY // 2) + bytes(1 << 20)),
+    "marks.jpg": lambda: _jpeg_with_end(b"\xff" * (1 << 20)),
+    "zeros.jpg": lambda: _jpeg_with_end(bytes(1 << 20) + b"."),
     "comments.pbm": lambda: b"P1\n64 64\n" + b"#\n" * 4 * _MANY + b"1" * (64 * 64),
 }
 """Sound pictures of a megabyte or two, over which a decoder or a parser may think for minutes."""

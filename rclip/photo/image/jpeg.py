@@ -66,12 +66,9 @@ def _opened(contents: bytes, side: int) -> Image.Image:
 
 _END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")  # a stuffed zero and restarts belong to a scan
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed zero and restarts belong to a scan
 _BETWEEN_SCANS = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 _FILLED_UP_BYTES = 1024
-_FILLED_UP = re.compile(
-    rb"\x00{%d,}\Z" % _FILLED_UP_BYTES
-)  # by a file system or a download that made room for the rest
 
 
 def _end_of_scans(contents: bytes) -> int | None:
@@ -80,13 +77,18 @@ def _end_of_scans(contents: bytes) -> int | None:
     while at is not None:
         found = _MARKER_IN_SCAN.search(contents, at)
         if found is None:
-            filled_up = _FILLED_UP.search(contents, at)
-            return filled_up.start() if filled_up else len(contents)
+            return max(at, _before_zeros(contents))
         next_at = _after_segment(contents, found.end() - 1)
         if next_at is None:
             return found.start()
         at = next_at
     return None
+
+
+def _before_zeros(contents: bytes) -> int:
+    """Where the zeros start by which a file system or a download made room for the rest; else the end."""
+    end = len(contents.rstrip(b"\0"))
+    return end if len(contents) - end >= _FILLED_UP_BYTES else len(contents)
 
 
 def _first_scan(contents: bytes) -> int | None:

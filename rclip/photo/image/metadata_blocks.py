@@ -76,7 +76,7 @@ def _raw_profile(text: Any) -> bytes:
         return b""
 
 
-_PROFILE = re.compile(r"\s*[^\n]*\n\s*(\d{1,9})\s", re.ASCII)
+_PROFILE = re.compile(r"\s*+[^\n]*+\n\s*+(\d{1,9})\s", re.ASCII)
 
 
 def _creation_time(info: dict[Any, Any]) -> str:

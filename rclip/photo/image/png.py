@@ -15,6 +15,7 @@ _MARK = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _SHOWN = _CRITICAL | {b"tRNS"}
 _KNOWN = re.compile(rb"PLTE|IDAT|IEND")
+_MOST_DAMAGED = 100
 
 
 class _Chunk(NamedTuple):
@@ -34,9 +35,9 @@ def repaired(contents: bytes) -> Iterator[bytes]:
     ):
         data = b"".join(chunk.content for chunk in kept if chunk.kind == b"IDAT")
         first = next((place for place, chunk in enumerate(kept) if chunk.kind == b"IDAT"), len(kept))
-        others = [chunk for chunk in kept if chunk.kind not in (b"IDAT", b"IEND")]
-        before = [chunk for chunk in others if chunk in kept[:first]]
-        after = [chunk for chunk in others if chunk not in before]
+        before, after = (
+            [chunk for chunk in some if chunk.kind not in (b"IDAT", b"IEND")] for some in (kept[:first], kept[first:])
+        )
         parts = [*before, _Chunk(b"IDAT", data, is_sound=True), *after, _Chunk(b"IEND", b"", is_sound=True)]
         yield _MARK + b"".join(map(_written, parts))
 
@@ -59,14 +60,19 @@ def require_all_rows(stream: BinaryIO, is_suspect: bool) -> None:
 
 
 def _chunks(contents: bytes) -> Iterator[_Chunk]:
-    """What follows each other there. A length that leads nowhere is passed over up to a name that every PNG has."""
+    """What follows each other there. A length that leads nowhere is passed over up to a name that every PNG has.
+
+    Of damaged ones only so many are looked at, as the length of each may be that of all the rest.
+    """
     at = len(_MARK)
-    while at + 8 <= len(contents):
+    damaged = 0
+    while at + 8 <= len(contents) and damaged < _MOST_DAMAGED:
         length, kind = struct.unpack_from(">I4s", contents, at)
         start, end = at + 8, at + 8 + length
         content = contents[start:end]
         is_sound = contents[end : end + 4] == struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
         at = end + 4
+        damaged += not is_sound
         if not is_sound and not contents[at + 4 : at + 8].isalpha():
             found = _KNOWN.search(contents, start)
             at = found.start() - 4 if found else len(contents)

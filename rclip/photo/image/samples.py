@@ -47,7 +47,7 @@ def in_srgb(image: Image.Image, profile: object) -> Image.Image:
     if not isinstance(profile, bytes) or not profile:
         return image
     mode = image.mode.removesuffix("A")
-    transform = _to_srgb(profile, mode)
+    transform = (_known_to_srgb if len(profile) <= _KEPT_BYTES else _to_srgb)(profile, mode)
     if transform is None:
         return image
     converted = transform.apply(image if image.mode == mode else image.convert(mode))
@@ -56,7 +56,6 @@ def in_srgb(image: Image.Image, profile: object) -> Image.Image:
     return converted
 
 
-@lru_cache(maxsize=16)  # cameras write the same one into all files
 def _to_srgb(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
     """None where the colours are sRGB's already, or the profile is of no use."""
     from PIL import ImageCms
@@ -70,6 +69,10 @@ def _to_srgb(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
         return None
 
+
+_known_to_srgb = lru_cache(maxsize=16)(_to_srgb)  # cameras write the same one into all files
+_KEPT_BYTES = 1 << 20
+"""Larger ones would be kept at the cost of the memory that other files may take; a printer's has half of it."""
 
 _COLOR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
