@@ -1,5 +1,6 @@
 """Attacks on the real command by the folder it is run in: what lies beside the photos is neither run nor trusted."""
 
+import io
 import json
 import os
 import random
@@ -8,11 +9,14 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rclip import Library
+from rclip.files import digest_of
 from tests.support.command import Command, Result
 from tests.support.gallery import Draw
 from tests.support.terminals import on_terminal
@@ -480,6 +484,46 @@ def test_a_tree_of_pages_without_an_end_is_given_up(rclip: Command, received: Pa
     received.write_bytes(content)
     bear(rclip, victim, adopted=False)
     assert "is damaged (" in rclip("--stats").err
+
+
+def test_holes_do_not_lift_the_limit(rclip: Command, received: Path, victim: Path) -> None:
+    """So much work as a sound file of that size has use for is months of it, where it has terabytes of nothing."""
+    test_a_tree_of_pages_without_an_end_is_given_up(rclip, received, victim)
+    with open(received, "r+b") as file:
+        try:
+            file.truncate(1 << 43)
+        except OSError:
+            pytest.skip("the disk takes no such file")
+    assert "is damaged (" in rclip("--stats").err
+
+
+def test_an_index_received_has_no_say_over_the_users_own_photos(
+    rclip: Command, received: Path, draw: Draw, tmp_path: Path
+) -> None:
+    """It says of a file that it has the bytes of a private photo: a small picture made of it would pass for that one's.
+
+    And whoever deletes what is listed as exact copies would lose the only one.
+    """
+    own = tmp_path / "own"
+    private = draw(own / "private.png", "red circle")
+    digest = digest_of(io.BytesIO(private.read_bytes()))
+    with Library(own, model=rclip.model, data_dir=rclip.data_dir) as library:
+        library.update()
+        photo_id = library.search(None)[0].id
+        expected = library.thumbnail(photo_id)
+        vector = library.vectors().vectors[0].tobytes()
+    shutil.rmtree(rclip.data_dir / "thumbnails")
+    sql = f"UPDATE images SET digest = x'{digest.hex()}', vector = x'{vector.hex()}'"
+    run_in(received, f"{sql} WHERE path = CAST('/red.jpg' AS BLOB)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it was not adopted
+        with Library(rclip.cwd, own, model=rclip.model, data_dir=rclip.data_dir) as library:
+            ids = {Path(hit.path).name: hit.id for hit in library.search(None)}
+            foreign = library.thumbnail(ids["red.jpg"])
+            assert library.thumbnail(ids["private.png"]) == expected
+            assert foreign != expected
+            (group,) = library.duplicates()
+            assert [copy.is_exact for copy in group.copies] == [True, False]
 
 
 @pytest.mark.parametrize("adopted", [False, True])

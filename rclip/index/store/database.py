@@ -70,12 +70,12 @@ class Database(Session):
     @property
     def is_writable(self) -> bool:
         """As far as its permissions and those of its folder tell."""
-        return not self._is_foreign and os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
+        return not self.is_foreign and os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
 
     # --- making and opening ------------------------------------------------------------------------------------------
 
     def _open(self, identity: dict[str, str]) -> None:
-        if self._is_foreign:
+        if self.is_foreign:
             refuse_strange_files(self.path, self._place)
             self._use(connect_immutable(self.path))
             self._steps.allow(self.path)

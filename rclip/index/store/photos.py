@@ -234,7 +234,12 @@ class PhotoQueries(Database):
         """Raises ValueError for what was never stored so."""
         record = PhotoRow(*row)
         require(tuple(map(type, row)) == (int, bytes, int, int, bytes, bytes) and has_unit_length(record.vector))
-        return record._replace(path=self.outer(record.path))
+        return record._replace(path=self.outer(record.path), digest=self._digest_mark + record.digest)
+
+    @property
+    def _digest_mark(self) -> bytes:
+        """Before the digests of an index that may be anybody's: it could have a photo pass for one of the user's."""
+        return self.root + b"\0" if self.is_foreign else b""
 
     def relatives(self, rows: Iterable[PhotoRow]) -> list[list[int]]:
         """For each file the ids of its exact copies, and of the files beside it that differ in their names' endings.
@@ -254,15 +259,20 @@ class PhotoQueries(Database):
 
     def _relatives_of(self, row: PhotoRow) -> tuple[bytes, int, bytes, bytes, int]:
         """Digest, id, the range of the paths that are alike up to the last dot, and where an ending starts in them."""
-        start = self.inner(row.path)
+        digest, start = row.digest.removeprefix(self._digest_mark), self.inner(row.path)
         folder, slash, name = start.rpartition(b"/")
         stem = folder + slash + name.rpartition(b".")[0]
         if stem == folder + slash:  # a name that is all ending
-            return row.digest, row.photo_id, start, start, 1
-        return row.digest, row.photo_id, stem + b".", stem + b"/", len(stem) + 2
+            return digest, row.photo_id, start, start, 1
+        return digest, row.photo_id, stem + b".", stem + b"/", len(stem) + 2
 
     def digest(self, id_: int) -> bytes | None:
-        """Of the bytes of the photo, or of the film with the moment, with this id, if it is present."""
+        """Of the bytes of the photo, or of the film with the moment, with this id, if it is present.
+
+        None in an index that may be anybody's: it could have the picture in one file pass for that of another.
+        """
+        if self.is_foreign:
+            return None
         sql = """
             SELECT digest FROM images WHERE id = coalesce((SELECT film FROM moments WHERE id = ?1), ?1)
             AND missing_ns IS NULL AND vector IS NOT NULL
@@ -361,7 +371,9 @@ class PhotoQueries(Database):
         return self._vector(sql, (self.inner(path), stat.size_bytes, stat.mtime_ns, stat.ctime_ns))
 
     def vector_with(self, digest: bytes) -> bytes | None:
-        """The vector of any photo with these bytes."""
+        """The vector of any photo with these bytes; an index that may be anybody's is not believed what others have."""
+        if self.is_foreign:
+            return None
         return self._vector("SELECT vector FROM images WHERE digest = ? AND vector IS NOT NULL LIMIT 1", (digest,))
 
     def _vector(self, sql: str, parameters: Sequence[object]) -> bytes | None:

@@ -14,6 +14,7 @@ from rclip.index.store.connections import NO_ROOM_FOR_LOG_INDEX, Connection, Con
 _STEPS = 100_000
 """So many of SQLite's own steps between two looks at how many are left, in a place that was not adopted."""
 _LEAST_STEPS, _STEPS_A_BYTE = 10_000_000, 4  # a row is looked at in some dozen steps, and takes a thousand bytes
+_BLOCK_BYTES = 512  # as POSIX counts them
 
 
 class Session:
@@ -29,7 +30,8 @@ class Session:
         self.path = path
         self._place = place
         self.is_portable = place is not None and not place.is_default
-        self._is_foreign = place is not None and not place.is_adopted
+        self.is_foreign = place is not None and not place.is_adopted
+        """Whether it may be anybody's, and is read with care."""
         self._pool: ConnectionPool | None = None
         self._writers = threading.RLock()
         self._watcher: Connection | None = None
@@ -64,7 +66,7 @@ class Session:
     @property
     def _prepare(self) -> Callable[[Connection], None]:
         """What is done with each connection. It does not hold this object, which would then never be deleted."""
-        if self._is_foreign:
+        if self.is_foreign:
             return self._steps.limit
         return _do_nothing if self.is_portable else _prepare_default
 
@@ -126,14 +128,14 @@ class Session:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """SQLite's errors as `StoreError`s."""
-        if self._is_foreign and self._pool:
+        if self.is_foreign and self._pool:
             self._steps.allow(self.path)
         try:
             yield
         except UnicodeDecodeError as error:  # in a name of the schema
             raise self.damage() from error
         except sqlite3.Error as error:
-            if self._is_foreign and self._steps.left < 0:  # it was endless
+            if self.is_foreign and self._steps.left < 0:  # it was endless
                 raise DamagedIndex(path=self.path, root=self.folder_served, reason=str(error)) from error
             raise _translated(error, self.path, self.folder_served) from error
 
@@ -188,8 +190,10 @@ class _StepLimit(threading.local):
     left = 0
 
     def allow(self, path: str) -> None:
-        """So many as a sound file of this size has use for."""
-        self.left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * os.stat(path).st_size) // _STEPS
+        """So many as a sound file of this size has use for. Holes in it, of which one costs nothing, do not count."""
+        status = os.stat(path)
+        size_bytes = min(status.st_size, status.st_blocks * _BLOCK_BYTES)
+        self.left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * size_bytes) // _STEPS
 
     def limit(self, connection: Connection) -> None:
         connection.set_progress_handler(self._is_endless, _STEPS)
