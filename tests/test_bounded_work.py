@@ -160,7 +160,9 @@ def test_a_sparse_file_is_not_read_to_its_end(indexed: Command) -> None:
             pytest.skip("the disk takes no such file")
     done = indexed("--index")
     assert done.code == 0
-    assert "sparse.jpg: it has 8,192 GB, more than any photo or film; it is left out until it changes" in one_line(done.err)
+    assert "sparse.jpg: it has 8,192 GB, more than any photo or film; it is left out until it changes" in one_line(
+        done.err
+    )
     assert indexed("--index").err == ""
 
 
