@@ -70,7 +70,7 @@ OWNED = {
     "open_clip": {"models/hub", "models/open_clip_towers"},
     "huggingface_hub": {"models/hub"},
     "tokenizers": {"models/file_tokenizer"},
-    "transformers": set(),
+    "transformers": {"models/open_clip_towers"},  # to know of code before open_clip has it run
     "timm": set(),
     "clip": {"models/openai_clip"},
     "urllib": {
@@ -90,7 +90,7 @@ OWNED = {
     "socket": {"photo/decode_pool", "photo/decode_worker", "search/remote_image", "web/listening"},
     "starlette": {f"web/{module}" for module in ("api", "app", "context", "pages", "security")},
     "anyio": {"web/app", "web/context"},
-    "uvicorn": {"web/server"},
+    "uvicorn": {"web/protocol", "web/server"},
     "jinja2": {"web/pages"},
     "threading": {
         *(

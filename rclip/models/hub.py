@@ -4,7 +4,8 @@ variables (`HF_HOME`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`) are all honoured. Files a
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rclip.errors import HubFailed, MissingModelPackage, NoModelFolder, UnknownModel, plain_reason
@@ -18,6 +19,23 @@ _OPEN_CLIP_WEIGHTS = (
     "open_clip_pytorch_model.bin",
 )
 _TRANSFORMERS_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+@contextmanager
+def left_alone_by(path: str) -> Iterator[None]:
+    """Inside, nothing is asked for on the hub because a model on this machine, whose file this is, names it.
+
+    One that has itself come from the hub may ask: its user has named it.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    is_from_hub = os.path.realpath(path).startswith(os.path.join(os.path.realpath(constants.HF_HUB_CACHE), ""))
+    constants.HF_HUB_OFFLINE = before or not is_from_hub
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 class _Repository:
@@ -134,8 +152,10 @@ def _fetch_transformers(repository: _Repository) -> str:
     weights = repository.fetch(*_TRANSFORMERS_WEIGHTS)
     if weights.endswith(".index.json"):
         with open(weights, "rb") as file:
-            parts = json.loads(file.read(4 << 20)).get("weight_map", {})
-        for part in sorted(set(parts.values())):
+            index = json.loads(file.read(4 << 20))
+        parts = index.get("weight_map") if isinstance(index, dict) else None
+        names = {part for part in parts.values() if isinstance(part, str)} if isinstance(parts, dict) else set()
+        for part in sorted(names):
             repository.fetch(part)
     for name in (TOKENIZER, *_BESIDE):
         repository.fetch_if_there(name)

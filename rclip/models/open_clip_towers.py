@@ -7,7 +7,6 @@ weights but the model's own are loaded.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from rclip.errors import (
     UnsupportedModel,
     plain_reason,
 )
+from rclip.models import hub
 from rclip.models.config import ModelConfig
 from rclip.models.folder_weights import DEFINITION, FOLDER
 from rclip.models.mapped_weights import files_of
@@ -50,7 +50,7 @@ def _model(metadata: Mapping[str, str]) -> Any:
         open_clip.CoCa if "multimodal_cfg" in definition else open_clip.CustomTextCLIP if is_custom else open_clip.CLIP
     )
     try:
-        with _without_network_for(file.path):
+        with hub.left_alone_by(file.path):
             _require_no_code(definition["text_cfg"].get("hf_model_name"))
             _require_room(lambda: kind(**definition), file.path)
             model: torch.nn.Module = kind(**definition)
@@ -65,23 +65,6 @@ def _model(metadata: Mapping[str, str]) -> Any:
     except Exception as error:
         raise UnfitWeights(path=file.path, reason=plain_reason(error)[:200]) from error
     return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def _without_network_for(path: str) -> Iterator[None]:
-    """Inside, nothing is asked for on the hub because a folder on this machine names it.
-
-    A model that has itself come from the hub may: its user has asked for it there.
-    """
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    is_from_hub = os.path.realpath(path).startswith(os.path.join(os.path.realpath(constants.HF_HUB_CACHE), ""))
-    constants.HF_HUB_OFFLINE = before or not is_from_hub
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _require_no_code(name: str | None) -> None:
@@ -176,7 +159,7 @@ def _tokenizer(text: Mapping[str, Any], folder: str, length: int) -> Any:
     if not text.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=length, **options)
     try:
-        with _without_network_for(folder):
+        with hub.left_alone_by(folder):
             return open_clip.tokenizer.HFTokenizer(
                 folder,
                 context_length=length,
