@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/relevance.py --quick
     .venv/bin/python benchmarks/relevance.py --galleries --plot docs/relevance.svg --json build/relevance.json
+    .venv/bin/python benchmarks/relevance.py --bounds --sizes 60 150 600 2000
 
 Made-up scores are like a real CLIP's: a bell of width 0.03 and, in half of the cases, matches that lie 0.05 to 0.12
 above it and are 0.1 to 5 % of the library, but one photo at least. Some bells lean to the right, as where photos match
@@ -12,6 +13,13 @@ right           of the photos that stand out then, the share that matches
 … , known bell  answered by the same test where it is given the bell's middle and width, which are otherwise estimated
 by chance       there are no matches, and something stands out all the same
 … , leaning     the same in a bell of skewness 0.3 (`slightly`: of 0.15)
+
+`--bounds` adds what no test can surpass that is wrong for one in twenty queries without matches (Neyman and Pearson):
+
+best, known bell    the likelihood ratio of such matches, averaged over their share and distance, for a normal bell
+                    whose middle and width are known
+best, unknown bell  the same, integrated over all middles and widths: the best of all tests that treat them alike (Hunt
+                    and Stein). rclip's own test also allows for bells that lean
 
 With `--galleries`, pictures of one to three shapes are drawn, and the tests' tiny CLIP is asked for each of the 80
 kinds, once with and once without the pictures that match. So pictures that match in part are always there.
@@ -110,6 +118,47 @@ def measure(count: int, times: int) -> dict[str, float]:
     return shares
 
 
+# --- what is possible ------------------------------------------------------------------------------------------------
+
+_DISTANCES = np.linspace(0.05 / WIDTH, 0.12 / WIDTH, 8)
+_SHARES = np.exp(np.linspace(math.log(0.001), math.log(0.05), 8))
+_STEPS = 15
+_FALSE = 0.05
+
+
+def log_ratio(z: np.ndarray) -> float:
+    """Of how likely these scores (N,) are with matches among them and without, in a standard normal bell."""
+    shares = np.maximum(1, np.round(_SHARES * len(z)))[:, None] / len(z)
+    each = [np.log1p(shares * np.expm1(away * z - away**2 / 2)).sum(axis=1) for away in _DISTANCES]
+    return float(np.logaddexp.reduce(np.concatenate(each))) - math.log(len(_DISTANCES) * len(_SHARES))
+
+
+def log_ratio_of_any_bell(scores: np.ndarray) -> float:
+    """The same, each integrated over the bell's middle and the logarithm of its width."""
+    middle, width, error = scores.mean(), scores.std(), 1 / math.sqrt(len(scores))
+    middles = middle + width * np.linspace(-6 * error - 0.05, 4 * error, _STEPS)
+    widths = width * np.exp(np.linspace(-2.2 * error - 0.25, 2.5 * error, _STEPS))
+    without, with_some = [], []
+    for of_bell in middles:
+        for width in widths:
+            z = (scores - of_bell) / width
+            without.append(-float(z @ z) / 2 - len(z) * math.log(width))
+            with_some.append(without[-1] + log_ratio(z))
+    return float(np.logaddexp.reduce(with_some) - np.logaddexp.reduce(without))
+
+
+def bounds(count: int, times: int) -> dict[str, float]:
+    """Shares of so many queries with matches that the best tests answer."""
+    rng = np.random.default_rng(count)
+    without = [normal(rng, count) for _ in range(times)]
+    with_some = [(with_matches(rng, count)[0].astype(np.float64) - MIDDLE) / WIDTH for _ in range(times)]
+    shares = {}
+    for name, ratio in (("best, known bell", log_ratio), ("best, unknown bell", log_ratio_of_any_bell)):
+        least = np.quantile([ratio(scores) for scores in without], 1 - _FALSE)
+        shares[name] = float(np.mean([ratio(scores) > least for scores in with_some]))
+    return shares
+
+
 # --- drawn galleries -------------------------------------------------------------------------------------------------
 
 
@@ -174,12 +223,15 @@ def main() -> None:
     made = parser(__doc__, runs=400)
     made.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="photos in the libraries")
     made.add_argument("--galleries", action="store_true", help="draw galleries for the tiny CLIP, too")
+    made.add_argument("--bounds", action="store_true", help="also the best that is possible, which takes minutes")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw the shares there, as an SVG")
     options = parse(made, {"runs": 20, "sizes": [60, 600]})
     results = {}
     for count in options.sizes:
         say(f"{count:,} photos, {options.runs} queries of each kind")
         results[count] = measure(count, options.runs if count <= 10_000 else max(1, options.runs // 4))
+        if options.bounds:
+            results[count] |= bounds(count, max(20, min(options.runs, 60_000 // count)))
     table(results)
     content: dict[str, Any] = {"machine": machine(), "scores": results}
     if options.galleries:
