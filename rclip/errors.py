@@ -488,6 +488,21 @@ class UnusableTokenizer(_WithData, ModelError):
     reason: str
 
 
+class MissingPackage(_WithData, RclipError):
+    """Something that is asked for and needs an optional package."""
+
+    sentence = "{what} needs the package {package}, which is not installed"
+    what: str
+    package: str
+
+
+class NotSorted(_WithData, RclipError):
+    """An index that is to be searched approximately, and whose vectors are in no lists yet. It is searched exactly."""
+
+    sentence = "searching exactly: the photos of {path} are not sorted for an approximate search yet"
+    path: str
+
+
 class MissingModelPackage(_WithData, ModelError):
     """A model that needs an optional package."""
 

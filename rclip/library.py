@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rclip.filters import Filters
+    from rclip.index.approximate import Recall
     from rclip.index.store.films import BrokenFilm
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
@@ -90,6 +91,8 @@ class Stats(NamedTuple):
     """Paths of the directories' indexes to the bytes they take. Each counts its photos for itself."""
     weights_path: str
     weights_bytes: int
+    recalls: "dict[str, Recall]"
+    """Paths of the indexes that can be searched approximately, and how well."""
 
     @property
     def index_bytes(self) -> int:
@@ -129,6 +132,7 @@ class Library:
         batch_size: int | None = None,
         max_image_megapixels: float | None = None,
         language: str | None = None,
+        approximate_from: int | None = None,
         notify: Callable[[str | RclipError], None] | None = None,
     ):
         """`data_dir` None is `RCLIP_DATADIR` or the platform's; `notify` is given a line, or an error, for the user.
@@ -142,6 +146,9 @@ class Library:
         ViT-B/32; or the folder of another text model for the model's space.
 
         Without `include_videos`, films are neither indexed nor found.
+
+        From `approximate_from` photos on, an index is searched approximately, which needs the extra `faiss` and that
+        `prepare_search` has been called since; None is never.
 
         `device` and `batch_size` None are chosen by what the machine has, `max_image_megapixels` by its memory.
         """
@@ -157,6 +164,8 @@ class Library:
         self._max_pixels = pixels_in(megapixels) if megapixels else None
         self._notify = notify = _warn if notify is None else argument_checks.function("notify", notify)
         default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
+        if approximate_from is not None:
+            argument_checks.count("approximate_from", approximate_from)
         if not isinstance(model, str | os.PathLike):
             raise argument_checks.wrong_type("model", "a name or a path", model)
         self._model = Model(
@@ -166,7 +175,10 @@ class Library:
             None if language is None else argument_checks.text("language", language),
         )
         self._parts = [
-            (PhotoIndex(where, default_dir, self._model, notify), Scope(folders, rules, include_videos))
+            (
+                PhotoIndex(where, default_dir, self._model, notify, approximate_from),
+                Scope(folders, rules, include_videos),
+            )
             for where, folders in _by_location(self._folders, default_dir).items()
         ]
         """The indexes of the directories, each with those of them that it holds."""
@@ -251,10 +263,17 @@ class Library:
         for old in old_decoders(self._data_dir):
             self._notify(old)
 
-    def prepare_search(self) -> None:
-        """Brings the search caches up to date, as a search does itself where it can. Raises `StoreError`."""
+    def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Brings the search caches up to date, as a search does itself where it can. Raises `StoreError`.
+
+        No search does it for `approximate_from`: vectors are sorted into lists, which takes some minutes for a million.
+        `progress` is called with how many are sorted, and of how many. Raises `MissingPackage` without FAISS.
+        """
+        from rclip.search.sample_queries import SAMPLE_QUERIES
+
         for index, _ in self._parts:
             index.write_caches()
+            index.sort(lambda: self._encoder.encode_texts(SAMPLE_QUERIES), progress or (lambda done, total: None))
 
     def rebuild(self) -> "Iterator[Rebuilt]":
         """Sets the model's index aside and rebuilds it from the rows that can be read, for all folders.
@@ -549,6 +568,7 @@ class Library:
             indexes={index.path: index.size_bytes() for index, _ in self._parts},
             weights_path=self._model.folder,
             weights_bytes=datadir.folder_bytes(self._model.folder),
+            recalls={index.path: recall for index, _ in self._parts if (recall := index.recall())},
         )
 
     def check(self) -> "Iterator[Finding]":

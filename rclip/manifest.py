@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
@@ -57,6 +57,12 @@ def are_counts(*numbers: object) -> bool:
 def is_name(name: object) -> bool:
     """Whether it is a name of the kind that distinguishes cache files. Nothing else becomes part of a path."""
     return isinstance(name, str) and re.fullmatch(_NAME, name) is not None
+
+
+def is_derived(name: str, manifest: str, kinds: Collection[str]) -> bool:
+    """Whether a file of this name is that manifest, or one of these kinds, `<kind>-<token>`."""
+    kind, dash, token = name.partition("-")
+    return name == manifest or (kind in kinds and bool(dash) and is_name(token))
 
 
 def write(path: str, contents: Manifest, mode: int = 0o600) -> None:

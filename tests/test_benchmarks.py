@@ -52,6 +52,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("moved.py", {"unchanged", "renamed", "copied", "read once", "stat once"}),
             ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
             ("sketch.py", {"warm, in full", "warm, by the sketch", "quantiles, by the sketch"}),
+            ("approximate.py", {"exact, in full", "exact, by the sketch", "IndexFlatIP"}),
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),

@@ -52,7 +52,9 @@ class Index(Action):
         with options.open_library() as library:
             summary = report.update(library, options)
             with activity.shown(Doing.CACHING):
-                library.prepare_search()
+                library.prepare_search(report.sorting)
+            if options.values["verbose"]:
+                report.report_recalls(library)
             if not report.is_quiet(options):
                 report.report_no_change(library, summary)
         return ExitCode.FOUND
@@ -122,7 +124,7 @@ class Rebuild(Action):
                 tell(Notice.REBUILT.format(kept=rebuilt.kept, aside=rebuilt.aside))
             report.update(library, options)
             with activity.shown(Doing.CACHING):
-                library.prepare_search()
+                library.prepare_search(report.sorting)
         return ExitCode.FOUND
 
 

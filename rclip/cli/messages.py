@@ -139,6 +139,7 @@ class Notice:
     INIT_KNOWN = "{folder} exists already: searches in and below that folder use it"
     REBUILT = "index rebuilt, with {kept:,} files known; the damaged one is kept as {aside}"
     DAMAGE_FOUND = "something is damaged; the lines above say what, and how to repair it"
+    RECALL = "approximate search: {recall}"
     PRUNED = "index pruned: {forgotten:,} forgotten, {freed} freed"
     PRUNE_KEPT = (
         "{kept:,} kept: their folder is empty, like that of an unplugged drive; with --away they are forgotten, too"
@@ -170,6 +171,13 @@ class Notice:
     MORE_FILES = "… and {count:,} more files; rclip --stats lists the unreadable ones"
 
 
+RECALL = (
+    "{rows:,} photos in {lists:,} lists, of which a query reads {probes:,}; "
+    "finds {recall:.1%} of the ten best, by {queries:,} queries"
+)
+"""How well an approximate search finds."""
+
+
 class Doing:
     """What is going on, beside a spinner."""
 
@@ -177,6 +185,7 @@ class Doing:
     SEARCHING = "searching"
     COMPARING = "looking for copies: {percent} %"
     CACHING = "writing the search caches"
+    SORTING = "sorting for the approximate search: {done:,} of {total:,} photos"
     COUNTING = "counting"
     CHECKING = "checking"
     REBUILDING = "rebuilding the index"
@@ -222,6 +231,8 @@ ADVICE: dict[type[RclipError], str] = {
     errors.NoModelFolder: "a folder needs open_clip_config.json or config.json, and the weights beside it",
     errors.UnfitWeights: "fetch both files again",
     errors.UnusableTokenizer: "fetch it again",
+    errors.MissingPackage: "to install it: {python} -P -m pip install {package}",
+    errors.NotSorted: "rclip --index --approximate does that",
     errors.MissingModelPackage: "to install it: {python} -P -m pip install open_clip_torch transformers",
     errors.ForeignTextModel: "leave out --language",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",

@@ -212,6 +212,7 @@ class Options(NamedTuple):
             device=None if values["device"] == "auto" else values["device"],
             batch_size=values["batch_size"],
             max_image_megapixels=self.max_image_megapixels,
+            approximate_from=1 if values["approximate"] else values["approximate_from"],
             notify=notify,
         )
 

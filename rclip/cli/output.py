@@ -315,6 +315,7 @@ def write_stats(stats: "Stats") -> None:
         ("digest", stats.digest or "none yet"),
         ("precision", stats.precision),
         *(("index", f"{size(size_bytes)}  {printable(path)}") for path, size_bytes in stats.indexes.items()),
+        *(("approximate", messages.RECALL.format(**recall._asdict())) for recall in stats.recalls.values()),
         ("weights", f"{size(stats.weights_bytes)}  {printable(stats.weights_path)}"),
     ]
     _write(f"{label:12}{value}\n".encode() for label, value in lines)

@@ -96,6 +96,17 @@ def report_no_change(library: "Library", summary: "Summary") -> None:
         tell(Notice.UNCHANGED.format(photos=library.stats().photos))
 
 
+def sorting(done: int, total: int) -> None:
+    """How far the vectors are sorted for an approximate search."""
+    activity.show(Doing.SORTING.format(done=done, total=total))
+
+
+def report_recalls(library: "Library") -> None:
+    """What an approximate search finds, for each index that has one."""
+    for recall in library.stats().recalls.values():
+        tell(Notice.RECALL.format(recall=messages.RECALL.format(**recall._asdict())))
+
+
 # --- what has changed ------------------------------------------------------------------------------------------------
 
 _MOST_LINES = 5  # about folders and files that could not be read, each

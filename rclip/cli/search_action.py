@@ -45,6 +45,8 @@ class Search(Action):
             is_setting=True,
         ),
         Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
+        Option(("--approximate",), "search a huge index in a moment, and miss a few"),
+        Option(("--approximate-from",), "the same, from so many photos on", "N", choices.count, is_setting=True),
     )
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclip import datadir
-from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, RclipError, StoreError
+from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, NotSorted, RclipError, StoreError
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store
 from rclip.index.store.films import BrokenFilm
@@ -16,6 +16,9 @@ from rclip.models import Model
 from rclip.photo.failures import FailedPhoto
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from rclip.index.approximate import InvertedFile, Recall
     from rclip.index.store.importing import ImportedRow
 
 PREPROCESSING_VERSION = 1
@@ -41,26 +44,36 @@ class PhotoIndex:
     """The index of one model at one location, for any number of threads at once."""
 
     def __init__(
-        self, location: IndexLocation, default_dir: str, model: Model, notify: Callable[[str | RclipError], None]
+        self,
+        location: IndexLocation,
+        default_dir: str,
+        model: Model,
+        notify: Callable[[str | RclipError], None],
+        approximate_from: int | None = None,
     ):
-        """`default_dir` is the folder of the user's own indexes. Nothing is opened yet."""
+        """`default_dir` is the folder of the user's own indexes. Nothing is opened yet.
+
+        From so many vectors on, they are searched approximately; None is never.
+        """
         self.location = location
         self.model = model
         self._default_dir = default_dir
         self._notify = notify
         self._store: Store | None = None
         self._store_lock = threading.Lock()
+        self._approximate_from = approximate_from
         self._vector_cache: VectorCache | None = None
+        self._lists: InvertedFile | None = None
         self._cache_lock = threading.Lock()
         """Its owner may wait for a transaction to end, so nobody asks for it in a transaction or snapshot."""
         self._kept: dict[Hashable, tuple[int, Any]] = {}
         self._kept_lock = threading.Lock()
-        self._has_warned = False
+        self._has_warned = self._has_told_of_lists = False
 
     def close(self) -> None:
         """What is used afterwards is opened again."""
         with self._cache_lock:
-            self._vector_cache = None
+            self._vector_cache = self._lists = None
         with self._kept_lock:
             self._kept.clear()
         with self._store_lock:
@@ -156,8 +169,53 @@ class PhotoIndex:
             return self._vector_cache
 
     def vector_search(self) -> VectorSearch:
-        """A search of all vectors."""
-        return ExactVectorSearch(self.store, self.vector_cache())
+        """A search of all vectors. Raises `StoreError`, and `MissingPackage` where it needs one."""
+        cache = self.vector_cache()
+        exact = ExactVectorSearch(self.store, cache)
+        lists = self._lists_of(cache)
+        if lists is None:
+            return exact
+        if lists.rows:
+            from rclip.index.approximate import ApproximateVectorSearch
+
+            return ApproximateVectorSearch(exact, cache, lists)
+        if not self._has_told_of_lists:
+            self._has_told_of_lists = True
+            self._notify(NotSorted(path=self.path))
+        return exact
+
+    def sort(self, sample_queries: "Callable[[], np.ndarray]", progress: Callable[[int, int], None]) -> None:
+        """Sorts vectors for an approximate search, if that is asked for: see `InvertedFile.catch_up`.
+
+        Raises `StoreError`, and `MissingPackage`.
+        """
+        if self._approximate_from is None or not self.exists() or not self._may_write_caches:
+            return
+        cache = self.vector_cache()
+        lists = self._lists_of(cache)
+        if lists is not None:
+            lists.catch_up(ExactVectorSearch(self.store, cache), sample_queries, progress)
+
+    def recall(self) -> "Recall | None":
+        """How well an approximate search finds; None where there is none."""
+        from rclip.index.approximate import InvertedFile
+
+        return InvertedFile(VectorCache(self.store)).recall if self.exists() else None
+
+    def _lists_of(self, cache: VectorCache) -> "InvertedFile | None":
+        """The lists of that cache as they are now; None where it is searched exactly. Raises `MissingPackage`."""
+        if self._approximate_from is None:
+            return None
+        from rclip.index import approximate
+
+        if cache.rows < max(self._approximate_from, approximate.MIN_ROWS):
+            return None
+        approximate.load_faiss()
+        lists = approximate.InvertedFile(cache)
+        with self._cache_lock:
+            if self._lists is None or not lists.is_like(self._lists):
+                self._lists = lists
+            return self._lists
 
     def kept(self, key: Hashable, version: int | None) -> Any:
         """What was kept under this key, if it is of the same version of the database (`Store.snapshot`); else None."""

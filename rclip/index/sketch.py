@@ -389,27 +389,13 @@ class Sketch:
         assert self._manifest
         kept = os.path.basename(self._path(self._manifest))
         for name in os.listdir(self._folder):
-            if is_derived(name) and name not in (kept, MANIFEST):
+            if manifest.is_derived(name, "", (KIND,)) and name != kept:
                 with suppress(OSError):
                     os.unlink(os.path.join(self._folder, name))
 
 
-def remove(folder: str) -> None:
-    """Deletes what belongs to a matrix that is no more. What cannot be deleted is not used, and goes later."""
-    for name in os.listdir(folder):
-        if is_derived(name):
-            with suppress(OSError):
-                os.unlink(os.path.join(folder, name))
-
-
 KIND = "sketch"
 MANIFEST = "sketch.json"
-
-
-def is_derived(name: str) -> bool:
-    """Whether a file of this name is one of ours."""
-    kind, dash, token = name.partition("-")
-    return name == MANIFEST or (kind == KIND and bool(dash) and manifest.is_name(token))
 
 
 def give_back(memory: mmap.mmap, begin: int, end: int) -> None:

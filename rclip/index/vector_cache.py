@@ -26,7 +26,6 @@ import numpy as np
 
 from rclip import datadir, isolation, manifest
 from rclip.errors import CacheNotWritten, plain_reason
-from rclip.index import sketch
 from rclip.index.sketch import MAKE_FROM_ROWS, Sketch
 from rclip.index.store import Store
 
@@ -219,7 +218,7 @@ class VectorCache:
         """Deletes its files. To be called in a transaction, which keeps other writers away. Raises OSError."""
         self.discard()
         for name in os.listdir(self.folder):
-            if _is_derived(name) or sketch.is_derived(name):
+            if _is_derived(name) or _is_dependent(name):
                 os.unlink(os.path.join(self.folder, name))
 
     # --- writing -----------------------------------------------------------------------------------------------------
@@ -305,7 +304,9 @@ class VectorCache:
 
     def _start_anew(self) -> _Manifest:
         datadir.make_private(self.folder)
-        sketch.remove(self.folder)
+        for name in filter(_is_dependent, os.listdir(self.folder)):
+            with suppress(OSError):  # not used any more, and deleted another time
+                os.unlink(os.path.join(self.folder, name))
         contents = _Manifest(os.urandom(8).hex(), rows=0, dimensions=0, last_id=0, crc32=[0, 0], stats=[])
         for kind in _KINDS:
             os.close(os.open(self._path(kind, contents), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -339,6 +340,14 @@ def _is_derived(name: str) -> bool:
     kind, *tokens = name.split("-")
     is_manifest = name in ("seal.json", "columns.json")  # the second of an earlier version
     return is_manifest or (kind in (*_KINDS, "columns") and all(map(manifest.is_name, tokens)))
+
+
+_DEPENDENTS = {"sketch.json": ("sketch",), "approximate.json": ("trained", "part")}
+"""What other modules derive from the matrix: their manifests, and the kinds of their files."""
+
+
+def _is_dependent(name: str) -> bool:
+    return any(manifest.is_derived(name, *each) for each in _DEPENDENTS.items())
 
 
 def _note(contents: _Manifest) -> str:

@@ -1,7 +1,7 @@
 """Finds the vectors nearest to a query's: the seam where an approximate or a remote index can dock."""
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -97,42 +97,65 @@ class ExactVectorSearch:
         if k > _MAX_KEPT:
             ids, scores = self._all_scores(queries, allowed)
             best = [top_k(of_query, k) for of_query in scores]
-            return _stacked([ids[rows] for rows in best], np.int64), _stacked(
+            return stacked([ids[rows] for rows in best], np.int64), stacked(
                 [of_query[rows] for of_query, rows in zip(scores, best, strict=True)], np.float32
             )
-        nearest = [_Nearest(k) for _ in queries]
-        sketched_rows = self._add_sketched(queries, k, allowed, nearest)
-        for ids, scores in self._scored(queries, allowed, sketched_rows):
-            for of_query, found in zip(scores, nearest, strict=True):
-                found.add(ids, of_query)
-        return _stacked([found.ids for found in nearest], np.int64), _stacked(
+        nearest = [Nearest(k) for _ in queries]
+        self.add_all(queries, k, allowed, nearest)
+        return stacked([found.ids for found in nearest], np.int64), stacked(
             [found.scores for found in nearest], np.float32
         )
 
+    def add_all(
+        self,
+        queries: np.ndarray,
+        k: int,
+        allowed: np.ndarray | None,
+        nearest: "Sequence[Nearest]",
+        first_row: int = 0,
+    ) -> None:
+        """Adds the best of all, or of those allowed, from that row of the cache on, for each query."""
+        sketched_rows = self._add_sketched(queries, k, allowed, nearest, first_row)
+        for ids, scores in self._scored(queries, allowed, max(first_row, sketched_rows)):
+            for of_query, found in zip(scores, nearest, strict=True):
+                found.add(ids, of_query)
+
     def _add_sketched(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, nearest: "Sequence[_Nearest]"
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, nearest: "Sequence[Nearest]", first_row: int
     ) -> int:
         """Adds the best of those in the sketch, and returns how many rows it has; 0 where it is not used."""
-        sketch, mapped = self._cache.sketch, self._cache.map()
-        if mapped is None or len(queries) > _MOST_SKETCHED_QUERIES or sketch.rows < _MIN_SKETCHED * k:
+        sketch, mapped, enough = self._cache.sketch, self._cache.map(), _MIN_SKETCHED * k
+        if mapped is None or len(queries) > _MOST_SKETCHED_QUERIES or sketch.rows - first_row < enough:
             return 0
-        memory, vectors = mapped
-        if vectors.shape[1] != queries.shape[1]:
+        if mapped[1].shape[1] != queries.shape[1]:
             raise self._store.damage()
         rows = None if allowed is None else rows_of(allowed, self._cache.ids[: sketch.rows])
-        if rows is not None and len(rows) < _MIN_SKETCHED * k:
+        if first_row:
+            rows = np.arange(first_row, sketch.rows) if rows is None else rows[rows >= first_row]
+        if rows is not None and len(rows) < enough:
             return 0
         try:
             candidates = sketch.candidates(queries, k, rows)
         except (OSError, ValueError):  # deleted by another run
             return 0
+        self.add_rows(*mapped, queries, candidates, nearest)
+        return sketch.rows
+
+    def add_rows(
+        self,
+        memory: mmap.mmap,
+        vectors: np.ndarray,
+        queries: np.ndarray,
+        rows_of_each: Iterable[np.ndarray],
+        nearest: "Sequence[Nearest]",
+    ) -> None:
+        """Adds rows (C,) of the cache, ascending, for each query. `memory` and `vectors` are the cache's `map`."""
         memory.madvise(mmap.MADV_RANDOM)  # else the system reads what lies around each, most of the file
-        for query, rows, found in zip(queries, candidates, nearest, strict=True):
+        for query, rows, found in zip(queries, rows_of_each, nearest, strict=True):
             for start in range(0, len(rows), _READ_ROWS):
                 some = rows[start : start + _READ_ROWS]
                 found.add(self._cache.ids[some], self._sound(dot(vectors[some], query)))
                 give_back(memory, int(some[0]) * vectors.strides[0], int(some[-1] + 1) * vectors.strides[0])
-        return sketch.rows
 
     def score_quantiles(self, queries: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
         found = []
@@ -221,7 +244,7 @@ class ExactVectorSearch:
             give_back(memory, start * vectors.strides[0], start * vectors.strides[0] + chunk.nbytes)
 
 
-class _Nearest:
+class Nearest:
     """The best of the scores that were added so far, best first; of equal ones the first added."""
 
     def __init__(self, k: int):
@@ -241,5 +264,5 @@ class _Nearest:
         self.ids, self.scores = np.concatenate([self.ids, ids])[best], scores[best]
 
 
-def _stacked(arrays: list[np.ndarray], kind: type) -> np.ndarray:
+def stacked(arrays: list[np.ndarray], kind: type) -> np.ndarray:
     return np.stack(arrays) if arrays else np.empty((0, 0), kind)

@@ -1,7 +1,7 @@
 """Checks everything that is stored, part by part: what is wrong with it, and what repairs it.
 
-Nothing is written to the table. Derived parts, the matrix, its sketch and the weights, are discarded when they are
-wrong, so that the next run rebuilds them.
+Nothing is written to the table. Derived parts, the matrix, what is made of it and the weights, are discarded when they
+are wrong, so that the next run rebuilds them.
 """
 
 import os
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip.errors import StoreError, plain_reason
+from rclip.index.approximate import InvertedFile
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.store import Store, maintenance
 from rclip.index.vector_cache import VectorCache
@@ -71,7 +72,7 @@ def check_index(index: PhotoIndex) -> Iterator[Finding]:
     store, dimensions = index.store, index.model.dimensions
     yield _check_database(store)
     yield _check_matrix(store)
-    yield from _check_sketch(store)
+    yield from _check_derived(store)
     yield _check_vectors(store, dimensions)
     yield _check_metadata(store)
     yield from _check_films(store)
@@ -123,24 +124,30 @@ def _suspicious(store: Store) -> tuple[VectorCache, str | None]:
     return cache, corruption
 
 
-def _check_sketch(store: Store) -> Iterator[Finding]:
-    """Whether its bytes are those that were written; nothing where there is no sketch."""
+def _check_derived(store: Store) -> Iterator[Finding]:
+    """Whether the bytes of what is derived from the matrix are those that were written; nothing for what is not there.
+
+    Where it is, the matrix is, too: a new one begins without.
+    """
     try:
         cache = VectorCache(store)
     except StoreError:  # the matrix cannot be checked either, which is reported
         return
-    if not (cache.rows and cache.sketch.exists()):
+    if not cache.rows:
         return
-    if cache.sketch.is_sound():
-        yield Finding("sketch", f"sound: of {cache.sketch.rows:,} vectors")
-        return
-    faults = ["its bytes are not those that were written"]
-    try:
-        cache.sketch.discard()
-    except OSError as error:
-        yield Finding("sketch", "damaged", [*faults, plain_reason(error)], Remedy.DELETION, path=store.cache_folder)
-    else:
-        yield Finding("sketch", "damaged", faults, Remedy.NEXT_RUN)
+    for part, derived in (("sketch", cache.sketch), ("approximate", InvertedFile(cache))):
+        if not derived.exists():
+            continue
+        if derived.is_sound():
+            yield Finding(part, f"sound: of {derived.rows:,} vectors")
+            continue
+        faults = ["its bytes are not those that were written"]
+        try:
+            derived.discard()
+        except OSError as error:
+            yield Finding(part, "damaged", [*faults, plain_reason(error)], Remedy.DELETION, path=store.cache_folder)
+        else:
+            yield Finding(part, "damaged", faults, Remedy.NEXT_RUN)
 
 
 def _check_metadata(store: Store) -> Finding:
