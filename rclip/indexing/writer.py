@@ -188,18 +188,17 @@ class _Writer:
         ]
         failure = part.failure or None
         id_ = self._film_ids.get(digest, outcome.resumed_id)
-        is_new = id_ is None and bool(moments)
-        if is_new:
+        if id_ is None and moments:
             id_ = self._store.add(path, outcome.stat, digest, vectors[0], part.metadata)
             self._store.films.add(
                 id_, StoredFilm(part.at_ms[0], part.duration_ms, failure, moments[1:]), part.resume_ms
             )
+            self._count(outcome, done)
         elif id_ is not None:
             self._store.films.extend(id_, moments, part.resume_ms, failure)
             if digest not in self._film_ids:
                 self._store.move(id_, path, outcome.stat)
-        if is_new or (outcome.resumed_id and digest not in self._film_ids):
-            self._count(outcome, done)
+                done.added += 1  # the run that began it was stopped, and has not reported it
         if failure:
             done.broken_films.append(FailedPhoto(path, failure))
         if id_ is not None and not outcome.is_last:
