@@ -394,6 +394,17 @@ def test_other_origins_change_nothing(served: Served, path: str, headers: dict[s
     assert (answer.status, "must come from the page itself" in answer.text) == (403, True)
 
 
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+@pytest.mark.parametrize("path", ["/api/search?q=star", "/", "/api/events", "/static/page.js"])
+def test_other_pages_lead_here_and_ask_nothing(served: Served, path: str, site: str) -> None:
+    """A picture in their page, such as /api/search?q=https://…, would have this server work for them."""
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
+    assert served.ask(path, headers=headers).status == 403
+    if path != "/api/events":
+        assert served.ask(path, headers=headers | {"Sec-Fetch-Mode": "navigate"}).status == 200
+        assert served.ask(path, headers={"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}).status == 200
+
+
 @pytest.mark.parametrize("path", [*PATHS[:-2], "/static/page.js", "/nothing"])
 def test_a_browser_is_told_what_it_may_do(served: Served, path: str) -> None:
     headers = served.ask(path).headers

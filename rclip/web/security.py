@@ -4,7 +4,7 @@
 - Only requests to the server's own names are answered: a page of somebody else's whose name is made to mean this
   machine (DNS rebinding) has another name.
 - What changes something must come from the page itself. Another port of this machine is the same site to a browser,
-  and so gets the cookie sent, but is another origin.
+  and so gets the cookie sent, but is another origin. Other pages may lead to this one, and have nothing fetched here.
 - The page may load nothing from elsewhere, run no script that is written into it, and be put into no frame.
 """
 
@@ -111,6 +111,8 @@ class Guard:
             return PlainTextResponse("this server has another name", 421)
         if request.method not in ("GET", "HEAD") and not self._is_from_page(request.headers):
             return _error("a request that changes something must come from the page itself", request)
+        if self._is_embedded(request.headers):
+            return _error("another page may lead here, but not ask", request)
         token = request.query_params.get("token")
         if token is not None and request.method == "GET" and self._access.is_token(token):
             return self._with_cookie(request)
@@ -128,6 +130,14 @@ class Guard:
         """What no browser sends has no origin."""
         site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
         return site == "same-origin" and origin in (None, f"http://{headers.get('host')}")
+
+    def _is_embedded(self, headers: Headers) -> bool:
+        """Whether another site, or another port of this machine, has a part of its page fetched here.
+
+        It would not see the answer, but could have the server work, and fetch pictures from the web.
+        """
+        is_elsewhere = headers.get("sec-fetch-site") in ("same-site", "cross-site")
+        return is_elsewhere and headers.get("sec-fetch-mode") != "navigate"
 
     def _with_cookie(self, request: Request) -> Response:
         left = request.url.remove_query_params("token")
