@@ -14,7 +14,7 @@ from PIL import Image
 
 from rclip import Filters, Hit, Library
 from rclip.explore import Explorer, SearchRequest
-from tests.support import pictures
+from tests.support import films, pictures
 from tests.support.command import Command
 from tests.support.gallery import Draw
 from tests.support.terminals import on_terminal
@@ -245,6 +245,26 @@ def test_files_of_other_moments_are_two_results(
         path = draw(name, "red star", **({"exif": taken(time)} if time else {}))
         os.utime(path, (1_500_000_000, 1_500_000_000))
     assert len(rclip(QUERY).lines) == 2
+
+
+def test_a_live_photo_is_one_result_and_a_film_too_however_many_moments_it_has(
+    rclip: Command, draw: Draw, opened: Callable[..., Library]
+) -> None:
+    draw("IMG_1.JPG", "red star")
+    films.write_film(rclip.cwd / "IMG_1.MOV", ["red star", "blue ring"], seconds=12)
+    for name in ("IMG_1.JPG", "IMG_1.MOV"):
+        os.utime(rclip.cwd / name, (1_500_000_000, 1_500_000_000))
+    shutil.copy(films.write_film(rclip.cwd / "film.mp4", ["green moon", "red star"], seconds=12), rclip.cwd / "z.mp4")
+    with opened() as library:
+        hits = library.search(QUERY)
+        assert sorted(sorted([os.path.relpath(hit.path, rclip.cwd), *copy_names(hit, rclip.cwd)]) for hit in hits) == [
+            ["IMG_1.JPG", "IMG_1.MOV"],
+            ["film.mp4", "z.mp4"],
+        ]
+        kinds = {kind for hit in hits for kind in copy_names(hit, rclip.cwd).values()}
+        assert kinds == {"pair", "exact"}
+        assert len(library.search(QUERY, fold=None)) == 4
+        assert [len(group.copies) for group in library.duplicates()] == [2]
 
 
 def test_a_raw_of_another_moment_is_another_shot(rclip: Command) -> None:
