@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rclip import argument_checks, datadir, formats, isolation
 from rclip.argument_checks import StrPath
 from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError, UnknownPhoto, UsageError
-from rclip.files import SEPARATOR, digest_of, file_stat, spellings, suffix
+from rclip.files import SEPARATOR, FileStat, digest_of, file_stat, spellings, suffix
 from rclip.ignoring import IgnoreRules
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
@@ -218,13 +218,20 @@ class Library:
         return [searcher for searcher in searchers if searcher.has_photos()]
 
     def update(
-        self, progress: "Callable[[Progress], None] | None" = None, summary: "Summary | None" = None
+        self,
+        progress: "Callable[[Progress], None] | None" = None,
+        summary: "Summary | None" = None,
+        changed: Iterable[StrPath] | None = None,
+        is_settled: Callable[[bytes, FileStat], bool] | None = None,
     ) -> "Summary":
         """Looks at what is new or changed on disk and forgets nothing that may still be there.
 
         `progress` is called now and then, in this thread. An exception that it raises ends the update, as does
         KeyboardInterrupt: what was stored until then stays, and the next update goes on from there. `summary` is filled
         in as the work is stored, so that it tells how far an interrupted update came.
+
+        With `changed`, paths at which something has happened, only the folders around them are looked at. `is_settled`
+        says of new and changed files, by path and stat, whether they are complete: others are left to a later update.
 
         Raises `StoreError`, when all else is done, where a directory cannot be listed or an index is not to be used:
         `ReadOnlyIndex` where one that lies with its photos may not be written, and these have changed.
@@ -241,9 +248,12 @@ class Library:
             suffixes=self._suffixes(),
             before_reading=self._report_old_decoders,
         )
+        if is_settled is not None:
+            options = options._replace(is_settled=is_settled)
+        around = None if changed is None else [os.fsencode(path) for path in argument_checks.paths("changed", changed)]
         with self._writers:
             datadir.sweep(self._model.folder)
-            updates = [partial(update_index, *part, options, summary, report) for part in self._parts]
+            updates = [partial(update_index, *part, options, summary, report, around) for part in self._parts]
             errors = [error for update in updates for error in _errors_of(update)]
         if summary.missing_extras[formats.VIDEO]:
             datadir.touch(os.path.join(self._data_dir, _VIDEOS_REPORTED))

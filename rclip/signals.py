@@ -1,9 +1,9 @@
-"""Being stopped: Ctrl-C, SIGTERM and SIGHUP end the program in order, and within two seconds in any case.
+"""Being stopped: Ctrl-C, SIGTERM and SIGHUP end the program in order, and in any case within two seconds.
 
 The first signal raises `Interrupted` in the main thread, so that what is half done is cleaned up; later ones change
 nothing. Python raises it between two steps of its own, and one call into SQLite or to a tired disk may take a minute.
-So a thread waits for the same signals and ends the process when the way out takes too long: what is stored survives
-even that.
+So a thread waits for the same signals and ends the process when the way out takes too long, which `allow` may make
+longer: what is stored survives even that.
 """
 
 import _thread
@@ -19,7 +19,7 @@ CRASHES = frozenset(
 )
 """Those by which a process ends for a fault of its own."""
 
-_GRACE_S = 1.5
+_grace_s = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_ending = False
 _is_held = False
@@ -45,6 +45,12 @@ def listen() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def allow(seconds: float) -> None:
+    """Lets the way out take so long: a process of low priority may have to wait for each step of it."""
+    global _grace_s
+    _grace_s = seconds
 
 
 def close() -> None:
@@ -108,6 +114,6 @@ def _stop(signal_number: int, _: object) -> None:
 def _enforce(descriptor: int) -> NoReturn:
     while (number := os.read(descriptor, 1)[0]) not in _SIGNALS:
         pass
-    time.sleep(_GRACE_S)
+    time.sleep(_grace_s)
     os.write(2, b"rclip: stopped in the middle of a long step; everything stored is kept\n")
     os._exit(128 + number)

@@ -1,5 +1,6 @@
 """What the documents say is true: their commands run, their links lead somewhere, their tables are the program's."""
 
+import configparser
 import os
 import random
 import re
@@ -109,7 +110,7 @@ def commands(text: str) -> Iterator[str]:
 
 EXAMPLES = list(dict.fromkeys(command for text in DOCUMENTS.values() for command in commands(text)))
 SEARCHES = [command for command in EXAMPLES if command.startswith("rclip ")]
-NOT_RUN = re.compile(r"https://|--model |--language |--web|^rclip --preview|^rclip -p |^rclip -i")
+NOT_RUN = re.compile(r"https://|--model |--language |--web|--watch|^rclip --preview|^rclip -p |^rclip -i")
 """These need a network, a large model or a terminal, or do not end: only their options are checked."""
 PROGRAMS = ("jq", "rsync")
 """In examples, and not on every machine."""
@@ -172,7 +173,8 @@ def test_a_command_runs(command: str, world: Command) -> None:
 @pytest.mark.parametrize("command", [command for command in SEARCHES if NOT_RUN.search(command)])
 def test_a_command_is_understood(command: str) -> None:
     words = shlex.split(command.partition(" | ")[0], comments=True)[1:]
-    assert parse(words).query or {"--queries", "--web", "-i"} & set(words)
+    words = [{"~/Pictures": ".", "/mnt/nas/photos": "."}.get(word, word) for word in words]
+    assert parse(words).query or {"--queries", "--web", "--watch", "-i"} & set(words)
 
 
 def test_enough_commands_are_looked_at() -> None:
@@ -198,6 +200,15 @@ def test_folders_can_be_excluded_for_good(world: Command) -> None:
     assert "stars/red.png" in done.stdout
     assert "screenshots/" not in done.stdout
     (world.cwd / ".rclipignore").unlink()
+
+
+def test_the_systemd_unit_starts_what_there_is() -> None:
+    (unit,) = blocks(GUIDE, "ini")
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.read_string(unit)
+    program, *arguments = parsed["Service"]["ExecStart"].split()
+    assert program == "%h/.local/bin/rclip"
+    assert parse([argument.replace("%h/Pictures", ".") for argument in arguments]).values["watch"]
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -20,7 +20,7 @@ LAYERS = (
     {"web", "tui"},
     {"explore"},
     {"library"},
-    {"search", "indexing", "maintenance", "thumbnails", "terminal"},
+    {"search", "indexing", "maintenance", "thumbnails", "terminal", "watching"},
     {"index"},
     {"models", "photo"},
     {
@@ -36,6 +36,7 @@ LAYERS = (
         "ignoring",
         "isolation",
         "manifest",
+        "mounts",
         "resizing",
         "signals",
         "vectors",
@@ -125,6 +126,7 @@ OWNED = {
             for module in ("app", "detail", "driver", "facts", "filter_panel", "grid", "help", "pictures", "style")
         )
     },
+    "watchfiles": {"watching"},
     "pyarrow": {"search/export"},
     "tqdm": {"cli/report", "models/download"},
 }

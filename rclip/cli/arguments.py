@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
-from rclip.cli import actions, choices, messages, output, settings  # noqa: F401 - actions register themselves
+from rclip.cli import actions, choices, messages, output, settings, watch_action  # noqa: F401 - actions register themselves
 from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
@@ -402,7 +402,7 @@ def _groups() -> Iterable[tuple[str, Sequence[Option]]]:
     yield "search", [*Search.options, *_of_group("search")]
     yield "filters, also without a QUERY: then the newest first", _filter_options()
     yield "output", [*forms, *_OUTPUT_OPTIONS]
-    yield "index, where the options up to --away take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
+    yield "index, where the options up to --watch take no QUERY", [*_of_group("index"), *_INDEX_OPTIONS]
     yield "model", [*_MODEL_OPTIONS, *_of_group("model")]
     yield "page", _of_group("web")
     yield "about", _of_group("about")

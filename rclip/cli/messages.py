@@ -65,6 +65,9 @@ class Usage:
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
     NO_PAGE = "--web needs packages that are not installed; to install them: {python} -P -m pip install {packages}"
+    NO_WATCHFILES = (
+        "--watch needs the package watchfiles; to install it: {python} -P -m pip install 'watchfiles>=1.1,<2'"
+    )
     NO_TEXTUAL = "--interactive needs the package textual; to install it: {python} -P -m pip install 'textual>=8.2,<9'"
 
 
@@ -148,6 +151,12 @@ class Notice:
     EXPORTED = "{count:,} {photos} exported to {path}"
     PAGE_OPEN = "open this address in a browser; Ctrl-C ends it"
     PAGE_CLOSED = "the page is closed"
+    WATCHING = "watching {folders}; Ctrl-C ends it"
+    WATCH_ENDED = "watching has ended; everything indexed is kept"
+    NOT_THERE = "{folder} is not there now; it is watched again when it comes back"
+    NO_NOTIFICATIONS = (
+        "the system does not say what changes ({reason}), so folders are looked through now and then; see the guide"
+    )
     OPEN_TO_OTHERS = (
         "anyone who can reach {host}:{port} and has the address below can see all photos here; it is not encrypted"
     )

@@ -14,9 +14,12 @@ from rclip.errors import ReadOnlyIndex, UnlistedFolder
 from rclip.signals import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from tqdm import tqdm
 
     from rclip.cli.options import Options
+    from rclip.files import FileStat
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.library import Library
@@ -57,15 +60,23 @@ class _Bar:
             self._bar.close()
 
 
-def update(library: "Library", options: "Options") -> "Summary":
-    """Updates the index and reports what has changed, also when it is interrupted. Raises `StoreError`."""
+def update(
+    library: "Library",
+    options: "Options",
+    changed: "Collection[bytes] | None" = None,
+    is_settled: "Callable[[bytes, FileStat], bool] | None" = None,
+) -> "Summary":
+    """Updates the index and reports what has changed, also when it is interrupted. Raises `StoreError`.
+
+    `changed` and `is_settled` are those of `Library.update`.
+    """
     from rclip.indexing.summary import Summary
 
-    can_skip = not (options.values["index"] or options.values["rebuild"])
-    summary, bar = Summary(), _Bar(Notice.LISTING_IS_SLOW if can_skip else "")
+    must_list = any(options.values[name] for name in ("index", "rebuild", "watch"))
+    summary, bar = Summary(), _Bar("" if must_list else Notice.LISTING_IS_SLOW)
     error: ReadOnlyIndex | UnlistedFolder | None = None
     try:
-        library.update(bar, summary)
+        library.update(bar, summary, None if changed is None else map(os.fsdecode, changed), is_settled)
     except Interrupted as stopped:
         bar.close()
         tell(Notice.STOPPED_AFTER.format(done=bar.done, total=bar.total) if bar.total else Notice.STOPPED_EARLY)
@@ -76,7 +87,7 @@ def update(library: "Library", options: "Options") -> "Summary":
     finally:
         bar.close()
     _report(summary, options)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and changed is None:
         _say_how_to_make_it_last(options)
     if error and (options.values["index"] or not isinstance(error, ReadOnlyIndex)):
         raise error

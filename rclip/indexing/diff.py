@@ -41,6 +41,8 @@ class Plan:
     failures: list[FailedPhoto] = field(default_factory=list)
     unlisted: list[FailedPhoto] = field(default_factory=list)
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)
+    unsettled: list[bytes] = field(default_factory=list)
+    """Paths of files that are still being written."""
 
     touched: list[PendingFile] = field(default_factory=list)
     """Files of unchanged size and time whose change time is another: they may have been edited, or only be copies."""
@@ -59,12 +61,13 @@ def plan_update(
     folder: bytes,
     ignores_path: Callable[[bytes], bool],
     to_retry: Set[bytes] = frozenset(),
+    is_settled: Callable[[bytes, FileStat], bool] = lambda path, stat: True,
 ) -> Plan:
     """Merges a walk of `folder` with the rows below it, both in path order.
 
     A row is missing only if the walk listed its folder and would have come to it, which `ignores_path` says of paths
-    relative to `folder`, when the walk has come so far. Raises `UnlistedFolder` when `folder`
-    itself cannot be listed.
+    relative to `folder`, when the walk has come so far. `is_settled` is that of `UpdateOptions`. Raises
+    `UnlistedFolder` when `folder` itself cannot be listed.
 
     Nearly all files are unchanged, a million of them in large libraries: they are done with in a few steps.
     """
@@ -101,6 +104,9 @@ def plan_update(
             continue
         if stat.S_ISREG(status.st_mode):
             file = File(path[len(folder) :], file_stat(status))
+            if not is_settled(path, file.stat):
+                plan.unsettled.append(path)
+                continue
             _compare(plan, PendingFile(file, FileRow._make(before) if before else None), path in to_retry)
         elif before:
             _miss(plan, FileRow._make(before), folder, ignores_path)

@@ -45,6 +45,13 @@ class IgnoreFiles:
         """The rules that hold in and below the root, as far as they are known."""
         self._read_above(store.root if store else b"")
 
+    def note_between(self, folder: bytes) -> None:
+        """Takes in those of the folders from the root to one below it, which itself is left to the walk."""
+        end = len(self._root)
+        while end < len(folder):
+            self.note(folder[:end], [name for name in MARKS if os.path.lexists(folder[:end] + name)])
+            end = folder.index(SEPARATOR, end) + 1
+
     def note(self, folder: bytes, marks: Sequence[bytes]) -> bool:
         """Takes in those of a folder, by their names. Returns whether any of them counts."""
         found = self._of(folder, marks) if marks else None
@@ -59,10 +66,6 @@ class IgnoreFiles:
     def content(self, folder: bytes) -> bytes | None:
         """What counts of the ignore file in a folder that was noted."""
         return self._content.get(folder)
-
-    def ignores_path(self, relative: bytes) -> bool:
-        """Whether the walk does not come to the file of this path, relative to the root."""
-        return self.tree.ignores_path(relative)
 
     def changes(self) -> dict[bytes, bytes | None]:
         """What the index does not know yet: folders, and the content of their ignore files, None where it has gone."""

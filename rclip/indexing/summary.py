@@ -27,6 +27,8 @@ class Summary:
     """Videos that could not be looked at to their end. What was found until then is stored."""
     unlisted: list[FailedPhoto] = field(default_factory=list)
     """Folders that could not be listed. What the index knows of them is kept."""
+    unsettled: list[bytes] = field(default_factory=list)
+    """Paths of files that were still being written; they have not been read."""
     unusable_ignore_files: list[FailedPhoto] = field(default_factory=list)
     """Ignore files of which only what they said before counts, if anything."""
     missing_extras: Counter[formats.Extra] = field(default_factory=Counter)

@@ -14,6 +14,7 @@ from rclip import isolation
 from rclip.files import FileStat, digest_of, file_stat
 from rclip.index.store import Store
 from rclip.indexing.diff import PendingFile, Plan
+from rclip.mounts import mounted
 
 _READ_FIRST = 64
 _WORKERS = os.cpu_count() or 1
@@ -102,7 +103,7 @@ class _FileSystems:
     """What this machine has mounted where, as far as it tells; looked up once for each device."""
 
     def __init__(self) -> None:
-        self._kinds = _mounted()
+        self._kinds = mounted()
         self._known: dict[int, bool] = {}
 
     def keep_change_times(self, path: bytes, device: int) -> bool:
@@ -111,14 +112,3 @@ class _FileSystems:
             within = [point for point in self._kinds if path.startswith(point)]
             self._known[device] = bool(within) and self._kinds[max(within, key=len)] in _KEEPS_CHANGE_TIMES
         return self._known[device]
-
-
-def _mounted() -> dict[bytes, bytes]:
-    """Mount points, with a slash at the end, to kinds of file systems; empty where the system does not tell."""
-    kinds = {}
-    with suppress(OSError, ValueError), open("/proc/self/mountinfo", "rb") as file:
-        for line in file:
-            before, _, after = line.partition(b" - ")
-            point = before.split(b" ")[4].decode("unicode_escape").encode("latin-1")
-            kinds[point.rstrip(b"/") + b"/"] = after.split(b" ")[0]
-    return kinds

@@ -5,18 +5,19 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from rclip import formats
 from rclip.errors import ReadOnlyIndex, StoreError, UnlistedFolder
 from rclip.files import FileStat, suffix
-from rclip.ignoring import DEFAULT_RULES, IgnoreRules, TreeRules
+from rclip.ignoring import DEFAULT_RULES, IgnoreRules
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
 from rclip.indexing.diff import Plan, plan_update
 from rclip.indexing.ignore_files import IgnoreFiles, on_disk
+from rclip.indexing.parts import parts_around
 from rclip.indexing.progress import ListedFiles, Report, of_stage
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
@@ -36,22 +37,36 @@ class UpdateOptions(NamedTuple):
     """None for a limit drawn from the machine's memory. One given also tries unreadable files again."""
     before_reading: Callable[[], None] = lambda: None
     """Called before photos are read, if any are."""
+    is_settled: Callable[[bytes, FileStat], bool] = lambda path, stat: True
+    """Whether a new or changed file, by its absolute path, is complete; others are left to a later run."""
 
 
 def update_index(
-    index: PhotoIndex, scope: Scope, options: UpdateOptions, summary: Summary, report: Report | None
+    index: PhotoIndex,
+    scope: Scope,
+    options: UpdateOptions,
+    summary: Summary,
+    report: Report | None,
+    changed: Collection[bytes] | None = None,
 ) -> list[StoreError]:
     """Updates the index of all folders in the scope. Raises `StoreError`.
 
+    With `changed`, paths at which something has happened, only what is in the folders around them.
     Returns the errors that kept single folders from being updated; the others are.
     """
+    parts = [(folder, folder) for folder in scope.walked(on_disk)]
+    if changed is not None:
+        parts = [(root, part) for root, _ in parts for part in parts_around(changed, root, scope.rules)]
+        if not parts:
+            return []
     index.require_adopted()
     index.sweep()
     index.import_from_default()
     errors: list[StoreError] = []
-    for folder in scope.walked(on_disk):
+    for root, folder in parts:
         try:
-            update(index.store, index.model, folder, options._replace(rules=scope.rules), summary, report)
+            own = options._replace(rules=scope.rules)
+            update(index.store, index.model, folder, own, summary, report, root)
         except (ReadOnlyIndex, UnlistedFolder) as error:
             errors.append(error)
     if not index.store.is_writable:
@@ -60,24 +75,39 @@ def update_index(
 
 
 def update(
-    store: Store, model: Model, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None
+    store: Store,
+    model: Model,
+    folder: bytes,
+    options: UpdateOptions,
+    summary: Summary,
+    report: Report | None,
+    root: bytes | None = None,
 ) -> None:
     """Updates the index of everything below `folder`, an absolute path that ends in a slash.
+
+    `root` is the folder that the user has named, at or above it: the rules of the walk start there.
 
     Adds to `summary` as it goes, so that an interrupted run can say how far it got; what is counted there is stored.
     Raises `StoreError`, `ReadOnlyIndex` before any photo is read, and `ModelError`; unreadable photos and folders are
     no errors.
     """
     listed = ListedFiles(report)
-    ignore_files = IgnoreFiles(folder, options.rules, store)
+    root = root or folder
+    ignore_files = IgnoreFiles(root, options.rules, store)
+    ignore_files.note_between(folder)
+    inside = folder[len(root) :]
+
+    def ignores_path(relative: bytes) -> bool:
+        return ignore_files.tree.ignores_path(inside + relative)
+
     found = walk(folder, options.suffixes, ignore_files, listed.add)
     to_retry = _to_retry(store, folder, options)
     rows = store.row_tuples(folder)
     if not formats.VIDEO.suffixes <= options.suffixes:
         rows = (row for row in rows if suffix(row[1]) not in formats.VIDEO.suffixes)
-    plan = plan_update(found, rows, folder, ignore_files.ignores_path, to_retry)
+    plan = plan_update(found, rows, folder, ignores_path, to_retry, options.is_settled)
     listed.end()
-    summary += Summary(unusable_ignore_files=ignore_files.failures)
+    summary += Summary(unusable_ignore_files=ignore_files.failures, unsettled=plan.unsettled)
     if changes := ignore_files.changes():
         store.ignore_files.change(changes)
     if not store.is_writable:
@@ -97,18 +127,23 @@ def update(
 
         with model.image_encoder(options.device, options.batch_size) as encoder:
             write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
-    _describe(store, ignore_files.tree, folder, options, summary, report)
+    _describe(store, ignores_path, folder, options, summary, report)
     if store.has_orphaned():
         with store.transaction():
             store.delete_orphaned()
 
 
 def _describe(
-    store: Store, rules: TreeRules, folder: bytes, options: UpdateOptions, summary: Summary, report: Report | None
+    store: Store,
+    ignores_path: Callable[[bytes], bool],
+    folder: bytes,
+    options: UpdateOptions,
+    summary: Summary,
+    report: Report | None,
 ) -> None:
     """What an older rclip has indexed without asking it for more than its pixels."""
     known = store.metadata.without_metadata(folder)
-    photos = [photo for photo in known if not rules.ignores_path(photo.path[len(folder) :])]
+    photos = [photo for photo in known if not ignores_path(photo.path[len(folder) :])]
     if photos:
         from rclip.indexing.metadata_backfill import describe
 
