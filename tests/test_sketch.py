@@ -363,5 +363,5 @@ def test_a_sketch_deleted_under_a_search_costs_time_only(store: Store) -> None:
 
 
 def test_no_sketch_without_a_matrix(store: Store) -> None:
-    assert not Sketch(store.cache_folder, "", 0).is_behind()
+    assert not Sketch(store.cache_folder, "", 0).is_behind(1000)
     assert Sketch(store.cache_folder, "", 0).rows == 0

@@ -82,7 +82,10 @@ OWNED = {
     "av": {f"photo/video/{module}" for module in ("container", "frames", "sampling")},
     "termios": {"terminal/probe"},
     "wcwidth": {"terminal/text"},
-    "mmap": {"index/approximate", "index/sketch", "index/vector_cache", "index/vector_search", "models/safetensors"},
+    "mmap": {
+        *(f"index/{module}" for module in ("approximate", "mapped", "sketch", "vector_cache", "vector_search")),
+        "models/safetensors",
+    },
     "xml": {"photo/metadata_parser"},
     "numkong": {"vectors"},
     "faiss": {"index/approximate"},
@@ -242,6 +245,7 @@ UNASKED = {
     *(
         "rclip.index.store.filtering",
         "rclip.index.approximate",
+        "rclip.index.sketch",
         "rclip.index.store.importing",
         "rclip.index.store.recovery",
         "rclip.index.store.maintenance",

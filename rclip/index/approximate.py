@@ -26,7 +26,7 @@ import numpy as np
 
 from rclip import datadir, isolation, manifest
 from rclip.errors import CacheNotWritten, MissingPackage, plain_reason
-from rclip.index.sketch import give_back
+from rclip.index.mapped import give_back
 from rclip.index.vector_cache import VectorCache, rows_of
 from rclip.index.vector_search import ExactVectorSearch, Nearest, stacked
 
@@ -39,7 +39,7 @@ MIN_ROWS = 10_000
 TARGET_RECALL = 0.95
 """Of the ten best of a text query, on average."""
 
-_CHOSEN_RECALL = 0.97
+_CHOSEN_RECALL = 0.98
 """By which the number of lists is chosen: other queries than those of the sample may find less."""
 
 _BEST = 10

@@ -36,10 +36,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import isolation, manifest
+from rclip.index.mapped import give_back
 from rclip.vectors import dot_of_bytes
-
-MAKE_FROM_ROWS = 200_000
-"""Fewer are scanned in full within some milliseconds."""
 
 APPEND_FROM_ROWS = 4096
 """New rows of the matrix are scanned in full until there are so many."""
@@ -321,7 +319,7 @@ class Sketch:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def is_behind(self, make_from_rows: int = MAKE_FROM_ROWS) -> bool:
+    def is_behind(self, make_from_rows: int) -> bool:
         """Whether `catch_up` has something to do."""
         if not self.rows:
             return self._matrix_rows >= make_from_rows
@@ -396,12 +394,6 @@ class Sketch:
 
 KIND = "sketch"
 MANIFEST = "sketch.json"
-
-
-def give_back(memory: mmap.mmap, begin: int, end: int) -> None:
-    """Has the pages of these bytes not count as this process's memory any more."""
-    begin -= begin % mmap.PAGESIZE
-    memory.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 def _row_type(dimensions: int) -> np.dtype:

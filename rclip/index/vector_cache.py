@@ -20,17 +20,23 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from rclip import datadir, isolation, manifest
 from rclip.errors import CacheNotWritten, plain_reason
-from rclip.index.sketch import MAKE_FROM_ROWS, Sketch
 from rclip.index.store import Store
+
+if TYPE_CHECKING:
+    from rclip.index.sketch import Sketch
 
 APPEND_FROM_ROWS = 4096
 """So many new rows are worth appending; fewer are read from the table by each scan, in some ten milliseconds."""
+
+
+SKETCH_FROM_ROWS = 200_000
+"""Fewer are scanned in full within some milliseconds, and have no sketch."""
 
 
 class _Manifest(NamedTuple):
@@ -86,13 +92,15 @@ class VectorCache:
         return np.frombuffer(self._mapped_file("ids", self._manifest), np.int64, self.rows)
 
     @cached_property
-    def sketch(self) -> Sketch:
+    def sketch(self) -> "Sketch":
         """Of the first of its rows."""
+        from rclip.index.sketch import Sketch  # a small index has none, and is not to wait for it
+
         return Sketch(self.folder, self.token, self.rows)
 
     def is_like(self, other: "VectorCache") -> bool:
         """Whether both are the same files in the same state."""
-        return self._manifest == other._manifest and self.sketch == other.sketch
+        return self._manifest == other._manifest and (not self.rows or self.sketch == other.sketch)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -223,7 +231,7 @@ class VectorCache:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS, sketch_from_rows: int = MAKE_FROM_ROWS) -> None:
+    def catch_up(self, append_from_rows: int = APPEND_FROM_ROWS, sketch_from_rows: int = SKETCH_FROM_ROWS) -> None:
         """Appends the table's newer rows, if there are so many ids; starts over where there is nothing to trust.
 
         From so many rows on, their sketch follows. Raises `StoreError`, also when the disk is full; what was there
@@ -231,7 +239,7 @@ class VectorCache:
         """
         if self._store.last_id() - self.last_id >= append_from_rows and self._store.vector_count():
             self._write(self._append)
-        if self.sketch.is_behind(sketch_from_rows):
+        if self.rows and self.sketch.is_behind(sketch_from_rows):
             self._write(self._sketch)
 
     def _write(self, write: Callable[[], None]) -> None:

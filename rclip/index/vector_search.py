@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rclip.index.sketch import give_back
+from rclip.index.mapped import give_back
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache, rows_of
 from rclip.vectors import dot, top_k
@@ -124,8 +124,11 @@ class ExactVectorSearch:
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, nearest: "Sequence[Nearest]", first_row: int
     ) -> int:
         """Adds the best of those in the sketch, and returns how many rows it has; 0 where it is not used."""
-        sketch, mapped, enough = self._cache.sketch, self._cache.map(), _MIN_SKETCHED * k
-        if mapped is None or len(queries) > _MOST_SKETCHED_QUERIES or sketch.rows - first_row < enough:
+        mapped, enough = self._cache.map(), _MIN_SKETCHED * k
+        if mapped is None or len(queries) > _MOST_SKETCHED_QUERIES or self._cache.rows - first_row < enough:
+            return 0
+        sketch = self._cache.sketch
+        if sketch.rows - first_row < enough:
             return 0
         if mapped[1].shape[1] != queries.shape[1]:
             raise self._store.damage()
@@ -171,6 +174,8 @@ class ExactVectorSearch:
 
     def _every(self, step: int, queries: np.ndarray) -> np.ndarray:
         """The scores of every so many-th vector, of those in the sketch by the sketch. (Q, N)"""
+        if not self._cache.rows:
+            return self._all_scores(queries, None)[1][:, ::step]
         try:
             sketched = self._cache.sketch.scores(queries, step)
         except (OSError, ValueError):
