@@ -183,7 +183,7 @@ class SortNeedsQuery(_WithData, UsageError):
 class EmptyTimeRange(_WithData, UsageError):
     """Filters by time that no photo can pass."""
 
-    sentence = "no time is from {after} on and before {before}"
+    sentence = "the range of time from {after} to {before} is empty"
     after: str
     before: str
 

@@ -56,17 +56,12 @@ def _refuse_pixels(pixels: str) -> NoReturn:
 
 _MOST_DIGITS = 6
 
-_OTHER_INDEX = "db.sqlite3"
-_MENTIONED = "other-index-mentioned"
 
-
-def mention_other_index(data_dir: str) -> None:
-    """Says once, and never again, that the other program's index in the same folder is not used."""
-    path = os.path.join(data_dir, _OTHER_INDEX)
+def mention_other_index(path: str, mark: str) -> None:
+    """Says that the other program's index is not used; and never again, as the file `mark` is made."""
     with suppress(OSError), open(path, "rb", opener=isolation.open_itself) as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             return
-        mark = os.path.join(data_dir, _MENTIONED)
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
         tell(Notice.OTHER_INDEX.format(path=path))
 

@@ -125,10 +125,11 @@ def _is_file_as_word(word: str) -> bool:
 def mention_other_index() -> None:
     """Says once that the index of another program of the same name, in the same folder, is not used."""
     data_dir = datadir.own()
-    if os.path.exists(os.path.join(data_dir, "db.sqlite3")):
+    path, mark = (os.path.join(data_dir, name) for name in ("db.sqlite3", "other-index-mentioned"))
+    if os.path.exists(path) and not os.path.lexists(mark):
         from rclip.cli import newcomers
 
-        newcomers.mention_other_index(data_dir)
+        newcomers.mention_other_index(path, mark)
 
 
 def _needs_a_decoder(options: Options) -> bool:
