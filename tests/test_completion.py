@@ -130,6 +130,7 @@ COMPLETIONS: list[tuple[list[str], set[str]]] = [
     (["--exclude"], {"--exclude", "--exclude-dir", "--excluded"}),
     (["--device", ""], {"auto", "cpu", "cuda", "mps"}),
     (["--color", "a"], {"auto", "always"}),
+    (["--sort", ""], {"score", "date", "path"}),
     (["--previ"], {"--preview", "--preview-height", *(f"--preview={kind}" for kind in PREVIEWS)}),
     (["--generate", "complete-"], {"complete-bash", "complete-zsh", "complete-fish"}),
     (["--model", "ViT-L"], {"ViT-L/14", "ViT-L/14@336px"}),
