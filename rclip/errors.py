@@ -413,6 +413,107 @@ class OldDecoder(_WithData, RclipError):
     oldest: str
 
 
+# --- databases that are shared ---------------------------------------------------------------------------------------
+
+
+class UnknownDatabase(_WithData, UsageError):
+    """An address of no kind of database that rclip knows."""
+
+    sentence = "{url} is not the address of a database, like postgresql://host/photos"
+    url: str
+
+
+class PasswordInAddress(_WithData, UsageError):
+    """A password where others can see it. The error does not hold it."""
+
+    sentence = "a database's address must not hold a password: others can see it"
+
+
+class MissingDriver(_WithData, UsageError):
+    """A package that speaks to a database is not installed."""
+
+    sentence = "{url} needs the package {package}, which is not installed"
+    url: str
+    package: str
+    python: str
+
+
+class NothingToPush(_WithData, UsageError):
+    """Folders without indexed photos: to make the database like them would empty it."""
+
+    sentence = "no photo is indexed in {folder}, so nothing was pushed, and nothing removed"
+    folder: str
+
+
+class _DatabaseError(_WithData, StoreError):
+    """An error of the database at `url`, which holds no password."""
+
+    url: str
+
+
+class CannotConnect(_DatabaseError):
+    """The database cannot be reached, or lets nobody of that name in."""
+
+    sentence = "cannot connect to {url}: {reason}"
+    reason: str
+
+
+class ServerFailed(_DatabaseError):
+    """The database ended a request with an error, or went away."""
+
+    sentence = "{url} failed: {reason}"
+    reason: str
+
+
+class NoVectorType(_DatabaseError):
+    """A PostgreSQL without pgvector."""
+
+    sentence = "{url} has no extension vector (pgvector): {reason}"
+    reason: str
+
+
+class NothingPushed(_DatabaseError):
+    """A database without the tables of rclip."""
+
+    sentence = "{url} holds no photos of rclip"
+
+
+class OtherModelPushed(_DatabaseError):
+    """The database holds vectors of another model, or of pictures prepared otherwise."""
+
+    sentence = "{url} holds vectors of another model ({stored})"
+    stored: str
+
+
+class OlderDatabase(_DatabaseError):
+    """The database's tables are those of an older version."""
+
+    sentence = "{url} was written by an older rclip (schema {version})"
+    version: int
+
+
+class NewerDatabase(_DatabaseError):
+    """The database's tables are those of a newer version."""
+
+    sentence = "{url} was written by a newer rclip (schema {version})"
+    version: int
+
+
+class MissingShard(_DatabaseError):
+    """A part of the database's photos is not attached to their table."""
+
+    sentence = "{url} has {found} of the {count} shards that its photos are in"
+    found: int
+    count: int
+
+
+class BadAnswer(_DatabaseError):
+    """The database sent what rclip has never stored there."""
+
+    sentence = "{url} sent what rclip never stores: {what}"
+    what: str
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
+    from rclip.search.push import Pushed
     from rclip.thumbnails import Thumbnails
 
 __all__ = ["Hit", "Library", "Stats", "Vectors"]
@@ -542,6 +543,24 @@ class Library:
 
         photos = export.photos_of(self._searchers(), self._folders)
         return export.export(argument_checks.path("path", path), photos, self.model_identity())
+
+    def push(self, url: str, report: "Callable[[Pushed], None] | None" = None) -> "Pushed":
+        """Makes what a database has below the directories what a search here would find; see docs/vectordb.md.
+
+        It goes on where an earlier one was interrupted. `report` is called now and then with what has been done.
+        Raises `UsageError` for an address that cannot be used and where nothing is indexed, else `StoreError`.
+        """
+        from contextlib import closing
+
+        from rclip.search import push
+        from rclip.vectordb import ModelStamp, open_database
+
+        identity = self.model_identity()
+        stamp = ModelStamp(identity.name, identity.key, identity.preprocessing, identity.dimensions)
+        report = (lambda _: None) if report is None else argument_checks.function("report", report)
+        with closing(open_database(argument_checks.text("url", url))) as database:
+            searchers = [Searcher(index, scope, number) for number, (index, scope) in enumerate(self._parts)]
+            return push.push(searchers, database, stamp, report)
 
     @property
     def reads_english_only(self) -> bool:

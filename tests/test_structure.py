@@ -19,9 +19,9 @@ LAYERS = (
     {"cli"},
     {"web", "tui"},
     {"explore"},
-    {"library"},
+    {"library", "remote_library"},
     {"search", "indexing", "maintenance", "thumbnails", "terminal", "watching"},
-    {"index"},
+    {"index", "vectordb"},
     {"models", "photo"},
     {
         "_version",
@@ -131,6 +131,7 @@ OWNED = {
     },
     "watchfiles": {"watching"},
     "pyarrow": {"search/export"},
+    "psycopg": {"vectordb/postgres"},
     "tqdm": {"cli/report", "models/download"},
 }
 
@@ -250,6 +251,7 @@ UNASKED = {
         "rclip.index.store.recovery",
         "rclip.index.store.maintenance",
     ),
+    *("rclip.remote_library", "rclip.search.remote", "rclip.search.push", "rclip.vectordb", "psycopg"),
 }
 """What a text query has no use for."""
 

@@ -15,6 +15,7 @@ from rclip.signals import Interrupted
 from rclip.terminal.text import size
 
 if TYPE_CHECKING:
+    from rclip.search.push import Pushed
     from rclip.web.server import Server
 
 
@@ -192,6 +193,49 @@ class Export(Action):
                 count = library.export(path)
         tell(Notice.EXPORTED.format(count=count, photos="photo" if count == 1 else "photos", path=path))
         return ExitCode.FOUND if count else ExitCode.NOTHING_FOUND
+
+
+@register
+class Push(Action):
+    """Brings the photos of the index into a database."""
+
+    options = (Option(("--push",), "bring the photos of DIR into a database, for --from", "URL", choices.database),)
+
+    def run(self, options: Options) -> int:
+        from rclip.search.push import Pushed
+        from rclip.vectordb.rows import LONGEST_PATH
+
+        url, done = options.values["push"], Pushed()
+
+        def show(pushed: Pushed) -> None:
+            nonlocal done
+            done = pushed
+            activity.show(Doing.PUSHING.format(photos=pushed.photos, stored=pushed.stored))
+
+        with options.open_library() as library:
+            if not options.no_indexing:
+                report.update(library, options)
+            try:
+                done = library.push(url, show)
+            except Interrupted as stopped:
+                activity.stop()
+                tell(Notice.PUSH_STOPPED.format(stored=done.stored))
+                stopped.is_reported = True
+                raise
+            finally:
+                activity.stop()
+        tell(_told(done))
+        if done.left_out:
+            tell(Notice.PUSH_LEFT_OUT.format(count=done.left_out, most=LONGEST_PATH))
+        return ExitCode.FOUND
+
+
+def _told(pushed: "Pushed") -> str:
+    changes = [f"{pushed.stored:,} new or changed"] if pushed.stored else []
+    changes += [f"{pushed.removed:,} removed"] if pushed.removed else []
+    if not changes:
+        return Notice.NOTHING_NEW.format(photos=pushed.photos)
+    return Notice.PUSHED.format(changes=", ".join(changes))
 
 
 @register

@@ -33,10 +33,14 @@ def parse(arguments: Sequence[str]) -> Options:
     values["filters"] = _filters(values)
     _refuse_stray(values)
     action, form = _chosen(ACTIONS, values) or Search(), _chosen(FORMATS, values)
+    if values["from"] and not action.asks_database:
+        raise UsageError(Usage.NOT_TOGETHER.format(one=action.options[0].name, other="--from"))
     query, directories = action.split(words, values)
     top = values["top"]
     settled = settings.settings(_settings(), values, directories)
     values |= {key: setting.value for key, setting in settled.items()}
+    if action.asks_database and values["from"] and not directories and not settled["preview"].is_of_this_run:
+        values["preview"] = None  # a lasting wish: it has no place where files of other machines are found
     options = Options(
         action=action,
         format=output.format_for(form, values["preview"]),
@@ -91,7 +95,8 @@ def _default_top(query: "Query | None", values: Mapping[str, Any]) -> int | None
 def _refuse_missing(options: Options, words: Sequence[str]) -> None:
     """Raises `UsageError` for a folder that is not there."""
     for folder in options.directories:
-        if not os.path.exists(as_on_disk(os.fsencode(os.path.expanduser(folder)))):
+        is_elsewhere = options.database is not None and os.sep in folder
+        if not is_elsewhere and not os.path.exists(as_on_disk(os.fsencode(os.path.expanduser(folder)))):
             if folder[1:2] == ":":
                 from rclip.cli import newcomers
 

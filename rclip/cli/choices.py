@@ -1,6 +1,7 @@
 """The values of options: each function reads one, and raises ValueError that says what it must be."""
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from rclip.cli import messages
@@ -18,6 +19,7 @@ EXPORTS = (".npz", ".parquet", ".jsonl")
 GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
 SORTS = ("score", "date", "path")
 NO_PREVIEW = "none"
+NO_DATABASE = "none"
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks", NO_PREVIEW)
 
 
@@ -32,6 +34,21 @@ def term(text: str) -> str:
 def file(text: str) -> str:
     if not text:
         raise ValueError(Value.QUERY_FILE.format(text=text))
+    return text
+
+
+def searched_database(text: str) -> str:
+    """One, or `none`, for once, where a configuration file names one."""
+    return text if text == NO_DATABASE else database(text)
+
+
+def database(text: str) -> str:
+    """The address of one, without a password; no text with a password is repeated."""
+    where, _, parameters = text.partition("?")
+    if re.search(r"://[^@]*:[^@]*@", where) or re.search(r"(^|&)(ssl)?password=", parameters):
+        raise ValueError(Value.DATABASE_CREDENTIALS)
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError(Value.DATABASE.format(text=text))
     return text
 
 

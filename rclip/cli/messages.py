@@ -64,6 +64,7 @@ class Usage:
     LONG_LINE = "line {number:,} has more than {most:,} bytes"
     NOT_TEXT = "it is not text"
     PREVIEW_NEEDS_TERMINAL = "--preview needs a terminal, but the output is not one: leave it out"
+    DATABASE_FOLDERS = "{option} opens files of a database's photos only inside the folders given: name one"
     NO_PAGE = "--web needs packages that are not installed; to install them: {python} -P -m pip install {packages}"
     NO_WATCHFILES = (
         "--watch needs the package watchfiles; to install it: {python} -P -m pip install 'watchfiles>=1.1,<2'"
@@ -86,6 +87,8 @@ class Value:
     TERM = "must be words, or the path or address of a picture: {problem}"
     QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
     EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
+    DATABASE = "must be the address of a database, like postgresql://host/photos, not {text!r}"
+    DATABASE_CREDENTIALS = "must not hold a password, as others can see it: put it into PGPASSWORD or ~/.pgpass"
     LISTEN = "must be an address and a port, like 127.0.0.1:8000, not {text!r}"
     FOLDER = "must be a folder that is there, not {text!r}"
     TARGET = "must be a folder, or the name of a new one, not {text!r}"
@@ -110,6 +113,7 @@ class Setting:
     NO_LIST = 'must be a list of texts like ["private"], not {value}'
     NO_FLAG = "must be true or false, not {value}"
     NO_SCALAR = "must be a text or a number, not {value}"
+    PERSONAL = "{name} may be set in your own configuration file only, not in one that lies with photos"
     TOO_LONG = "it has more than {most:,} bytes"
 
 
@@ -138,6 +142,11 @@ class Notice:
     DUPLICATES = "{groups:,} {of_groups}: {copies:,} {of_copies}, {wasted}"
     NOT_INDEXED = "no photo is indexed here yet; run it once without -n"
     NO_PHOTOS = "no photos here"
+    NOT_PUSHED = "the database has no photos here; rclip --push URL DIR brings some there"
+    PUSHED = "pushed: {changes}"
+    NOTHING_NEW = "nothing to push: the database has all {photos:,} photos as they are here"
+    PUSH_LEFT_OUT = "left out {count:,} with paths of more than {most:,} bytes"
+    PUSH_STOPPED = "stopped; {stored:,} photos are in the database, and the next push goes on from there"
     INIT_DONE = "created {folder}: from now on it holds the index of all photos beside and below it"
     INIT_KNOWN = "{folder} exists already: searches in and below that folder use it"
     REBUILT = "index rebuilt, with {kept:,} files known; the damaged one is kept as {aside}"
@@ -201,6 +210,7 @@ class Doing:
     EXPORTING = "exporting"
     PRUNING = "pruning"
     PLACING = "putting photos into the folder"
+    PUSHING = "pushing: {photos:,} photos compared, {stored:,} stored"
 
 
 _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and rebuilds it from what can be read"
@@ -245,6 +255,19 @@ ADVICE: dict[type[RclipError], str] = {
     errors.MissingModelPackage: "to install it: {python} -P -m pip install open_clip_torch transformers",
     errors.ForeignTextModel: "leave out --language",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
+    errors.UnknownDatabase: "correct it",
+    errors.PasswordInAddress: "put it into PGPASSWORD or ~/.pgpass",
+    errors.MissingDriver: "to install it: {python} -P -m pip install '{package}'",
+    errors.NothingToPush: "index it first, or mount its disk",
+    errors.CannotConnect: "correct the address, PGUSER and PGPASSWORD or ~/.pgpass, or run the same again later",
+    errors.ServerFailed: "run the same again; what was pushed is kept",
+    errors.NoVectorType: "whoever runs it must install pgvector and run: CREATE EXTENSION vector",
+    errors.NothingPushed: "--push, with the same address, brings some there",
+    errors.OtherModelPushed: "ask with that model (--model), or push into another database",
+    errors.OlderDatabase: "drop its tables rclip_photos and rclip_meta, and push again",
+    errors.NewerDatabase: "update rclip",
+    errors.MissingShard: "attach the missing ones to rclip_photos again",
+    errors.BadAnswer: "do not trust it; if it is yours, drop rclip_photos and rclip_meta, and push again",
     errors.DumbTerminal: "leave out --preview",
     errors.PicturesBlocked: "to allow them: tmux set -g allow-passthrough on",
 }

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from rclip.cli import choices
 from rclip.cli.messages import Usage, tell
 from rclip.errors import RclipError, UsageError
 
 if TYPE_CHECKING:
     from rclip.filters import Filters
     from rclip.library import Hit, Library
+    from rclip.remote_library import RemoteLibrary
     from rclip.search.query import Query
 
 
@@ -39,6 +41,10 @@ class Option(NamedTuple):
     """What a value means in a configuration file for a folder, which comes second, empty for the user's own."""
     is_setting: bool = False
     """Whether a configuration file may set it; see `cli.settings`."""
+    setting: str = ""
+    """The key there, where that is not the long name."""
+    is_personal: bool = False
+    """Whether only the user's own file may set it, and none that lies with photos."""
 
     @property
     def name(self) -> str:
@@ -48,6 +54,11 @@ class Option(NamedTuple):
     def value_key(self) -> str:
         """Its name among the values."""
         return self.key or self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def setting_key(self) -> str:
+        """Its key in a configuration file."""
+        return self.setting or self.name.lstrip("-")
 
     @property
     def is_flag(self) -> bool:
@@ -71,6 +82,11 @@ class Setting(NamedTuple):
     source: str
     """As a person reads it: `command line`, `RCLIP_MODEL`, a file with its line, `default`."""
 
+    @property
+    def is_of_this_run(self) -> bool:
+        """Whether it was said on the command line."""
+        return self.source == COMMAND_LINE
+
 
 class Action:
     """Something that the command does: its options with their help, its rules and its run."""
@@ -79,6 +95,8 @@ class Action:
     """The part of the help that lists its options."""
     options: ClassVar[tuple[Option, ...]]
     """The first one chooses it; the others go with it."""
+    asks_database: ClassVar[bool] = False
+    """Whether it does its work on a database, too (`--from`)."""
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
         """The query, if it takes one, and the folders. Raises `UsageError`."""
@@ -185,7 +203,8 @@ class Options(NamedTuple):
     @property
     def wanted(self) -> dict[str, Any]:
         """Which page of the results, in which order, and what is one result, as `Library.search` takes it."""
-        return {"page": self.values["page"] or 1, "sort": self.values["sort"], "fold": self.fold}
+        page = {"page": self.values["page"] or 1, "sort": self.values["sort"]}
+        return page if self.database else page | {"fold": self.fold}
 
     @property
     def fold(self) -> float | None:
@@ -196,6 +215,34 @@ class Options(NamedTuple):
     def max_image_megapixels(self) -> float | None:
         megapixels: float | None = self.values["max_image_megapixels"]
         return megapixels
+
+    @property
+    def database(self) -> str | None:
+        """The address of the database that is searched in place of the folders' own indexes."""
+        url: str | None = self.values["from"] if self.action.asks_database else None
+        return None if url == choices.NO_DATABASE else url
+
+    def open_database(self, is_opening: bool) -> "RemoteLibrary":
+        """The photos of the database; `is_opening` where files that are found are going to be opened."""
+        _quiet_decoders()
+        _import_library()
+        from rclip.remote_library import RemoteLibrary
+
+        assert self.database
+        values = self.values
+        return RemoteLibrary(
+            self.database,
+            *self.directories,
+            model=values["model"],
+            language=values["language"],
+            exclude_dirs=values["exclude_dir"],
+            exclude=values["exclude"],
+            include_hidden=values["include_hidden"],
+            device=None if values["device"] == "auto" else values["device"],
+            max_image_megapixels=self.max_image_megapixels,
+            is_opening=is_opening,
+            notify=tell,
+        )
 
     def open_library(self, notify: "Callable[[str | RclipError], None]" = tell) -> "Library":
         """The photos of the directories; `notify` is given lines for the user."""

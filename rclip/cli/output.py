@@ -244,7 +244,9 @@ def format_for(chosen: OutputFormat | None, preview: str | None) -> OutputFormat
 
 
 def _style(options: Options) -> Style:
-    return environment.style(options.values["color"], sys.stdout.isatty())
+    style = environment.style(options.values["color"], sys.stdout.isatty())
+    is_of_other_machine = options.database is not None and not options.directories
+    return style._replace(links=False) if is_of_other_machine else style
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
@@ -326,7 +328,7 @@ def write_settings(path: str, settings: Iterable[Setting]) -> None:
     import json
 
     rows = [
-        ("# " if value is None else "", option.name.lstrip("-"), "" if value is None else json.dumps(value), source)
+        ("# " if value is None else "", option.setting_key, "" if value is None else json.dumps(value), source)
         for option, value, source in settings
     ]
     lines = [(f"{mark}{name} = {value}".rstrip(), source) for mark, name, value, source in rows]

@@ -4,7 +4,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rclip import datadir
 from rclip.cli import activity, choices, report
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rclip.cli.placing import Placing
     from rclip.cli.query_file import AskedLine
     from rclip.library import Hit, Library, Stats
+    from rclip.remote_library import RemoteLibrary
     from rclip.search.query import Query
 
 
@@ -28,6 +29,7 @@ class Search(Action):
     """Finds photos and prints them."""
 
     group = "search"
+    asks_database = True
     options = (
         Option(("-a", "--add"), "more of this; repeatable", "TERM", choices.term, is_repeatable=True),
         Option(("-s", "--subtract"), "less of this; repeatable", "TERM", choices.term, is_repeatable=True),
@@ -47,6 +49,15 @@ class Search(Action):
         Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
         Option(("--approximate",), "search a huge index in a moment, and miss a few"),
         Option(("--approximate-from",), "the same, from so many photos on", "N", choices.count, is_setting=True),
+        Option(
+            ("--from",),
+            "search a shared database instead; or none",
+            "URL",
+            choices.searched_database,
+            is_setting=True,
+            setting="index",
+            is_personal=True,
+        ),
     )
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
@@ -78,6 +89,8 @@ class Search(Action):
                 raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=folder, folders=folder))
 
         _refuse_misplaced(options)
+        if options.database:
+            _refuse_files_of_others(options)
 
     def run(self, options: Options) -> int:
         options.format.check(options)
@@ -86,6 +99,10 @@ class Search(Action):
             from rclip.photo import decode_pool
 
             decode_pool.start_ahead()
+        if options.database:
+            is_opening = bool(options.values["open"]) or options.values["preview"] not in (None, choices.NO_PREVIEW)
+            with options.open_database(is_opening) as remote:
+                return _answer(remote, options)
         with options.open_library() as library:
             if not options.no_indexing:
                 report.update(library, options)
@@ -145,7 +162,7 @@ def _needs_a_decoder(options: Options) -> bool:
         return False
 
 
-def _answer(library: "Library", options: Options) -> int:
+def _answer(library: "Library | RemoteLibrary", options: Options) -> int:
     """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
     if options.query is None and options.queries is None:
         return _show_newest(library, options)
@@ -176,7 +193,7 @@ def _answer(library: "Library", options: Options) -> int:
 def _show(
     found: "list[Hit] | RclipError",
     line: "AskedLine | None",
-    library: "Library",
+    library: "Library | RemoteLibrary",
     options: Options,
     places: "Placing | None",
 ) -> ExitCode:
@@ -199,7 +216,7 @@ def _show(
     return ExitCode.FOUND if found else ExitCode.NOTHING_FOUND
 
 
-def _show_newest(library: "Library", options: Options) -> int:
+def _show_newest(library: "Library | RemoteLibrary", options: Options) -> int:
     with activity.shown(Doing.SEARCHING):
         hits = library.search(None, options.top, options.filters, **options.wanted)
     places = _places(library, options)
@@ -210,16 +227,27 @@ def _show_newest(library: "Library", options: Options) -> int:
     return ExitCode.ERROR if places and not places.finish() else ExitCode.FOUND
 
 
-def _places(library: "Library", options: Options) -> "Placing | None":
+def _places(library: "Library | RemoteLibrary", options: Options) -> "Placing | None":
     """Where photos are put, if they are to be."""
     if not any(options.values[name] for name in _PLACING):
         return None
     from rclip.cli.placing import Placing
 
-    return Placing(library, options.values)
+    return Placing(cast("Library", library), options.values)  # of a database none are put anywhere
 
 
 _PLACING = ("copy_to", "link_to", "keep_paths")
+
+
+def _refuse_files_of_others(options: Options) -> None:
+    """Paths of a database could name any file here: only those inside a folder that was named are opened."""
+    for name in (*_PLACING, "all", "fold", "approximate", "approximate_from"):
+        setting = options.settings.get(name)
+        if setting.is_of_this_run if setting else options.values[name]:
+            raise UsageError(Usage.NOT_TOGETHER.format(one=f"--{name.replace('_', '-')}", other="--from"))
+    for name in ("open", "preview"):
+        if not options.directories and options.values[name] not in (None, False, choices.NO_PREVIEW):
+            raise UsageError(Usage.DATABASE_FOLDERS.format(option=f"--{name}"))
 
 
 def _refuse_misplaced(options: Options) -> None:
@@ -230,7 +258,7 @@ def _refuse_misplaced(options: Options) -> None:
 
 
 def _print_hits(
-    hits: "list[Hit]", library: "Library", options: Options, asked: Asked, places: "Placing | None"
+    hits: "list[Hit]", library: "Library | RemoteLibrary", options: Options, asked: Asked, places: "Placing | None"
 ) -> None:
     if options.values["verbose"] and hits:
         asked = Asked(asked.query, asked.place, library.model_facts())
@@ -245,12 +273,14 @@ def _print_hits(
         desktop.show([absolute(hit.path) for hit in hits], starts_ms)
 
 
-def _say_why_nothing_was_found(library: "Library", options: Options) -> None:
+def _say_why_nothing_was_found(library: "Library | RemoteLibrary", options: Options) -> None:
     if (options.values["page"] or 1) > 1 and library.has_photos():
         tell(Notice.EMPTY_PAGE.format(number=options.values["page"]))
     elif options.filters and library.has_photos():
         tell(Notice.NOTHING_STANDS_OUT if options.filters.is_relevant else Notice.NOTHING_PASSES)
-    elif library.has_photos() and _are_all_excluded(library.stats()):
+    elif options.database:
+        tell(Notice.NOT_PUSHED)
+    elif library.has_photos() and _are_all_excluded(cast("Library", library).stats()):
         tell(Notice.NOTHING_BUT_EXCLUDED)
     else:
         tell(Notice.NOT_INDEXED if options.no_indexing else Notice.NO_PHOTOS)
@@ -260,7 +290,7 @@ def _are_all_excluded(stats: "Stats") -> bool:
     return stats.excluded > 0 and not stats.photos
 
 
-def _say_which_words_are_not_read(library: "Library", query: "Query") -> None:
+def _say_which_words_are_not_read(library: "Library | RemoteLibrary", query: "Query") -> None:
     texts = [term.what.value for term in query.terms if isinstance(term.what, Text)]
     if any(has_other_letters(each) for each in texts) and library.reads_english_only:
         tell(Notice.OTHER_LETTERS)

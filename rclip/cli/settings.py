@@ -31,11 +31,13 @@ def settings(options: Iterable[Option], values: Mapping[str, Any], directories: 
 
     Raises `UsageError` for a file that cannot be read or holds what is no setting.
     """
-    known = {option.name.lstrip("-"): option for option in options}
+    known = {option.setting_key: option for option in options}
     sources = [_of_command_line(known.values(), values), _of_environment(known.values())]
     portable = _portable_file(directories[0] if directories else "")
     if portable:
-        sources.append(_read(portable, known, isolation.open_itself, is_required=False, folder=_served(portable)))
+        found = _read(portable, known, isolation.open_itself, is_required=False, folder=_served(portable))
+        _refuse_personal(found.values())
+        sources.append(found)
     own = user_file()
     if own and own != os.devnull:
         sources.append(_read(own, known, isolation.open_regular, is_required=_PATH_VARIABLE in os.environ))
@@ -45,6 +47,14 @@ def settings(options: Iterable[Option], values: Mapping[str, Any], directories: 
         )
         for option in known.values()
     }
+
+
+def _refuse_personal(found: Iterable[Setting]) -> None:
+    """Raises `BadConfiguration` for what a file that lies with photos must not say: where queries and passwords go."""
+    for option, _, source in found:
+        if option.is_personal:
+            path, _, line = source.rpartition(", line ")
+            raise BadConfiguration(path=path, line=int(line), problem=Wrong.PERSONAL.format(name=option.setting_key))
 
 
 def _settled(option: Option, found: Sequence[Setting]) -> Setting:

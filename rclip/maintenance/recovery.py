@@ -26,8 +26,8 @@ from rclip.index.store.database import is_inner, refuse_strange_files
 from rclip.index.store.importing import note_imported
 from rclip.index.store.metadata import METADATA_COLUMNS
 from rclip.index.store.schema import FORMER_NAMES
-from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.failures import FailureKind
+from rclip.photo.validation import are_valid, has_unit_length
 
 _STORED_TOGETHER = 8192
 _LEAST_ROW_BYTES = 64  # of a table's rows, by which a file's size limits their number

@@ -1,5 +1,6 @@
 """Finds photos of one index: the best for each query, or the newest that pass the filters."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,10 +73,14 @@ class Searcher:
         """Whether anything is indexed in the scope's folders."""
         if not self._index.exists():
             return False
-        has_some = self.store.ids(self._ranges, most=0) is None
+        has_some = self.has_photos_in(self._ranges)
         if not has_some:
             self.store.check_counts(self._ranges)
         return has_some
+
+    def has_photos_in(self, ranges: Sequence[bytes]) -> bool:
+        """The same for some of the folders."""
+        return self._index.exists() and self.store.ids(ranges, most=0) is None
 
     # --- the best for a query ----------------------------------------------------------------------------------------
 
@@ -255,6 +260,17 @@ class Searcher:
     def photo_ids(self) -> np.ndarray:
         """The same without the paths, which take far more memory."""
         return np.sort(np.fromiter((id_ for id_, _ in self._all_photos()), np.int64))
+
+    def ids_by_path(self, folder: bytes) -> np.ndarray:
+        """The same (N,) of one of `ranges`, in the order of paths."""
+        selection = Selection(self._index, self._scope, None)
+        known = ((id_, path) for id_, path in self.store.photos(folder) if selection.allows_path(path))
+        return np.fromiter((id_ for id_, _ in known), np.int64)
+
+    def offline_paths(self, folder: bytes) -> set[bytes]:
+        """Paths of photos below the folder that are missing with all that was beside them: they may come back."""
+        missing = self.store.missing(folder, time.time_ns(), with_offline=True)
+        return {row.path for row in missing if row.is_offline}
 
     def _all_photos(self) -> Iterator[tuple[int, bytes]]:
         selection = Selection(self._index, self._scope, None)

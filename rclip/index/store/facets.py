@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.session import require
-from rclip.index.store.validation import are_valid
+from rclip.photo.validation import are_valid
 
 
 class FacetRow(NamedTuple):

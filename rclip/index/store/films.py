@@ -11,7 +11,7 @@ import numpy as np
 
 from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.session import require
-from rclip.index.store.validation import are_valid
+from rclip.photo.validation import are_valid
 
 _MOST_FILMS_LOOKED_UP = 1000
 

@@ -7,8 +7,8 @@ from rclip.errors import DamagedIndex
 from rclip.files import FileStat
 from rclip.index.store.films import StoredFilm
 from rclip.index.store.photos import Store
-from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.metadata import PhotoMetadata
+from rclip.photo.validation import are_valid, has_unit_length
 
 _LENT_ROWS = 512
 _LENT_COLUMNS = ("id", "path", "size", "mtime_ns", "device", "inode", "ctime_ns", "digest", "vector", "has_metadata")

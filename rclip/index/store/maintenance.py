@@ -6,7 +6,7 @@ from typing import Any
 from rclip.index.store.connections import BUSY_TIMEOUT_S
 from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.metadata import METADATA_COLUMNS
-from rclip.index.store.validation import are_valid
+from rclip.photo.validation import are_valid
 
 _READERS_TIMEOUT_MS = 3000  # for those who read what has been rewritten; whoever is last shortens the file anyway
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from rclip.index.store.database import Database
 from rclip.index.store.session import require
-from rclip.index.store.validation import are_valid
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+from rclip.photo.validation import are_valid
 
 _BETWEEN_KEYWORDS = "\n"  # there is none in them
 _WHEN_AND_WHERE = ("captured_s", "offset_min", "latitude", "longitude")

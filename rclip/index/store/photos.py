@@ -14,9 +14,9 @@ from rclip.index.store.films import FilmsTable
 from rclip.index.store.ignore_files import IgnoreFileTable
 from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.session import require
-from rclip.index.store.validation import are_valid, has_unit_length
 from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+from rclip.photo.validation import are_valid, has_unit_length
 
 _COUNTED_ROWS = 4096
 
