@@ -25,6 +25,18 @@ class Near(NamedTuple):
     km: float
 
 
+class Size(NamedTuple):
+    """From `least` to `most`, both included; a side without a bound is None. All bounds are of one kind."""
+
+    kind: str
+    """`pixels`, `sides` or `bytes`."""
+    least: tuple[int, ...] | None
+    """The number of pixels or bytes; or width and height, both of which count."""
+    most: tuple[int, ...] | None
+    text: str = ""
+    """As it was written."""
+
+
 class FilterOption(NamedTuple):
     """An option of the command line."""
 
@@ -47,6 +59,9 @@ class Photo(Protocol):
 
     @property
     def mtime_ns(self) -> int: ...
+
+    @property
+    def size_bytes(self) -> int: ...
 
     @property
     def metadata(self) -> Any:
@@ -105,6 +120,13 @@ class Filters(NamedTuple):
     """So many stars or more."""
     keywords: tuple[str, ...] = ()
     """All of which the photo must have, in any case."""
+    size: Size | None = None
+    orientation: str = ""
+    """`portrait`, `landscape` or `square`."""
+    lens: str = ""
+    """Words that its name contains, in any case and order."""
+    text: str = ""
+    """Words, and phrases between quotation marks, of its file name, title, headline, caption and keywords."""
     min_score: float | None = None
     is_relevant: bool = False
     """Whether they must stand out for the query, by `ranking.relevance_cutoff`."""
@@ -145,6 +167,10 @@ def texts_of(filters: Filters | None) -> dict[str, str]:
         "types": ",".join(sorted(filters.types)),
         "rating": str(filters.rating or ""),
         "keywords": ",".join(filters.keywords),
+        "size": filters.size.text if filters.size else "",
+        "orientation": filters.orientation,
+        "lens": filters.lens,
+        "text": filters.text,
         "paths": "\n".join(filters.paths),
         "min_score": "" if filters.min_score is None else f"{filters.min_score:.12g}",
         "is_relevant": "1" if filters.is_relevant else "",
@@ -364,6 +390,141 @@ class Camera(Filter):
         return name != " " and all(word in name for word in self._words)
 
 
+def parse_lens(text: str) -> str:
+    """Words of a lens's name. Raises ValueError where there are none."""
+    if not text.strip():
+        raise ValueError(f"must be words of a lens's name, not {text!r}")
+    return text
+
+
+@register
+class Lens(Filter):
+    """Taken through a lens whose name contains all the words, in any case and order."""
+
+    options = (FilterOption("--lens", "lens", parse_lens, "TEXT", "words in the name of the lens: '50mm f1.8'"),)
+
+    def __init__(self, lens: str):
+        self._words = lens.lower().split()
+
+    def clause(self) -> Clause:
+        """By the words in ASCII, as SQLite knows no other letters' lower case."""
+        words = [word for word in self._words if word.isascii()]
+        conditions = "".join(" AND instr(lower(lens), ?)" for _ in words)
+        sql = f"SELECT id FROM metadata INDEXED BY metadata_lens WHERE lens IS NOT NULL{conditions}"  # noqa: S608
+        return Clause(sql, tuple(words))
+
+    def matches(self, photo: Photo) -> bool:
+        name = photo.metadata.lens.lower()
+        return name != "" and all(word in name for word in self._words)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+_NEEDS_SIZE = "must be a size like 12mp, 1920x1080, 500kb or 5mb, or a range like 2mp..12mp or ..1mb"
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(mp|kb|mb|gb)|(\d{1,9})\s*[x×]\s*(\d{1,9})", re.IGNORECASE)
+_UNITS = {"mp": 10**6, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def parse_size(text: str) -> Size:
+    """`12mp`, `1920x1080` or `5mb` and more; `..1mb` and less; `2mp..12mp`. Raises ValueError that says so."""
+    first, _, last = text.strip().partition("..")
+    bounds = [_bound(part) for part in (first, last)]
+    kinds = {kind for kind, _ in bounds if kind}
+    if len(kinds) != 1 or "wrong" in kinds:
+        raise ValueError(f"{_NEEDS_SIZE}, not {text!r}")
+    (_, least), (_, most) = bounds
+    if least and most and any(one > other for one, other in zip(least, most, strict=True)):
+        raise ValueError(f"{_NEEDS_SIZE}, not {text!r}: nothing is that large and that small")
+    return Size(kinds.pop(), least, most, text.strip())
+
+
+def _bound(text: str) -> tuple[str, tuple[int, ...] | None]:
+    """Its kind and numbers; empty for no text."""
+    if not text.strip():
+        return "", None
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        return "wrong", (0,)
+    number, unit, width, height = found.groups()
+    if width:
+        return "sides", (int(width), int(height))
+    return "pixels" if unit.lower() == "mp" else "bytes", (round(float(number) * _UNITS[unit.lower()]),)
+
+
+@register
+class OfSize(Filter):
+    """With a picture of so many pixels, or of such sides, or with a file of so many bytes."""
+
+    options = (FilterOption("--size", "size", parse_size, "SIZE", "12mp, 1920x1080 or 5mb and more; 1mp..8mp, ..1mb"),)
+
+    _COLUMNS: ClassVar = {"pixels": ("width * height",), "sides": ("width", "height"), "bytes": ("size",)}
+
+    def __init__(self, size: Size):
+        self._size = size
+
+    def clause(self) -> Clause:
+        columns = self._COLUMNS[self._size.kind]
+        bounds = ((">=", self._size.least), ("<=", self._size.most))
+        numbers = tuple(number for _, bound in bounds for number in bound or ())
+        conditions = "".join(f" AND {column} {sign} ?" for sign, bound in bounds if bound for column in columns)
+        if self._size.kind == "bytes":
+            sql = f"""
+                SELECT id FROM images INDEXED BY images_listing
+                WHERE id NOT IN (SELECT id FROM images INDEXED BY images_failure WHERE failure IS NOT NULL){conditions}
+            """  # noqa: S608 - question marks
+        else:
+            sql = f"SELECT id FROM metadata INDEXED BY metadata_size WHERE width IS NOT NULL{conditions}"  # noqa: S608
+        return Clause(sql, numbers)
+
+    def matches(self, photo: Photo) -> bool:
+        numbers = self._numbers(photo)
+        least, most = self._size.least or numbers, self._size.most or numbers
+        return bool(numbers) and all(
+            low <= number <= high for low, number, high in zip(least, numbers, most, strict=True)
+        )
+
+    def _numbers(self, photo: Photo) -> tuple[int, ...]:
+        if self._size.kind == "bytes":
+            return (photo.size_bytes,)
+        width, height = photo.metadata.width, photo.metadata.height
+        if width is None or height is None:
+            return ()
+        return (width, height) if self._size.kind == "sides" else (width * height,)
+
+
+_ORIENTATIONS = {"portrait": "<", "landscape": ">", "square": "="}
+
+
+def parse_orientation(text: str) -> str:
+    """Raises ValueError, saying what there is."""
+    if text.strip().lower() not in _ORIENTATIONS:
+        raise ValueError(f"must be portrait, landscape or square, not {text!r}")
+    return text.strip().lower()
+
+
+@register
+class Orientation(Filter):
+    """Higher than wide, wider than high, or as wide as high, as it is seen upright."""
+
+    options = (FilterOption("--orientation", "orientation", parse_orientation, "WAY", "portrait, landscape or square"),)
+
+    def __init__(self, orientation: str):
+        self._orientation = orientation
+
+    def clause(self) -> Clause:
+        sign = _ORIENTATIONS[self._orientation]
+        sql = f"""
+            SELECT id FROM metadata INDEXED BY metadata_size WHERE width IS NOT NULL AND width {sign} height
+        """  # noqa: S608 - a sign
+        return Clause(sql)
+
+    def matches(self, photo: Photo) -> bool:
+        width, height = photo.metadata.width, photo.metadata.height
+        if width is None or height is None:
+            return False
+        return self._orientation == ("portrait" if width < height else "landscape" if width > height else "square")
+
+
 # --- kinds of files --------------------------------------------------------------------------------------------------
 
 _NEEDS_TYPES = "must be endings of photos, like jpg, heic or png, or raw or video, separated by commas"
@@ -477,6 +638,36 @@ class Keywords(Filter):
 
     def matches(self, photo: Photo) -> bool:
         return set(map(_folded, self._keywords)) <= set(map(_folded, photo.metadata.keywords))
+
+
+def parse_words(text: str) -> str:
+    """Words. Raises ValueError where there are none."""
+    from rclip.words import wanted
+
+    if not wanted(text).phrases:
+        raise ValueError(f"must be words of a caption, a keyword or a file name, not {text!r}")
+    return text
+
+
+@register
+class Words(Filter):
+    """With all of these words, or starts of words, in its file name, title, headline, caption or keywords."""
+
+    options = (FilterOption("--words", "text", parse_words, "TEXT", "words of the caption, keywords or file name"),)
+
+    def __init__(self, text: str):
+        from rclip.words import wanted
+
+        self._wanted = wanted(text)
+
+    def clause(self) -> Clause:
+        """All photos: the cache of words knows better (`index.word_index`)."""
+        return Clause("SELECT id FROM images INDEXED BY images_digest WHERE vector IS NOT NULL")
+
+    def matches(self, photo: Photo) -> bool:
+        name = photo.path.rpartition(b"/")[2].decode(errors="replace")
+        known = photo.metadata
+        return self._wanted.are_in(name, known.title, known.headline, known.caption, *known.keywords)
 
 
 def _folded(word: str) -> tuple[bool, str]:

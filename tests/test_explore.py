@@ -408,7 +408,7 @@ def describe(explorer: Explorer, name: str, metadata: PhotoMetadata) -> None:
     (hit,) = [hit for hit in explorer.library.search(None, top=None) if hit.path.endswith(name)]
     with index.store.transaction():
         index.store.connection.execute("DELETE FROM metadata WHERE id = ?", (int(hit.id.partition("-")[2]),))
-        index.store.metadata.describe(int(hit.id.partition("-")[2]), metadata)
+        index.store.metadata.describe(int(hit.id.partition("-")[2]), b"", metadata)
 
 
 # --- updates ----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from rclip.filters import (
     Suffix,
     Taken,
     by_row,
+    parse_size,
     parse_types,
 )
 from rclip.index.store import Store, filtering
@@ -44,6 +45,7 @@ class Photo(NamedTuple):
     path: bytes
     mtime_ns: int
     metadata: PhotoMetadata
+    size_bytes: int = 1
 
 
 def made_up(number: int) -> Photo:
@@ -59,15 +61,30 @@ def made_up(number: int) -> Photo:
     rating = (None, -1, 0, 1, 4, 5)[number % 6]
     camera = f"Maker{number % 3}", f"Modèle {number % 11}"
     return Photo(
-        path, mtime_ns, PhotoMetadata(captured_s, 60, place[0], place[1], *camera, None, None, keywords, rating)
+        path,
+        mtime_ns,
+        PhotoMetadata(
+            captured_s,
+            60,
+            place[0],
+            place[1],
+            *camera,
+            (None, 400, 300, 4000)[number % 4],
+            (None, 300, 400, 4000)[number % 4],
+            keywords,
+            rating,
+            lens=("", "EF 50mm f/1.8", "Mir-1Ž")[number % 3],
+            caption=("", "The tram up the hill")[number % 2],
+        ),
+        size_bytes=1000 * (number % 50),
     )
 
 
 def add(store: Store, photos: list[Photo]) -> None:
     with store.transaction():
-        for number, (path, mtime_ns, metadata) in enumerate(photos):
+        for number, (path, mtime_ns, metadata, size_bytes) in enumerate(photos):
             vector = np.array([1, number % 100, 3, 4], np.float32)
-            seen = FileStat(1, mtime_ns, 1, number)
+            seen = FileStat(size_bytes, mtime_ns, 1, number)
             store.add(path, seen, path, vector / np.linalg.norm(vector), metadata)
 
 
@@ -128,6 +145,18 @@ CASES: list[tuple[Filters, Callable[[Photo], bool]]] = [
     (Filters(keywords=("meer", "straße")), lambda photo: "Straße" in photo.metadata.keywords),
     (Filters(keywords=("klm",)), lambda photo: False),
     (Filters(keywords=("KÄLTE",)), lambda photo: "Kälte" in photo.metadata.keywords),
+    (Filters(lens="F/1.8 ef"), lambda photo: "50mm" in photo.metadata.lens),
+    (Filters(lens="mir-1ž"), lambda photo: photo.metadata.lens.startswith("Mir")),
+    (Filters(size=parse_size("1mp")), lambda photo: photo.metadata.width == 4000),
+    (Filters(size=parse_size("..0.13mp")), lambda photo: photo.metadata.width in (300, 400)),
+    (Filters(size=parse_size("400x300")), lambda photo: (photo.metadata.width or 0) >= 400),
+    (Filters(size=parse_size("300x300..350x9999")), lambda photo: photo.metadata.width == 300),
+    (Filters(size=parse_size("20kb..30kb")), lambda photo: 20_000 <= photo.size_bytes <= 30_000),
+    (Filters(orientation="portrait"), lambda photo: photo.metadata.width == 300),
+    (Filters(orientation="landscape"), lambda photo: photo.metadata.height == 300),
+    (Filters(orientation="square"), lambda photo: photo.metadata.width == 4000),
+    (Filters(text="TRÁM hil"), lambda photo: photo.metadata.caption != ""),
+    (Filters(text="kalte"), lambda photo: "Kälte" in photo.metadata.keywords),
     (Filters(near=Near(48.8, 2.3, 900)), lambda photo: km_to(photo, 48.8, 2.3) <= 900),
     (Filters(near=Near(-89.9, 0, 2000)), lambda photo: km_to(photo, -89.9, 0) <= 2000),
     (Filters(near=Near(10, -179.5, 700)), lambda photo: km_to(photo, 10, -179.5) <= 700),
@@ -155,7 +184,9 @@ def assert_right(store: Store, photos: dict[int, Photo]) -> None:
         matching = {id_ for id_, photo in photos.items() if all(each.matches(photo) for each in by_row(asked))}
         assert matching == expected, asked
         found = selected(store, asked)
-        is_exact = not (asked.near or asked.keywords) and asked.camera.isascii()  # a box has corners; SQLite knows
+        is_exact = (
+            not (asked.near or asked.keywords or asked.text or not asked.lens.isascii()) and asked.camera.isascii()
+        )  # a box has corners; SQLite knows
         # the lower case of ASCII only, and looks for words within others
         assert found == expected if is_exact else found >= expected, asked
         newest = [ids.tolist() for ids in filtering.newest_first(store, filters.time_range(asked))]
@@ -200,16 +231,16 @@ def test_what_changes_is_seen_at_once(store: Store, photos: dict[int, Photo]) ->
     """Moved, found metadata of, copied, deleted, replaced: the database's own indexes follow."""
     with store.transaction():
         for id_ in range(1, 400, 3):
-            moved = Photo(b"/q/%d.png" % id_, 1_600_000_000 * 10**9, photos[id_].metadata)
-            store.move(id_, moved.path, FileStat(1, moved.mtime_ns, 1, id_))
+            moved = photos[id_]._replace(path=b"/q/%d.png" % id_, mtime_ns=1_600_000_000 * 10**9)
+            store.move(id_, moved.path, FileStat(moved.size_bytes, moved.mtime_ns, 1, id_))
             photos[id_] = moved
         for id_ in range(2, 400, 9):
             found = PhotoMetadata(1_500_000_000, None, 48.8, 2.3, "Maker2", "Modèle 1")
-            store.metadata.describe(id_, found)
+            store.metadata.describe(id_, b"", found)
             photos[id_] = photos[id_]._replace(metadata=found)
         for id_ in (3, 6, 11):
             copied = photos[id_]._replace(path=b"/copies/%d.jpg" % id_, mtime_ns=10**18)
-            store.copy(id_, copied.path, FileStat(1, copied.mtime_ns, 1, id_))
+            store.copy(id_, copied.path, FileStat(copied.size_bytes, copied.mtime_ns, 1, id_))
             photos[ROWS + [3, 6, 11].index(id_) + 1] = copied
     store.connection.execute("DELETE FROM images WHERE id % 10 = 3")
     photos = {id_: photo for id_, photo in photos.items() if id_ % 10 != 3}
@@ -231,6 +262,30 @@ def test_many_are_counted_and_not_fetched(store: Store, photos: dict[int, Photo]
     assert few is not None
     assert len(few) == ROWS // 2
     assert filtering.ids_up_to(store, clause, ROWS // 2 - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "least", "most"),
+    [
+        ("12mp", "pixels", (12_000_000,), None),
+        ("0.5 MP", "pixels", (500_000,), None),
+        ("1920x1080", "sides", (1920, 1080), None),
+        ("..1920×1080", "sides", None, (1920, 1080)),
+        ("100kb..5MB", "bytes", (100_000,), (5_000_000,)),
+        ("..1gb", "bytes", None, (10**9,)),
+    ],
+)
+def test_sizes(text: str, kind: str, least: tuple[int, ...] | None, most: tuple[int, ...] | None) -> None:
+    assert parse_size(text)[:3] == (kind, least, most)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "..", "12", "mp", "1mp..5mb", "5mp..1mp", "10x20..20x10", "-1mp", "1e9mp", "1x", "1mp..2mp..3mp", "x" * 999],
+)
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a size like 12mp"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(

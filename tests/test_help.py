@@ -68,16 +68,8 @@ def test_the_helps_examples_are_understood(line: str, tmp_path: Path) -> None:
 # --- bad values -------------------------------------------------------------------------------------------------------
 
 TAKE_ANY_WORDS = {
-    "--add",
-    "--subtract",
-    "--exclude",
-    "--exclude-dir",
-    "--camera",
-    "--keyword",
-    "--path",
-    "--format",
-    "--copy-to",
-    "--link-to",
+    *("--add", "--subtract", "--exclude", "--exclude-dir", "--camera", "--lens", "--keyword", "--path", "--format"),
+    *("--copy-to", "--link-to", "--tag", "--untag"),
 }
 
 

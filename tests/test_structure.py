@@ -40,6 +40,7 @@ LAYERS = (
         "resizing",
         "signals",
         "vectors",
+        "words",
     },
 )
 """From the top down. A module imports lower layers only, and its own package; the last layer also its own modules."""
@@ -51,6 +52,7 @@ OWNED = {
     "sqlite3": {
         *(f"index/store/{module}" for module in ("connections", "recovery", "schema", "session")),
         "index/text_vectors",
+        "index/word_index",
         "maintenance/recovery",
     },
     "PIL": {
@@ -86,7 +88,7 @@ OWNED = {
         *(f"index/{module}" for module in ("approximate", "mapped", "sketch", "vector_cache", "vector_search")),
         "models/safetensors",
     },
-    "xml": {"photo/metadata_parser"},
+    "xml": {"photo/metadata_parser", "photo/xmp_editing"},
     "numkong": {"vectors"},
     "faiss": {"index/approximate"},
     "signal": {"photo/decode_pool", "photo/decode_worker", "signals"},

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rclip._version import __version__
-from rclip.cli import actions, choices, messages, output, settings, watch_action  # noqa: F401 - actions register themselves
+from rclip.cli import actions, choices, messages, output, settings, tag_action, watch_action  # noqa: F401 - register
 from rclip.cli.messages import Usage, Value
 from rclip.cli.options import ACTIONS, FORMATS, Action, Option, Options, OutputFormat, register
 from rclip.cli.search_action import Search
@@ -81,7 +81,8 @@ def _refuse_stray(values: Mapping[str, Any]) -> None:
     offered: list[Action | OutputFormat] = [*ACTIONS, *FORMATS]
     options = {option.name: option for choice in offered for option in choice.options}
     for option in options.values():
-        if option.only_with and option.is_given(values) and not options[option.only_with].is_given(values):
+        others = [options[name] for name in option.only_with.split(" or ") if name]
+        if others and option.is_given(values) and not any(other.is_given(values) for other in others):
             raise UsageError(Usage.ONLY_WITH.format(option=option.name, other=option.only_with))
 
 

@@ -91,6 +91,14 @@ def folder_name(text: str) -> str:
     return name
 
 
+def keyword(text: str) -> str:
+    """One that programs for sorting photos take as one: `|` and commas are theirs."""
+    word = " ".join(text.split())
+    if not word.isprintable() or not 0 < len(word) <= 200 or set(word) & set("|,;"):
+        raise ValueError(Value.KEYWORD.format(text=text))
+    return word
+
+
 def count(text: str) -> int:
     if not _is_number(text) or int(text) < 1:
         raise ValueError(Value.COUNT.format(text=text))

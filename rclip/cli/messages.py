@@ -93,6 +93,7 @@ class Value:
     FOLDER = "must be a folder that is there, not {text!r}"
     TARGET = "must be a folder, or the name of a new one, not {text!r}"
     FOLDER_NAME = "must be the name of a folder, not {text!r}"
+    KEYWORD = "must be one keyword, without |, commas and semicolons, not {text!r}"
     GLOB = "must be a pattern like '2019/**' or 'IMG_*', not {text!r}"
     EXCLUSION = "must be a line as in .gitignore, like 'private/' or '*.psd', not {text!r}"
     EXCLUSION_PLACE = "must say where {text!r} is: with /, ~/ or **/ before it"
@@ -157,6 +158,10 @@ class Notice:
         "{kept:,} kept: their folder is empty, like that of an unplugged drive; with --away they are forgotten, too"
     )
     PRUNE_BLOCKED = "the rest of the space is not freed yet ({reason}); run the same again later"
+    TAGGED = "sidecars: {made:,} made, {changed:,} changed, {deleted:,} deleted, {unchanged:,} as they were"
+    WOULD_TAG = "nothing is written; sidecars to be made: {made:,}, changed: {changed:,}, deleted: {deleted:,}"
+    NOT_TAGGED = "cannot write to {path}: {reason}; it stays as it is"
+    NOTHING_TO_TAG = "no photo was found, so no sidecar is written"
     EXPORTED = "{count:,} {photos} exported to {path}"
     PAGE_OPEN = "open this address in a browser; Ctrl-C ends it"
     PAGE_CLOSED = "the page is closed"

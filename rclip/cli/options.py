@@ -34,7 +34,7 @@ class Option(NamedTuple):
     key: str = ""
     """Its name among the values, where that is not the long one."""
     only_with: str = ""
-    """The option without which it is refused."""
+    """The option without which it is refused, or several, of which it needs one: `--a or --b`."""
     kinds: tuple[str, ...] = ()
     """Values that it may have after a `=`; the first is the default."""
     in_file: Callable[[str, str], Any] | None = None

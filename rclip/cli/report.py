@@ -189,6 +189,7 @@ def _changes(summary: "Summary") -> str:
         (summary.returned, "{:,} back", "{:,} back"),
         (summary.missing, "{:,} missing", "{:,} missing"),
         (summary.metadata_added, "dates and places of {:,} older photo", "dates and places of {:,} older photos"),
+        (summary.sidecars_read, "sidecars of {:,} photo", "sidecars of {:,} photos"),
         (len(summary.failures), *2 * ("{:,} unreadable (rclip --stats lists them)",)),
         (
             len(summary.broken_films),

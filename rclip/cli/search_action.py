@@ -69,11 +69,11 @@ class Search(Action):
             raise UsageError(Usage.NOT_TOGETHER.format(one="--all", other="--fold"))
         if values["queries"]:
             return None, words
-        if has_filters and not has_terms and all(map(_is_plainly_a_folder, words)):
+        if has_filters and not has_terms and all(map(is_plainly_a_folder, words)):
             return None, words
         if not words and not has_terms:
             raise UsageError(Usage.NO_QUERY)
-        if has_terms and all(map(_is_plainly_a_folder, words)):
+        if has_terms and all(map(is_plainly_a_folder, words)):
             return queries.parse_words([], added, subtracted), words
         asked, directories = queries.split(words)
         if len(asked) == 1 and not has_terms and not values["is_quoted"] and _may_be_no_query(asked[0]):
@@ -109,7 +109,7 @@ class Search(Action):
             return _answer(library, options)
 
 
-def _is_plainly_a_folder(word: str) -> bool:
+def is_plainly_a_folder(word: str) -> bool:
     """A folder's path that no one would take for words: `.`, `..`, or what starts as the path of a picture does."""
     is_path = word in (".", "..", "~") or word.startswith(_PATH_STARTS)
     return is_path and os.path.isdir(as_on_disk(os.fsencode(os.path.expanduser(word))))
@@ -330,7 +330,7 @@ class Browse(Action):
             if values[name]:
                 other = f"--{name.replace('_', '-')}"
                 raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=other))
-        if not (values["add"] or values["subtract"]) and all(map(_is_plainly_a_folder, words)):
+        if not (values["add"] or values["subtract"]) and all(map(is_plainly_a_folder, words)):
             return None, words
         return Search().split(words, values)
 

@@ -17,8 +17,9 @@ def scored(hit: "Hit", style: Style, columns: int = 0) -> str:
 
 
 def dated(hit: "Hit", style: Style) -> str:
-    """The day on which the photo was taken, or that of the file."""
-    return _colored(hit.captured.date().isoformat(), _CYAN, style)
+    """The day on which the photo was taken; that of the file is dimmed, as it may be the day of a copy."""
+    color = _DIM if hit.metadata.captured_s is None else _CYAN
+    return _colored(hit.captured.date().isoformat(), color, style)
 
 
 def shown_path(hit: "Hit", columns: int) -> str:

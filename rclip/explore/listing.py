@@ -14,12 +14,15 @@ _COLUMNS = (
     "at",
     "modified",
     "captured",
+    "captured_from",
     "camera",
     "latitude",
     "longitude",
     "width",
     "height",
     "rating",
+    "title",
+    "caption",
     "size",
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -151,6 +151,19 @@ class PhotoIndex:
         if self.exists() and self._may_write_caches:
             VectorCache(self.store).catch_up()
 
+    def catch_up_words(self) -> None:
+        """Brings the cache of words up to date where it can be written. Not within a transaction or snapshot."""
+        if self.exists() and self._may_write_caches:
+            from rclip.index import word_index
+
+            word_index.catch_up(self.store)
+
+    def ids_of_words(self, starts: Sequence[str]) -> "np.ndarray | None":
+        """What `WordIndex.ids` gives; None where there is no cache to be trusted."""
+        from rclip.index.word_index import WordIndex
+
+        return WordIndex(self.store).ids(starts) if self._may_write_caches else None
+
     def sweep(self) -> None:
         """Deletes temporary files of killed runs."""
         for folder in (self.location.folder, self.cache_folder):

@@ -49,12 +49,14 @@ def describe(
 def _store_metadata(store: Store, photos: Sequence[PhotoWithoutMetadata], found: Sequence[PhotoMetadata | None]) -> int:
     """Stores what was found, and returns of how many photos."""
     metadata_added = [
-        (photo.id, metadata) for photo, metadata in zip(photos, found, strict=True) if metadata is not None
+        (photo.id, os.path.basename(photo.path), metadata)
+        for photo, metadata in zip(photos, found, strict=True)
+        if metadata is not None
     ]
     if metadata_added:
         with store.transaction():
-            for id_, metadata in metadata_added:
-                store.metadata.describe(id_, metadata)
+            for id_, name, metadata in metadata_added:
+                store.metadata.describe(id_, name, metadata)
     return len(metadata_added)
 
 

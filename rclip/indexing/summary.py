@@ -19,6 +19,8 @@ class Summary:
     missing: int = 0
     metadata_added: int = 0
     """Photos indexed by an older rclip that were looked through for what they say of themselves."""
+    sidecars_read: int = 0
+    """Photos whose sidecars have appeared, changed or gone."""
     failures: list[FailedPhoto] = field(default_factory=list)
     """Files that could not be read, those found unreadable by earlier runs not among them."""
     postponed: list[FailedPhoto] = field(default_factory=list)
@@ -41,5 +43,5 @@ class Summary:
 
     @property
     def has_changes(self) -> bool:
-        counts = (self.added, self.changed, self.moved, self.copied, self.returned, self.missing, self.metadata_added)
-        return any(counts) or bool(self.failures or self.postponed)
+        files = (self.added, self.changed, self.moved, self.copied, self.returned, self.missing)
+        return any((*files, self.metadata_added, self.sidecars_read)) or bool(self.failures or self.postponed)

@@ -19,6 +19,7 @@ from rclip.indexing.diff import Plan, plan_update
 from rclip.indexing.ignore_files import IgnoreFiles, on_disk
 from rclip.indexing.parts import parts_around
 from rclip.indexing.progress import ListedFiles, Report, of_stage
+from rclip.indexing.sidecar_files import SidecarFiles
 from rclip.indexing.summary import Summary
 from rclip.indexing.walk import walk
 from rclip.models import Model
@@ -92,6 +93,7 @@ def update(
     no errors.
     """
     listed = ListedFiles(report)
+    sidecars = SidecarFiles()
     root = root or folder
     ignore_files = IgnoreFiles(root, options.rules, store)
     ignore_files.note_between(folder)
@@ -100,7 +102,7 @@ def update(
     def ignores_path(relative: bytes) -> bool:
         return ignore_files.tree.ignores_path(inside + relative)
 
-    found = walk(folder, options.suffixes, ignore_files, listed.add)
+    found = walk(folder, options.suffixes, ignore_files, listed.add, sidecars)
     to_retry = _to_retry(store, folder, options)
     rows = store.row_tuples(folder)
     if not formats.VIDEO.suffixes <= options.suffixes:
@@ -128,6 +130,7 @@ def update(
         with model.image_encoder(options.device, options.batch_size) as encoder:
             write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
     _describe(store, ignores_path, folder, options, summary, report)
+    _read_sidecars(store, folder, sidecars, summary, report)
     if store.has_orphaned():
         with store.transaction():
             store.delete_orphaned()
@@ -148,6 +151,16 @@ def _describe(
         from rclip.indexing.metadata_backfill import describe
 
         describe(store, photos, options.max_pixels, summary, of_stage("metadata", report))
+
+
+def _read_sidecars(
+    store: Store, folder: bytes, sidecars: SidecarFiles, summary: Summary, report: Report | None
+) -> None:
+    """What has changed beside the photos since it was read."""
+    if sidecars.found or store.metadata.has_sidecars():
+        from rclip.indexing.sidecars import read_changed
+
+        read_changed(store, folder, sidecars, summary, of_stage("metadata", report))
 
 
 def _to_retry(store: Store, folder: bytes, options: UpdateOptions) -> set[bytes]:

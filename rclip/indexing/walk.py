@@ -16,6 +16,8 @@ from rclip.files import SEPARATOR
 from rclip.ignoring import DEFAULT_RULES, FolderRules
 from rclip.indexing.ignore_files import MARKS, IgnoreFiles
 from rclip.indexing.listing import Entry, Lister
+from rclip.indexing.sidecar_files import SidecarFiles
+from rclip.photo.sidecar_names import SIDECAR_ENDINGS
 
 
 class FoundFile(Protocol):
@@ -50,16 +52,18 @@ def walk(
     suffixes: Set[str],
     ignore_files: IgnoreFiles | None = None,
     listed: Callable[[int], None] = lambda files: None,
+    sidecars: SidecarFiles | None = None,
 ) -> Iterator[tuple[bytes, Found]]:
     """Paths below `root` and what is there, in path order: all whose name ends in one of `suffixes`, and some folders.
 
     `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. Links to folders are
     not followed, so there are no loops. What cannot be read is yielded, never raised. `listed` is called for each
     folder with the number of files in it. `ignore_files` say what is passed over, and learn of those that are found.
+    `sidecars` notes the files beside photos that say more of them.
     """
     ignore_files = ignore_files or IgnoreFiles(root, DEFAULT_RULES)
     endings = frozenset(b"." + suffix.encode() for suffix in suffixes)
-    lister = Lister(partial(_list, endings=endings, ignore_files=ignore_files))
+    lister = Lister(partial(_list, endings=endings, ignore_files=ignore_files, sidecars=sidecars))
     try:
         depths = [lister.entries(root)]  # not recursive: folders may be nested a thousand deep
         listed(len(depths[0]))
@@ -79,29 +83,44 @@ def walk(
         lister.close()
 
 
-def _list(folder: bytes, endings: Set[bytes], ignore_files: IgnoreFiles) -> list[Entry]:
+def _list(folder: bytes, endings: Set[bytes], ignore_files: IgnoreFiles, sidecars: SidecarFiles | None) -> list[Entry]:
     """The folder's own entries, the last one in path order first; what is of no concern takes no memory.
 
     Where it has an ignore file, which may also take back what counts above it, the folder is listed once more.
     """
     try:
-        entries, marks, is_empty = _scan(folder, endings, ignore_files.tree.at(folder))
+        entries, marks, beside, is_empty = _scan(folder, endings, ignore_files.tree.at(folder))
         if ignore_files.note(folder, marks):
             if ignore_files.tree.is_cache(folder):
                 return [(folder, Unlisted(None))]
-            entries, _, _ = _scan(folder, endings, ignore_files.tree.at(folder))
+            entries, _, beside, _ = _scan(folder, endings, ignore_files.tree.at(folder))
     except OSError as error:
         return [(folder, Unlisted(plain_reason(error)))]
     if is_empty:
         return [(folder, Empty())]
     entries.sort(key=itemgetter(0), reverse=True)
+    if sidecars:
+        sidecars.note(folder, (path[len(folder) :] for path, _ in entries), beside)
     return entries
 
 
-def _scan(folder: bytes, endings: Set[bytes], rules: FolderRules) -> tuple[list[Entry], list[bytes], bool]:
-    """Entries in any order, the names of files that say what is to be passed over, and whether there is nothing."""
+class _Scanned(NamedTuple):
+    """What is in a folder."""
+
+    entries: list[Entry]
+    """In any order."""
+    marks: list[bytes]
+    """The names of files that say what is to be passed over."""
+    beside: "list[os.DirEntry[bytes]]"
+    """Files that may say more of photos."""
+    is_empty: bool
+
+
+def _scan(folder: bytes, endings: Set[bytes], rules: FolderRules) -> _Scanned:
+    """What is in a folder. Raises OSError."""
     entries: list[Entry] = []
     marks: list[bytes] = []
+    beside: list[os.DirEntry[bytes]] = []
     has_patterns = rules.has_patterns
     entry = None
     with os.scandir(folder) as scan:
@@ -113,12 +132,14 @@ def _scan(folder: bytes, endings: Set[bytes], rules: FolderRules) -> tuple[list[
                 is_folder = False
             if is_folder:
                 entries.append((folder + name + SEPARATOR, Unlisted(None) if rules.ignores_folder(name) else None))
-            elif name[name.rfind(b".") :].lower() in endings:
+            elif (ending := name[name.rfind(b".") :].lower()) in endings:
                 if not ((name[0] == _DOT or has_patterns) and rules.ignores_file(name)):
                     entries.append((folder + name, entry))
             elif name in MARKS:
                 marks.append(name)
-    return entries, marks, entry is None
+            elif ending in SIDECAR_ENDINGS:
+                beside.append(entry)
+    return _Scanned(entries, marks, beside, entry is None)
 
 
 _DOT = ord(b".")

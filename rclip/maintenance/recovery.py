@@ -208,6 +208,14 @@ def _is_any(row: _Row) -> bool:
     return True
 
 
+def _may_be_change(row: _Row) -> bool:
+    return are_valid(("id", "id"), [(row.get("id"), row.get("number"))])
+
+
+def _may_be_state(row: _Row) -> bool:
+    return are_valid(("id", "state"), [(row.get("id"), row.get("state"))])
+
+
 def _may_be_metadata(row: _Row) -> bool:
     names = [name for name in METADATA_COLUMNS if name in row]
     return are_valid(names, [[row[name] for name in names]])
@@ -252,6 +260,9 @@ _MAY_BE_TRUE = {
     "images": _may_be_photo,
     "metadata": _may_be_metadata,
     "moments": _may_be_moment,
+    "own_metadata": _may_be_metadata,
+    "reworded": _may_be_change,
+    "sidecars": _may_be_state,
 }
 
 

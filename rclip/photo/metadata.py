@@ -1,9 +1,21 @@
 """What a photo says of itself beside its pixels: when, where, by what, how large, and what somebody noted of it."""
 
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+class Origin(IntEnum):
+    """Where the time of a photo comes from. The numbers are stored."""
+
+    METADATA = 0
+    """The photo's own file."""
+    SIDECAR = 1
+    """A file beside it that says more of it."""
+    NAME = 2
+    """The file's name."""
 
 
 class PhotoMetadata(NamedTuple):
@@ -27,6 +39,13 @@ class PhotoMetadata(NamedTuple):
     """1 to 5 stars; 0 for none, -1 for rejected."""
     missing_percent: int | None = None
     """How much of the picture, from below, the file lacks; None where it is whole."""
+    captured_from: int = Origin.METADATA
+    """The `Origin` of `captured_s`, where that is known."""
+    lens: str = ""
+    title: str = ""
+    headline: str = ""
+    caption: str = ""
+    """What somebody wrote of the photo, in one line."""
 
     @property
     def camera(self) -> str:

@@ -13,19 +13,20 @@ import re
 import xml.parsers.expat as expat
 from calendar import timegm
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rclip.photo.metadata import PhotoMetadata
+from rclip.photo.metadata import NO_METADATA, PhotoMetadata
 
 Tags = Mapping[int, Any]
 """One directory of EXIF, by tag number. Values are of whatever type the file claims."""
 
 _MOST_BYTES = 4 << 20  # of XMP and IPTC: more is an editor's history
 _MOST_TEXT = 200  # characters of one keyword or name
+_MOST_CAPTION = 2000
 _MOST_KEYWORDS = 100
 
 
@@ -60,43 +61,121 @@ def parse(blocks: Blocks, width: int, height: int) -> PhotoMetadata:
         model=_text(blocks.main.get(_MODEL)) or _first_text(xmp["model"]),
         width=width,
         height=height,
-        keywords=_keywords([*xmp["keywords"], *iptc["keywords"], *_windows_keywords(blocks.main)]),
-        rating=_rating([*xmp["rating"], blocks.main.get(_RATING)]),
+        keywords=keywords_of([*xmp["keywords"], *iptc["keywords"], *_windows_keywords(blocks.main), *_in_paths(xmp)]),
+        rating=_rating([*xmp["rating"], blocks.main.get(_RATING), *xmp["other rating"]]),
+        lens=_text(blocks.photo.get(_LENS)) or _first_text([*xmp["lens"], *xmp["other lens"]]),
+        title=_first_text([*xmp["title"], *iptc["title"]]),
+        headline=_first_text([*xmp["headline"], *iptc["headline"]]),
+        caption=_caption([*xmp["caption"], *iptc["caption"], blocks.main.get(_DESCRIPTION), *xmp["other caption"]]),
     )
 
 
+class Layers(NamedTuple):
+    """What a sidecar says of a photo."""
+
+    over: PhotoMetadata = NO_METADATA
+    """Counts more than what the photo itself says."""
+    under: PhotoMetadata = NO_METADATA
+    """Counts where the photo says nothing of it."""
+
+
+def parse_sidecar(packet: bytes) -> Layers:
+    """What an XMP sidecar tells. Never raises.
+
+    Programs for sorting photos write there what they would not write into the photo, which is then older. Of the
+    camera and its lens the photo itself knows best, and a time of digitizing need not be that of taking.
+    """
+    xmp = _xmp(packet)
+    known = parse(Blocks(xmp=packet), 0, 0)._replace(width=None, height=None)
+    under = PhotoMetadata(maker=known.maker, model=known.model, lens=known.lens)
+    over = known._replace(maker="", model="", lens="")
+    if known.captured_s is not None and not (xmp["taken"] or xmp["created"]):
+        over = over._replace(captured_s=None, offset_min=None)
+        under = under._replace(captured_s=known.captured_s, offset_min=known.offset_min)
+    return Layers(over, under)
+
+
 _MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, _DATE_TIME = 0x010F, 0x0110, 0x4746, 0x9C9E, 0x0132
+_DESCRIPTION, _LENS = 0x010E, 0xA434
 _TAKEN, _DIGITIZED, _CHANGED = (0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010)
 """Tags of a time and of its offset from UTC."""
 
-PHOTO_TAGS = (*_TAKEN, *_DIGITIZED, *_CHANGED)
+_TIMES = (*_TAKEN, *_DIGITIZED, *_CHANGED)
+PHOTO_TAGS = (_LENS, *_TIMES)
 """All of `Blocks.photo` that is looked at."""
 
-MAIN_TAGS = (_MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, *PHOTO_TAGS)
+MAIN_TAGS = (_DESCRIPTION, _MAKER, _MODEL, _RATING, _WINDOWS_KEYWORDS, *_TIMES)
 """All of `Blocks.main` that is looked at; TIFF/EP (ISO 12234-2) has the times of taking in it."""
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int = _MOST_TEXT) -> str:
     """One line without what would steer a terminal, blanks at its ends and doubled ones."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
         return ""
     line = value.partition("\0")[0]
-    plain = "".join(character if character.isprintable() else " " for character in line[: 4 * _MOST_TEXT])
-    return " ".join(plain.split())[:_MOST_TEXT].rstrip()
+    plain = "".join(character if character.isprintable() else " " for character in line[: 4 * most])
+    return " ".join(plain.split())[:most].rstrip()
 
 
 def _first_text(values: Iterable[Any]) -> str:
     return next(filter(None, map(_text, values)), "")
 
 
-def _keywords(values: Iterable[Any]) -> tuple[str, ...]:
+def _caption(values: Iterable[Any]) -> str:
+    """The first that is not a camera's own."""
+    texts = (_text(value, _MOST_CAPTION) for value in values)
+    return next((text for text in texts if text and not _BY_CAMERA.fullmatch(text)), "")
+
+
+_BY_CAMERA = re.compile(r"(?:[A-Z]+ )?DIGITAL CAMERA|(?:SONY )?DSC|DCIM\S*|default|Screenshot|\W*", re.ASCII)
+"""What cameras and systems write as the description of every picture."""
+
+
+def keywords_of(values: Iterable[Any]) -> tuple[str, ...]:
     """Each once, in the order in which they are found."""
     return tuple(dict.fromkeys(filter(None, map(_text, values))))[:_MOST_KEYWORDS]
+
+
+def caption_of(value: Any) -> str:
+    """One line of what somebody wrote of a photo."""
+    return _caption([value])
+
+
+def _in_paths(xmp: Mapping[str, list[Any]]) -> Iterator[str]:
+    """The keywords of hierarchies, each with those above it: `Places|Portugal|Lisbon` are three."""
+    for path in xmp["keyword paths"]:
+        names = re.split(r"[|/]", path[: 8 * _MOST_TEXT])
+        if names[0] != _OF_DARKTABLE:
+            yield from names[:_MOST_KEYWORDS]
+    for text in xmp["categories"]:
+        yield from _categories(text)
+
+
+_OF_DARKTABLE = "darktable"  # what it notes for itself of each photo
+
+
+def _categories(text: str) -> list[str]:
+    """ACDSee's: a document of its own, of elements within elements, of which those assigned are meant."""
+    found: list[str] = []
+    assigned: list[bool] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        assigned.append(name == "Category" and attributes.get("Assigned") == "1")
+
+    def end(name: str) -> None:
+        assigned.pop()
+
+    def said(words: str) -> None:
+        if assigned and assigned[-1] and len(found) < _MOST_KEYWORDS:
+            found.append(words)
+
+    _parse_xml(text.encode(), start, end, said)
+    return found
 
 
 def _windows_keywords(main: Tags) -> list[str]:
@@ -274,6 +353,8 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
 _EXIF = "http://ns.adobe.com/exif/1.0/ "
 _TIFF = "http://ns.adobe.com/tiff/1.0/ "
 _BASIC = "http://ns.adobe.com/xap/1.0/ "
+_DC = "http://purl.org/dc/elements/1.1/ "
+_ACDSEE = "http://ns.acdsee.com/iptc/1.0/ "
 _PROPERTIES = {
     _EXIF + "DateTimeOriginal": "taken",
     "http://ns.adobe.com/photoshop/1.0/ DateCreated": "created",
@@ -286,7 +367,19 @@ _PROPERTIES = {
     _TIFF + "Make": "maker",
     _TIFF + "Model": "model",
     _BASIC + "Rating": "rating",
-    "http://purl.org/dc/elements/1.1/ subject": "keywords",
+    _DC + "subject": "keywords",
+    "http://ns.adobe.com/lightroom/1.0/ hierarchicalSubject": "keyword paths",
+    "http://www.digikam.org/ns/1.0/ TagsList": "keyword paths",
+    "http://ns.microsoft.com/photo/1.0/ LastKeywordXMP": "keyword paths",
+    _DC + "title": "title",
+    _DC + "description": "caption",
+    "http://ns.adobe.com/photoshop/1.0/ Headline": "headline",
+    "http://cipa.jp/exif/1.0/ LensModel": "lens",
+    "http://ns.adobe.com/exif/1.0/aux/ Lens": "other lens",
+    _ACDSEE + "categories": "categories",
+    _ACDSEE + "keywords": "keywords",
+    _ACDSEE + "rating": "other rating",
+    _ACDSEE + "caption": "other caption",
 }
 
 
@@ -332,16 +425,26 @@ def _xmp(packet: bytes) -> Mapping[str, list[Any]]:
     start = packet.find(b"<")
     if start < 0 or len(packet) > _MOST_BYTES:
         return properties.found
+    _parse_xml(packet[start:].rstrip(b"\0 "), properties.start, properties.end, properties.text)
+    return properties.found
+
+
+def _parse_xml(
+    document: bytes,
+    start: Callable[[str, dict[str, str]], None],
+    end: Callable[[str], None],
+    text: Callable[[str], None],
+) -> None:
+    """Up to where the document is broken."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    parser.StartElementHandler = properties.start
-    parser.EndElementHandler = properties.end
-    parser.CharacterDataHandler = properties.text
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartNamespaceDeclHandler = _refuse_long_namespace
     with suppress(expat.ExpatError, ValueError, LookupError):  # LookupError: an encoding of another world
-        parser.Parse(packet[start:].rstrip(b"\0 "), True)
-    return properties.found
+        parser.Parse(document, True)
 
 
 def _refuse_doctype(*_: object) -> None:
@@ -374,7 +477,8 @@ def _iptc(block: bytes) -> Mapping[str, list[Any]]:
     for number, content in _iptc_sets(block[:_MOST_BYTES]):
         sets[number].append(content)
     is_utf_8 = sets[(1, 90)][:1] == [_UTF_8_ANNOUNCED]
-    found["keywords"] = [_iptc_text(content, is_utf_8) for content in sets[(2, 25)]]
+    for name, data_set in (("keywords", 25), ("title", 5), ("headline", 105), ("caption", 120)):
+        found[name] = [_iptc_text(content, is_utf_8) for content in sets[(2, data_set)]]
     if sets[(2, 55)]:
         found["created"] = [_iptc_time(sets[(2, 55)][0], (sets[(2, 60)] or [b""])[0])]
     return found

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rclip.photo.metadata import EARLIEST_S, LATEST_S
+from rclip.photo.metadata import EARLIEST_S, LATEST_S, Origin
 
 LATEST_MS = 1 << 41
 """The last time in a film, after seventy years."""
@@ -21,6 +21,7 @@ class _Domain(NamedTuple):
     highest: float | None = None
 
 
+_TEXT = _Domain(frozenset([str, type(None)]))
 _NUMBER, _BYTES, _WORDS = (_Domain(frozenset([type_])) for type_ in (int, bytes, str))
 
 
@@ -52,7 +53,7 @@ _DOMAINS = {
     "camera": _whole_between(1, (1 << 31) - 1),
     "width": _whole_between(0, (1 << 31) - 1),
     "height": _whole_between(0, (1 << 31) - 1),
-    "keywords": _Domain(frozenset([str, type(None)])),
+    "keywords": _TEXT,
     "rating": _whole_between(-1, 5),
     "missing_percent": _whole_between(1, 99),
     "film": _NUMBER,
@@ -61,6 +62,13 @@ _DOMAINS = {
     "duration_ms": _whole_between(0, LATEST_MS),
     "resume_ms": _whole_between(0, LATEST_MS),
     "film_failure": _Domain(frozenset([str, type(None)])),
+    "captured_from": _Domain(frozenset([int]), min(Origin), max(Origin)),
+    "lens": _TEXT,
+    "title": _TEXT,
+    "headline": _TEXT,
+    "caption": _TEXT,
+    "is_outdated": _NUMBER,
+    "state": _BYTES,
 }
 
 

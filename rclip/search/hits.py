@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rclip import argument_checks
 from rclip.errors import SortNeedsQuery, UsageError
 from rclip.index.location import Folder
-from rclip.photo.metadata import NO_METADATA, PhotoMetadata, captured_at
+from rclip.photo.metadata import NO_METADATA, Origin, PhotoMetadata, captured_at
 from rclip.search.scored_photo import Kind, ScoredPhoto
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def told_metadata(hit: Hit) -> dict[str, object]:
     """None for what is not known."""
     metadata = hit.metadata
     return {
-        "captured_from": "file" if metadata.captured_s is None else "metadata",
+        "captured_from": captured_from(hit),
         "latitude": _degrees(metadata.latitude),
         "longitude": _degrees(metadata.longitude),
         "camera": metadata.camera or None,
@@ -163,7 +163,17 @@ def told_metadata(hit: Hit) -> dict[str, object]:
         "height": metadata.height,
         "keywords": list(metadata.keywords) or None,
         "rating": metadata.rating,
+        "lens": metadata.lens or None,
+        "title": metadata.title or None,
+        "headline": metadata.headline or None,
+        "caption": metadata.caption or None,
     }
+
+
+def captured_from(hit: Hit) -> str:
+    """What `captured` comes from: `metadata`, `sidecar`, `name`, or `file` where only the file's own time is known."""
+    known = hit.metadata
+    return "file" if known.captured_s is None else Origin(known.captured_from).name.lower()
 
 
 def modified(hit: Hit) -> "datetime":

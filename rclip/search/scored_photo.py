@@ -34,3 +34,7 @@ class ScoredPhoto(NamedTuple):
     @property
     def mtime_ns(self) -> int:
         return self.row.mtime_ns
+
+    @property
+    def size_bytes(self) -> int:
+        return self.row.size_bytes

@@ -92,6 +92,7 @@ class Searcher:
         Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own.
         """
         vectors = self._index.vector_search()
+        self._prepare(filters)
         selection: Selection | None = None
 
         def find(queries: Sequence[EncodedQuery], top: int) -> "Iterator[list[ScoredPhoto]]":
@@ -107,6 +108,11 @@ class Searcher:
                 yield found
 
         return find
+
+    def _prepare(self, filters: "Filters | None") -> None:
+        """What cannot be done within a snapshot."""
+        if filters and filters.text:
+            self._index.catch_up_words()
 
     def _selection(self, filters: "Filters | None", version: int | None) -> Selection:
         """Without filters it is kept for as long as the database does not change."""
@@ -346,6 +352,7 @@ class Searcher:
         """The photos that pass the filters, the one taken last first; `fold` as in `search`."""
         found: list[ScoredPhoto] = []
         results: list[ScoredPhoto] = []
+        self._prepare(filters)
         with self.store.snapshot():
             selection = Selection(self._index, self._scope, filters)
             folding = None if fold is None else self._folding(fold, selection)

@@ -36,6 +36,7 @@ class Selection:
     def __init__(self, index: PhotoIndex, scope: Scope, filters: "Filters | None"):
         """Asks each filter for its photos, in some milliseconds. Raises `StoreError`."""
         self._store = index.store
+        self._index = index
         self._location = index.location
         self._scope = scope
         self._rules = _rules_of(index, scope)
@@ -43,6 +44,7 @@ class Selection:
         self.is_relevant = filters is not None and filters.is_relevant
         self._by_row: Sequence[Filter] = _by_row(filters) if filters else ()
         self._paths = self._paths_of(filters.paths) if filters and filters.paths else None
+        self._words = filters.text if filters else ""
         self._wide: list[Filter] = []
         self.are_all_present = False
         """Whether all photos among `ids` must be present and in the folders, as long as its snapshot lasts."""
@@ -116,15 +118,29 @@ class Selection:
 
     def _narrowed(self) -> np.ndarray | None:
         found = [self._ids_by_path()]
+        words = self._ids_by_words()
+        if words is not None:
+            found.append(words)
         if self._by_row:
+            from rclip.filters import Words
             from rclip.index.store import filtering
 
             for each in self._by_row:
+                if words is not None and isinstance(each, Words):
+                    continue
                 ids = filtering.ids_up_to(self._store, each.clause(), _MAX_IDS)
                 found.append(ids)
                 if ids is None:
                     self._wide.append(each)
         return _common(found)
+
+    def _ids_by_words(self) -> np.ndarray | None:
+        """By the cache of words; None where it cannot be trusted, or no words are asked for."""
+        if not self._words:
+            return None
+        from rclip.words import wanted
+
+        return self._index.ids_of_words(wanted(self._words).starts)
 
     # --- paths -------------------------------------------------------------------------------------------------------
 

@@ -29,15 +29,29 @@ def facts(hit: "Hit") -> Content:
     return Content("\n").join(lines)
 
 
+_DATES = {
+    "metadata": "Taken",
+    "sidecar": "Taken, by its sidecar",
+    "name": "Taken, by the file's name",
+    "file": "File's date",
+}
+
+
 def _known(hit: "Hit") -> list[tuple[str, str]]:
+    from rclip.search.hits import captured_from
+
     metadata = hit.metadata
     place = "" if metadata.latitude is None else f"{metadata.latitude:.5f}, {metadata.longitude:.5f}"
     pixels = f"{metadata.width} × {metadata.height}, " if metadata.width else ""
     known = [
         ("Score", "" if hit.score is None else f"{hit.score:.3f}"),
         ("Moment", hit.at),
-        ("Taken" if metadata.captured_s is not None else "File's date", f"{hit.captured:%Y-%m-%d  %H:%M}"),
+        (_DATES[captured_from(hit)], f"{hit.captured:%Y-%m-%d  %H:%M}"),
+        ("Title", metadata.title),
+        ("Headline", metadata.headline),
+        ("Caption", metadata.caption),
         ("Camera", metadata.camera),
+        ("Lens", metadata.lens),
         ("Place", place),
         ("Rating", "★" * (metadata.rating or 0)),
         ("Keywords", ", ".join(metadata.keywords)),

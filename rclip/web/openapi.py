@@ -49,7 +49,7 @@ _SCHEMAS = {
         modified=_TIME,
         captured=_TEXT | {"description": "ends before the offset where that is not known"},
         captured_offset={"type": ["string", "null"], "description": "as +01:00"},
-        captured_from={"enum": ["file", "metadata"]},
+        captured_from={"enum": ["metadata", "sidecar", "name", "file"]},
         latitude=_NUMBER,
         longitude=_NUMBER,
         camera=_TEXT,
@@ -57,6 +57,10 @@ _SCHEMAS = {
         height=_WHOLE,
         keywords=_list_of(_TEXT),
         rating=_WHOLE,
+        lens=_TEXT,
+        title=_TEXT,
+        headline=_TEXT,
+        caption=_TEXT,
         copies=_list_of(
             _object("kind size", path=_TEXT, path_b64=_TEXT, kind={"enum": ["exact", "pair", "alike"]}, size=_WHOLE)
         )

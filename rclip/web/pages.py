@@ -13,7 +13,7 @@ from starlette.routing import Route
 from rclip.errors import UsageError
 from rclip.explore import AskedTerm, Explorer, Results, SearchRequest
 from rclip.search.facets import Facets
-from rclip.search.hits import Hit, absolute, copies_told
+from rclip.search.hits import Hit, absolute, captured_from, copies_told
 from rclip.web.addresses import Address
 from rclip.web.api import shown, state_as_json
 from rclip.web.context import Asked, Context, asked_of, context_of, in_thread
@@ -29,6 +29,10 @@ _FILTER_NAMES = {
     "types": "type",
     "rating": "rating",
     "keywords": "keywords",
+    "text": "words",
+    "lens": "lens",
+    "size": "size",
+    "orientation": "orientation",
     "folder": "folder",
     "paths": "paths",
     "min_score": "score",
@@ -258,11 +262,14 @@ def _size_in(side: int, hit: Hit) -> tuple[int, int] | None:
 def _facts(hit: Hit) -> list[tuple[str, str]]:
     known = hit.metadata
     pixels = f"{known.width:,} × {known.height:,}" if known.width and known.height else ""
-    origin = "" if known.captured_s is not None else " (the file's time)"
     facts = {
         "Moment": hit.at,
-        "Taken": f"{hit.captured:%A, %d %B %Y, %H:%M}{origin}",
+        "Taken": f"{hit.captured:%A, %d %B %Y, %H:%M}{_ORIGINS[captured_from(hit)]}",
+        "Title": known.title,
+        "Headline": known.headline,
+        "Caption": known.caption,
         "Camera": known.camera,
+        "Lens": known.lens,
         "Size": ", ".join(filter(None, [pixels, _bytes(hit.size_bytes)])),
         "Rating": "★" * known.rating if known.rating and known.rating > 0 else "",
         "Keywords": ", ".join(known.keywords),
@@ -275,6 +282,14 @@ def _facts(hit: Hit) -> list[tuple[str, str]]:
 
 
 _MOST_COPIES = 50
+
+
+_ORIGINS = {
+    "metadata": "",
+    "sidecar": " (by its sidecar)",
+    "name": " (by the file's name)",
+    "file": " (the file's time)",
+}
 
 
 def _place(hit: Hit) -> str:

@@ -6,10 +6,17 @@
 in and out are absolute. `vector` holds D float16 of length 1; a file that could not be read has a `failure` instead.
 `missing_ns` is NULL for a photo that was there when last looked for.
 
-    metadata(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating, missing_percent)
+    metadata(id, captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating, missing_percent,
+             captured_from, lens, title, headline, caption, is_outdated)
+    own_metadata(the same, without is_outdated)
     cameras(id, maker, model)
+    sidecars(id, state)
+    reworded(number, id)
 
-hold what the photos say of themselves, apart. A row of `images` `has_metadata` when its file was read for it; a photo
+hold what is said of the photos, apart: in `metadata` by the photos and their sidecars together, which a search asks; in
+`own_metadata` by the photos that have sidecars alone. `sidecars` has the state of those when they were read. Metadata
+that `is_outdated` was read by an rclip that read less of it. `reworded` numbers what has changed since a photo was
+stored, for the cache of words. A row of `images` `has_metadata` when its file was read for it; a photo
 that has none has no row there. `has_capture_time` tells whether `captured_s` is known; where it is not, filters by time
 go by the file's. SQLite's own indexes answer filters.
 

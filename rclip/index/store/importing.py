@@ -1,5 +1,6 @@
 """What one index knows of photos is taken over by another, a new one that lies with them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ def exported_rows(store: Store, folder: bytes) -> Iterator[list[ImportedRow]]:
 def _loan(store: Store, row: tuple[Any, ...]) -> ImportedRow:
     id_, path, *stat, digest, vector, has_metadata = row
     try:
-        metadata = store.metadata.of([id_])[0] if has_metadata else None
+        metadata = store.metadata.own(id_) if has_metadata else None
     except DamagedIndex:
         metadata = None
     film = store.films.of(id_)
@@ -70,7 +71,7 @@ def import_rows(store: Store, rows: Iterable[ImportedRow]) -> None:
         added = store.connection.execute(sql, row)
         if added.rowcount and added.lastrowid:
             if metadata:
-                store.metadata.add(added.lastrowid, metadata)
+                store.metadata.add(added.lastrowid, os.path.basename(path), metadata)
             if film:
                 store.films.add(added.lastrowid, film)
 

@@ -56,7 +56,7 @@ def invalid_metadata(database: Database) -> tuple[int, list[bytes]]:
     sql = """
         SELECT CAST(path AS BLOB), coalesce(maker, iif(camera IS NULL, '', x'')), coalesce(model, ''),
                captured_s, offset_min, latitude, longitude, camera, metadata.width, metadata.height, keywords, rating,
-               missing_percent
+               missing_percent, captured_from, lens, title, headline, caption
         FROM metadata JOIN images ON images.id = metadata.id LEFT JOIN cameras ON cameras.id = metadata.camera
         ORDER BY metadata.id
     """

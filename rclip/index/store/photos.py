@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rclip.files import FileStat
+from rclip.files import SEPARATOR, FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.films import FilmsTable
 from rclip.index.store.ignore_files import IgnoreFileTable
@@ -444,7 +444,7 @@ class Store(PhotoQueries):
         row = (digest, vector.astype("<f2").tobytes(), metadata.captured_s is not None)
         id_ = self.connection.execute(sql, (path, *stat, *row)).lastrowid
         assert id_ is not None
-        self.metadata.add(id_, metadata)
+        self.metadata.add(id_, _name(path), metadata)
         return id_
 
     def add_failure(self, failure: FailedPhoto, stat: FileStat) -> None:
@@ -468,7 +468,7 @@ class Store(PhotoQueries):
         """
         id_ = self.connection.execute(sql, (path, *stat, source_id)).lastrowid
         assert id_ is not None
-        self.metadata.copy(source_id, id_)
+        self.metadata.copy(source_id, id_, _name(path))
         self.films.copy(source_id, id_)
 
     def move(self, id_: int, path: bytes, stat: FileStat) -> None:
@@ -481,6 +481,7 @@ class Store(PhotoQueries):
             WHERE id = ?
         """
         self.connection.execute(sql, (path, *stat, id_))
+        self.metadata.rename(id_, _name(path))
 
     def confirm(self, seen: Iterable[tuple[int, FileStat]]) -> None:
         """These are the files that they were, with another identity or change time."""
@@ -530,6 +531,10 @@ class Store(PhotoQueries):
         return self.connection.executemany(
             sql, ((row.id, self.inner(row.path), row.missing_ns) for row in rows)
         ).rowcount
+
+
+def _name(path: bytes) -> bytes:
+    return path.rpartition(SEPARATOR)[2]
 
 
 def _now_ns() -> int:

@@ -60,10 +60,17 @@ def _marks(values: Sized) -> str:
 
 def clear_lost_metadata(database: Database) -> None:
     """Has photos read once more whose metadata, or whose camera, was lost on the way here."""
-    database.connection.execute("DELETE FROM metadata WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)")
-    database.connection.execute(
-        "UPDATE images SET has_metadata = 0 WHERE vector IS NOT NULL AND id NOT IN (SELECT id FROM metadata)"
-    )
+    for sql in (
+        "DELETE FROM metadata WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)",
+        "DELETE FROM own_metadata WHERE camera > 0 AND camera NOT IN (SELECT id FROM cameras)",
+    ):
+        database.connection.execute(sql)
+    database.connection.execute("""
+        UPDATE images SET has_metadata = 0 WHERE vector IS NOT NULL AND (
+            id NOT IN (SELECT id FROM metadata)
+            OR (id IN (SELECT id FROM own_metadata)) <> (id IN (SELECT id FROM sidecars))
+        )
+    """)
     database.connection.execute("""
         UPDATE images SET has_capture_time = NOT has_capture_time WHERE vector IS NOT NULL
         AND has_capture_time <> (id IN (SELECT id FROM metadata WHERE captured_s IS NOT NULL))

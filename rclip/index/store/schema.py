@@ -145,6 +145,47 @@ MIGRATIONS = [
         DELETE FROM moments WHERE film = OLD.id;
     END;
     """,
+    # More is read of photos than was: which ones lack it, their metadata says, whose table is small.
+    """
+    ALTER TABLE metadata ADD COLUMN captured_from INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE metadata ADD COLUMN lens TEXT;
+    ALTER TABLE metadata ADD COLUMN title TEXT;
+    ALTER TABLE metadata ADD COLUMN headline TEXT;
+    ALTER TABLE metadata ADD COLUMN caption TEXT;
+    ALTER TABLE metadata ADD COLUMN is_outdated INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX metadata_lens ON metadata (lens) WHERE lens IS NOT NULL;
+    CREATE INDEX metadata_size ON metadata (width * height, width, height) WHERE width IS NOT NULL;
+    CREATE INDEX metadata_outdated ON metadata (id) WHERE is_outdated = 1;
+    CREATE TABLE own_metadata (
+        id INTEGER PRIMARY KEY,
+        captured_s INTEGER,
+        offset_min INTEGER,
+        latitude REAL,
+        longitude REAL,
+        camera INTEGER REFERENCES cameras (id),
+        width INTEGER,
+        height INTEGER,
+        keywords TEXT,
+        rating INTEGER,
+        missing_percent INTEGER,
+        captured_from INTEGER NOT NULL DEFAULT 0,
+        lens TEXT,
+        title TEXT,
+        headline TEXT,
+        caption TEXT
+    );
+    CREATE TABLE sidecars (id INTEGER PRIMARY KEY, state BLOB NOT NULL);
+    CREATE TABLE reworded (number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL UNIQUE);
+    DROP TRIGGER images_delete;
+    CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
+        DELETE FROM metadata WHERE id = OLD.id;
+        DELETE FROM films WHERE id = OLD.id;
+        DELETE FROM moments WHERE film = OLD.id;
+        DELETE FROM own_metadata WHERE id = OLD.id;
+        DELETE FROM sidecars WHERE id = OLD.id;
+        DELETE FROM reworded WHERE id = OLD.id;
+    END;
+    """,
 ]
 
 FORMER_NAMES = {"metadata": "facts", "has_metadata": "described", "missing_ns": "gone_ns"}
@@ -194,7 +235,13 @@ SCHEMA = """
         height INTEGER,
         keywords TEXT,
         rating INTEGER,
-        missing_percent INTEGER
+        missing_percent INTEGER,
+        captured_from INTEGER NOT NULL DEFAULT 0,
+        lens TEXT,
+        title TEXT,
+        headline TEXT,
+        caption TEXT,
+        is_outdated INTEGER NOT NULL DEFAULT 1
     );
     CREATE INDEX metadata_captured ON metadata (captured_s) WHERE captured_s IS NOT NULL;
     CREATE INDEX metadata_place ON metadata (latitude, longitude) WHERE latitude IS NOT NULL;
@@ -202,6 +249,10 @@ SCHEMA = """
     CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
     CREATE INDEX metadata_keywords ON metadata (keywords) WHERE keywords IS NOT NULL;
     CREATE INDEX metadata_incomplete ON metadata (missing_percent) WHERE missing_percent IS NOT NULL;
+    CREATE INDEX metadata_lens ON metadata (lens) WHERE lens IS NOT NULL;
+    CREATE INDEX metadata_size ON metadata (width * height, width, height) WHERE width IS NOT NULL;
+    CREATE INDEX metadata_outdated ON metadata (id) WHERE is_outdated = 1;
+    CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE films (
         id INTEGER PRIMARY KEY,
         at_ms INTEGER NOT NULL,
@@ -217,12 +268,35 @@ SCHEMA = """
         vector BLOB NOT NULL
     );
     CREATE INDEX moments_film ON moments (film);
+    -- The photo's own, where its sidecars add to that in `metadata`.
+    CREATE TABLE own_metadata (
+        id INTEGER PRIMARY KEY,
+        captured_s INTEGER,
+        offset_min INTEGER,
+        latitude REAL,
+        longitude REAL,
+        camera INTEGER REFERENCES cameras (id),
+        width INTEGER,
+        height INTEGER,
+        keywords TEXT,
+        rating INTEGER,
+        missing_percent INTEGER,
+        captured_from INTEGER NOT NULL DEFAULT 0,
+        lens TEXT,
+        title TEXT,
+        headline TEXT,
+        caption TEXT
+    );
+    CREATE TABLE sidecars (id INTEGER PRIMARY KEY, state BLOB NOT NULL);
+    CREATE TABLE reworded (number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL UNIQUE);
     CREATE TRIGGER images_delete AFTER DELETE ON images BEGIN
         DELETE FROM metadata WHERE id = OLD.id;
         DELETE FROM films WHERE id = OLD.id;
         DELETE FROM moments WHERE film = OLD.id;
+        DELETE FROM own_metadata WHERE id = OLD.id;
+        DELETE FROM sidecars WHERE id = OLD.id;
+        DELETE FROM reworded WHERE id = OLD.id;
     END;
-    CREATE TABLE ignore_files (folder BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
 """All that the migrations end in: each opening of an index compares with it, and they would take four times as long."""
 
@@ -281,9 +355,13 @@ def _tables(version: int) -> dict[str, str]:
     try:
         upgrade(connection, 0, version)
         found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
-        return {name: sql.replace(" UNIQUE,", ",").replace(", UNIQUE (maker, model)", "") for name, sql in found}
+        return {name: _without_indexes(sql) for name, sql in found}
     finally:
         connection.close()
+
+
+def _without_indexes(sql: str) -> str:
+    return sql.replace(" UNIQUE,", ",").replace(" UNIQUE)", ")").replace(", UNIQUE (maker, model)", "")
 
 
 def upgrade(connection: sqlite3.Connection, version: int, to: int = VERSION) -> None:
