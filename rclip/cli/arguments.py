@@ -357,6 +357,13 @@ _INDEX_OPTIONS = (
         choices.megapixels,
         is_setting=True,
     ),
+    Option(
+        ("--approximate-from",),
+        "search as by --approximate from so many photos on",
+        "N",
+        choices.count,
+        is_setting=True,
+    ),
 )
 _MODEL_OPTIONS = (
     Option(("--model",), "a model's name, file or folder (ViT-B/32)", "MODEL", default="ViT-B/32", is_setting=True),

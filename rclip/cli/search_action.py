@@ -48,7 +48,6 @@ class Search(Action):
         ),
         Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
         Option(("--approximate",), "search a huge index in a moment, and miss a few"),
-        Option(("--approximate-from",), "the same, from so many photos on", "N", choices.count, is_setting=True),
         Option(
             ("--from",),
             "search a shared database instead; or none",

@@ -417,7 +417,7 @@ class ApproximateVectorSearch:
     """Looks for the best in the lists, and exactly among the rows that are in none yet.
 
     It is exact where the lists would not do: for more than some thousand photos, for filters that leave few, and for
-    the distribution of all scores, by which `--relevant` judges.
+    the distribution of all scores, by which relevance is judged.
     """
 
     def __init__(self, exact: ExactVectorSearch, cache: VectorCache, lists: InvertedFile):
