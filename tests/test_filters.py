@@ -228,7 +228,7 @@ def test_filters_alone_take_folders_that_are_spelled_as_paths(album: Command) ->
     assert album("-n", "--after", "2020", "./2020").lines == ["./2020/paris.webp", "./2020/new year.jpg"]
     assert album("-n", "--after", "2020", ".", "-t", "1").lines == ["./scans/old/2.png"]
     assert album("-n", "--path", "new*", str(album.cwd / "2020")).lines == [f"{album.cwd}/2020/new year.jpg"]
-    assert len(album("-n", "--after", "2020", "scans", "-t", "99").lines) == 5  # a word: none of these is left out
+    assert len(album("-n", "--after", "2020", "-t", "99", "--", "scans").lines) == 5  # a word: none is left out
 
 
 def test_paths_are_those_from_the_directory_searched(album: Command) -> None:
@@ -355,7 +355,7 @@ def test_copies_and_moved_photos_keep_their_facts(rclip: Command, draw: Draw, ph
     assert "1 copy" in rclip("--index", "-v").err
     first.rename(photos / "moved.png")
     assert "1 moved file" in rclip("--index", "-v").err
-    assert rclip("-n", "--before", "2020-01-02").lines == ["copy.jpg", "moved.png"]
+    assert rclip("-n", "--all", "--before", "2020-01-02").lines == ["copy.jpg", "moved.png"]
     assert rclip("-n", "--before", "2020-01-02", "--type", "png").lines == ["moved.png"]
 
 
@@ -495,7 +495,7 @@ def test_a_copy_of_a_photo_of_an_older_index_is_looked_through(rclip: Command, d
     connection.close()
     shutil.copyfile(first, photos / "copy.jpg")
     assert rclip("--index", "-v").err == "rclip: index updated: found 1 copy, dates and places of 2 older photos\n"
-    assert len(rclip("-n", "--before", "2021").lines) == 2
+    assert len(rclip("-n", "--all", "--before", "2021").lines) == 2
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600])

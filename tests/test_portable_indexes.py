@@ -336,6 +336,7 @@ def test_what_an_older_index_that_may_not_be_written_knows_is_taken_over(
             "DROP TABLE films",
             "DROP TABLE moments",
             "DROP TABLE ignore_files",
+            *("DROP TABLE own_metadata", "DROP TABLE sidecars", "DROP TABLE reworded"),
         ),
         *("DROP INDEX images_suffix", "DROP INDEX images_file_time", "DROP INDEX images_listing"),
         *("DROP INDEX images_outdated", "ALTER TABLE images DROP COLUMN is_outdated"),
