@@ -188,7 +188,7 @@ def test_a_copied_photo_is_found_twice_and_seen_once(rclip: Command, draw: Draw,
     shutil.copyfile(first, photos / "z.jpg")
     assert update(rclip) == "1 copy"
     assert table.vector(photos / "z.jpg")[1] == table.vector(first)[1]
-    assert sorted(rclip("-n", "-t", "2", "a red circle").lines) == ["a.jpg", "z.jpg"]
+    assert sorted(rclip("-n", "--all", "-t", "2", "a red circle").lines) == ["a.jpg", "z.jpg"]
 
 
 def test_copies_that_are_all_new_are_seen_once(rclip: Command, draw: Draw, photos: Path) -> None:
@@ -196,7 +196,7 @@ def test_copies_that_are_all_new_are_seen_once(rclip: Command, draw: Draw, photo
     for number in range(1, 40):
         shutil.copyfile(first, photos / f"{number}.jpg")
     assert update(rclip) == "1 new photo, 39 copies"
-    assert len(rclip("-n", "-t", "99", "red").lines) == 40
+    assert len(rclip("-n", "--all", "-t", "99", "red").lines) == 40
 
 
 def test_a_hard_link_is_a_copy(rclip: Command, draw: Draw, photos: Path) -> None:
@@ -473,7 +473,7 @@ def test_exclude_dir_takes_a_name_with_a_slash_behind(rclip: Command, draw: Draw
 
 def test_other_files_are_no_photos(rclip: Command, draw: Draw, photos: Path) -> None:
     draw("a.jpg")
-    for name in ("notes.txt", "jpg", "movie.mp4", "a.jpg.bak", "page.pdf", "drawing.eps"):
+    for name in ("notes.txt", "jpg", "sound.mp3", "a.jpg.bak", "page.pdf", "drawing.eps"):
         (photos / name).write_bytes((photos / "a.jpg").read_bytes())
     assert update(rclip) == "1 new photo"
 
