@@ -15,7 +15,7 @@ from tests.support.tiers import few
 
 
 def lines(rclip: Command, query: str = "red", *directories: str) -> list[str]:
-    return sorted(rclip("-n", "-t", "99", query, *directories).lines)
+    return sorted(rclip("-n", "--all", "-t", "99", query, *directories).lines)
 
 
 def test_an_unreadable_folder_is_said_and_the_others_are_indexed(
@@ -231,7 +231,7 @@ def test_very_many_files_in_one_folder(rclip: Command, draw: Draw, photos: Path,
             os.link(photos / f"{names * 30_000:06}.jpg", photos / f"{number:06}.jpg")
     assert update(rclip) == f"1 new photo, {count - 1:,} copies"
     assert update(rclip) == ""
-    assert len(rclip("-n", "-t", str(count), "red").lines) == count
+    assert len(rclip("-n", "--all", "-t", str(count), "red").lines) == count
 
 
 def test_folders_that_differ_in_case_only_are_two(rclip: Command, draw: Draw, photos: Path) -> None:

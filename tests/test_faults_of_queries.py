@@ -149,7 +149,7 @@ def test_a_picture_that_ends_its_decoder_leaves_one_for_the_next_query(indexed: 
     ]
     slow, greedy = done.err.splitlines()
     assert slow.endswith("slow.qoi: it takes longer than 0.3 s to decode (RCLIP_PHOTO_TIMEOUT_S raises the limit)")
-    assert greedy.startswith(f"rclip: cannot open {tmp_path}/tile.tif: ")
+    assert greedy.startswith(f"rclip: line 2 of the queries: cannot open {tmp_path}/tile.tif: ")
 
 
 def test_json_lines_do_not_steer_a_terminal_and_say_the_same(rclip: Command, draw: Draw) -> None:

@@ -245,7 +245,7 @@ def test_a_killed_run_leaves_no_half_copy(indexed: Command, gallery: Path, tmp_p
     while not (target.exists() and any(path.stat().st_size for path in target.iterdir())):
         assert run.poll() is None
     run.send_signal(signal.SIGKILL)
-    run.wait()
+    run.communicate()
     named = target / "red.jpg"
     assert not named.exists() or named.stat().st_size in (0, (gallery / "stars/red.jpg").stat().st_size)
 
