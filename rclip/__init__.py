@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
+    from rclip.search.push import Pushed
     from rclip.search.query import (
         IndexedPhoto,
         Link,
@@ -72,6 +73,7 @@ __all__ = [
     "PictureObject",
     "Progress",
     "Pruned",
+    "Pushed",
     "Query",
     "RclipError",
     "ReadOnlyIndex",
@@ -108,6 +110,7 @@ _HOMES = {
     "rclip.search.duplicates": ("Group",),
     "rclip.search.export": ("ModelIdentity",),
     "rclip.search.facets": ("Facets",),
+    "rclip.search.push": ("Pushed",),
     "rclip.search.query": (
         "IndexedPhoto",
         "Link",

@@ -19,7 +19,7 @@ from rclip.vectors import dot
 from tests.support.command import Command, one_line
 from tests.support.index import index_of
 from tests.support.tiers import few
-from tests.test_sketch import clustered, fill, random, unit
+from tests.support.vectors import clustered, fill, random, unit
 
 pytest.importorskip("faiss")
 

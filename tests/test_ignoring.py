@@ -19,7 +19,6 @@ from rclip.indexing.ignore_files import IgnoreFiles
 from rclip.indexing.walk import walk
 from tests.support.command import Command, one_line, update
 from tests.support.gallery import Draw
-from tests.test_documents import GUIDE
 
 PHOTOS = frozenset({"jpg"})
 EVERYTHING = IgnoreRules(include_hidden=True)
@@ -362,7 +361,8 @@ def test_a_folder_that_a_program_marks_as_its_cache_is_passed_over(rclip: Comman
 
 
 def test_the_guides_ignore_file_does_what_the_guide_says(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```gitignore\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE)
+    guide = (Path(__file__).parent.parent / "docs/guide.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```gitignore\n(.*?)^```$", guide, flags=re.DOTALL | re.MULTILINE)
     (tmp_path / ".rclipignore").write_text(example, encoding="utf-8")
     kept = ("2018/drafts/a.jpg", "2019/a.jpg", "a.jpg", "screenshots/maps/a.jpg", "x/screenshots/a.jpg")
     excluded = ("private/a.jpg", "x/private/a.jpg", "2019/drafts/a.jpg", "screenshots/a.jpg", "x.psd")

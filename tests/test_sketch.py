@@ -13,32 +13,16 @@ from hypothesis import strategies as st
 
 from rclip import manifest
 from rclip.errors import DamagedIndex
-from rclip.files import FileStat
 from rclip.index.sketch import APPEND_FROM_ROWS, Contenders, Quantizer, Sketch
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache
 from rclip.index.vector_search import ExactVectorSearch
 from rclip.vectors import dot, top_k
 from tests.support.tiers import few
+from tests.support.vectors import clustered, fill, random, unit
 
 ROWS = 6000
 DIMENSIONS = 48
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """(N, D) -> (N, D) float16 of length 1"""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float16)
-
-
-def random(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
-    return unit(rng.standard_normal((count, dimensions)))
-
-
-def clustered(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
-    """Bursts: many nearly alike, so that near ties are the rule."""
-    centres = rng.standard_normal((5, dimensions))
-    return unit(centres[rng.integers(5, size=count)] + 0.01 * rng.standard_normal((count, dimensions)))
 
 
 def constant(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
@@ -125,12 +109,6 @@ def test_a_vector_that_is_no_vector_is_always_looked_at() -> None:
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
-
-
-def fill(store: Store, vectors: np.ndarray, start: int = 0) -> None:
-    with store.transaction():
-        for number, vector in enumerate(vectors, start):
-            store.add(f"/p/{number:07}.jpg".encode(), FileStat(1, 1, 1, number), b"%d" % number, vector)
 
 
 def write_caches(store: Store) -> VectorCache:

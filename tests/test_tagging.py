@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import Command, one_line, update
 from tests.support.gallery import Draw
-from tests.test_sidecars import DARKTABLE, DIGIKAM
+from tests.support.sidecars import DARKTABLE, DIGIKAM
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rclip.words import wanted, words_of
 from tests.support.command import Command, update
 from tests.support.gallery import Draw
-from tests.test_sidecars import DARKTABLE, DIGIKAM, xmp
+from tests.support.sidecars import DARKTABLE, DIGIKAM, xmp
 
 
 @pytest.mark.parametrize(

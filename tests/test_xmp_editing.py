@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rclip.photo.metadata_parser import parse_sidecar
 from rclip.photo.xmp_editing import EMPTY, NotUnderstood, with_keyword, without_keyword
-from tests.test_sidecars import ACDSEE, DARKTABLE, DIGIKAM, LIGHTROOM, bag, xmp
+from tests.support.sidecars import ACDSEE, DARKTABLE, DIGIKAM, LIGHTROOM, bag, xmp
 
 OTHER_PREFIXES = (
     DARKTABLE.replace(b"dc:", b"d:").replace(b":dc=", b":d=").replace(b"rdf:", b"R:").replace(b":rdf=", b":R=")

@@ -244,7 +244,7 @@ class InvertedFile:
             return False
 
     def discard(self) -> None:
-        """Has the next `--index` make it anew. Raises OSError where it may not be deleted."""
+        """Has the next update of the caches make it anew. Raises OSError where it may not be deleted."""
         self._manifest = None
         with suppress(FileNotFoundError):
             os.unlink(self._manifest_path)
