@@ -121,7 +121,8 @@ _STATUS = "exit status: 0 something was found, 1 nothing was, 2 error, 130 inter
 _ENVIRONMENT = """\
 environment: RCLIP_MODEL the model, RCLIP_CONFIG the file of settings,
 RCLIP_DATADIR the folder of the indexes, RCLIP_WEIGHTS_URL the server of the
-models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo
+models, RCLIP_PHOTO_TIMEOUT_S seconds to decode one photo,
+RCLIP_DATABASE_TIMEOUT_S seconds for an answer of a shared database
 """
 
 
@@ -240,8 +241,8 @@ def _variables() -> str:
     """The names of the environment's variables, in two lines."""
     import re
 
-    *first, last = re.findall(r"RCLIP_\w+", _ENVIRONMENT)
-    return f"environment: {', '.join(first)},\n{last} (rclip --help all says more)"
+    *first, last_but_one, last = re.findall(r"RCLIP_\w+", _ENVIRONMENT)
+    return f"environment: {', '.join(first)},\n{last_but_one}, {last} (rclip --help all says more)"
 
 
 def _kind(option: Option, arguments: Sequence[str]) -> tuple[str, list[str]]:

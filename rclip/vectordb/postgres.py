@@ -10,8 +10,10 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,10 @@ _DEFAULTS = {
     "application_name": "rclip",
 }
 """Of libpq, where neither the address nor the environment says otherwise."""
+
+_TIME_LIMIT_VARIABLE = "RCLIP_DATABASE_TIMEOUT_S"
+_TIME_LIMIT_S = 300.0
+"""For one answer, or one row of it: a server may say that more is to come, and then be silent."""
 
 _LOCK = 0x72636C70
 """Of PostgreSQL's advisory locks: whoever writes holds it to the end of a transaction."""
@@ -129,10 +135,11 @@ class PostgresDatabase:
             if given.keys() & {"password", "sslpassword"}:  # a list of processes shows it to everybody
                 raise PasswordInAddress
             defaults: Any = {name: value for name, value in _DEFAULTS.items() if _is_unsaid(name, given)}
-            connection = self._driver.connect(self._address, **defaults, client_encoding="utf8", autocommit=True)
+            connection: Any = self._driver.connect(self._address, **defaults, client_encoding="utf8", autocommit=True)
         except (self._driver.Error, ValueError, OSError) as error:
             raise CannotConnect(url=self.url, reason=self._reason(error)) from None
         connection.prepare_threshold = None  # poolers hand a prepared statement to somebody else
+        connection.wait = partial(_wait, connection, connection.wait, self._driver.OperationalError)
         return connection
 
     def _reason(self, error: BaseException) -> str:
@@ -404,6 +411,40 @@ class PostgresDatabase:
             settings |= {"hnsw.iterative_scan": "strict_order", "ivfflat.iterative_scan": "relaxed_order"}
         for name, value in settings.items():
             connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+
+
+def _wait(
+    connection: Any, wait: Any, error: type[Exception], steps: Generator[Any, int, Any], *args: Any, **named: Any
+) -> Any:
+    """As psycopg's `Connection.wait`, through which all its answers come, but not for ever."""
+    return wait(_steps_in_time(connection, steps, error, _time_limit_s()), *args, **named)
+
+
+def _steps_in_time(
+    connection: Any, steps: Generator[Any, int, Any], error: type[Exception], limit_s: float
+) -> Generator[Any, int, Any]:
+    """The steps of psycopg's waiting, which takes one about every tenth of a second while nothing comes.
+
+    The connection is closed when time is up, as an answer that comes later belongs to nothing.
+    """
+    begin = time.monotonic()
+    try:
+        state = next(steps)
+        while True:
+            state = steps.send((yield state))
+            if time.monotonic() - begin > limit_s:
+                connection.close()
+                raise error(f"no whole answer within {limit_s:g} s ({_TIME_LIMIT_VARIABLE} raises the limit)")
+    except StopIteration as end:
+        return end.value
+
+
+def _time_limit_s() -> float:
+    with suppress(ValueError):
+        asked = float(os.environ.get(_TIME_LIMIT_VARIABLE, ""))
+        if 0 < asked < 1e6:
+            return asked
+    return _TIME_LIMIT_S
 
 
 def _is_unsaid(name: str, given: dict[str, Any]) -> bool:
