@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from rclip.vectordb import rows
+from rclip.vectordb.postgres import LOCK
 from tests.support import postgres
 from tests.support.command import Command, Result, one_line, start
 from tests.support.gallery import Draw, draw_scene
@@ -350,6 +351,20 @@ def test_two_pushes_at_once(database: Database, gallery: Path, monkeypatch: Any)
         told = running.communicate()[1].decode()
         assert running.returncode == 0, told
     assert database.sql("SELECT count(*), count(DISTINCT path) FROM rclip_photos") == [(12, 12)]
+
+
+def test_tables_that_come_while_a_push_waits_to_create_them(
+    database: Database, gallery: Path, monkeypatch: Any
+) -> None:
+    assert database.rclip("--index").code == 0
+    monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
+    with database.server.writers_kept_waiting(database.name, LOCK) as other:
+        running = start(database.rclip, "-n", "--push", database.url, stderr=subprocess.PIPE)
+        while not database.server.waiting_writers(database.name):
+            assert running.poll() is None
+        other.execute("CREATE TABLE rclip_meta (key text PRIMARY KEY, value text NOT NULL)")
+    told = running.communicate()[1].decode()
+    assert "was written by an older rclip (schema 0)" in told  # not that they cannot be created
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------

@@ -53,8 +53,10 @@ _TIME_LIMIT_VARIABLE = "RCLIP_DATABASE_TIMEOUT_S"
 _TIME_LIMIT_S = 300.0
 """For one answer, or one row of it: a server may say that more is to come, and then be silent."""
 
-_LOCK = 0x72636C70
+LOCK = 0x72636C70
 """Of PostgreSQL's advisory locks: whoever writes holds it to the end of a transaction."""
+
+_HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'rclip_meta' AND pg_table_is_visible(oid))"
 
 _PAGE = 10_000  # rows listed at a time
 _PLAIN_DIMENSIONS = 1900  # up to which a vector is kept in its row, where it is read fastest
@@ -211,7 +213,8 @@ class PostgresDatabase:
             self._shards = self._found_shards(int(meta.get("shards", SHARDS)))
 
     def _has_tables(self) -> bool:
-        return bool(self._value("SELECT to_regclass('rclip_meta') IS NOT NULL"))
+        """Read from the catalogue: `to_regclass` may remember an answer from before a lock was waited for."""
+        return bool(self._value(_HAS_TABLES))
 
     def _found_shards(self, count: int) -> list[Any]:
         """Raises `MissingShard` where a part of the table has been taken off: no answer is made of the others."""
@@ -264,7 +267,7 @@ class PostgresDatabase:
         """A transaction; those of several pushes take turns."""
         connection = self._connected()
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             yield connection
 
     def known(self, folder: bytes) -> Iterator[tuple[bytes, bytes]]:

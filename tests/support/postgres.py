@@ -88,6 +88,19 @@ class Server:
             found = [connection.execute(statement) for statement in statements][-1]
             return found.fetchall() if found.description else []
 
+    @contextmanager
+    def writers_kept_waiting(self, database: str, lock: int) -> Iterator[Any]:
+        """A connection that holds the advisory lock that those who write take turns by, and commits in the end."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), password=PASSWORD) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+            yield connection
+
+    def waiting_writers(self, database: str) -> int:
+        ((count,),) = self.sql(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return int(count)
+
 
 @contextmanager
 def server() -> Iterator[Server]:
