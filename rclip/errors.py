@@ -177,13 +177,13 @@ class NeedsQuery(_WithData, UsageError):
 class SortNeedsQuery(_WithData, UsageError):
     """An order by score without anything that gives scores."""
 
-    sentence = "an order by score needs a query: without one, nothing is scored"
+    sentence = "sorting by score needs a query: without one, nothing is scored"
 
 
 class EmptyTimeRange(_WithData, UsageError):
     """Filters by time that no photo can pass."""
 
-    sentence = "the range of time from {after} to {before} is empty"
+    sentence = "the time range from {after} to {before} is empty"
     after: str
     before: str
 
@@ -475,7 +475,7 @@ class NoVectorType(_DatabaseError):
 class NothingPushed(_DatabaseError):
     """A database without the tables of rclip."""
 
-    sentence = "{url} holds no photos of rclip"
+    sentence = "{url} holds no photos from rclip"
 
 
 class OtherModelPushed(_DatabaseError):

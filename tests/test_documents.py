@@ -380,7 +380,6 @@ def test_every_benchmark_is_listed(name: str) -> None:
     assert set(re.findall(r"^\| `(\w+\.py)` \|", DOCUMENTS["docs/performance.md"], flags=re.MULTILINE)) == scripts
 
 
-@pytest.mark.skipif(not (ROOT / "rclip/search").is_dir(), reason="the modules have their old names")
 def test_the_architecture_names_every_module() -> None:
     table = section(DOCUMENTS["ARCHITECTURE.md"], "Layers")
     modules = {path.stem for path in (ROOT / "rclip").rglob("*.py") if not path.stem.startswith("_")}

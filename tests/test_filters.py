@@ -315,11 +315,11 @@ def test_nothing_that_passes_is_exit_1_and_said(album: Command) -> None:
         (["--type", "mp3"], "--type: must be endings of photos"),
         (
             ["--after", "2012", "--before", "2012"],
-            "the range of time from 2012-01-01 to 2012-01-01 is empty; --before is where",
+            "the time range from 2012-01-01 to 2012-01-01 is empty; --before is where",
         ),
         (
             ["--after", "2013-05-02T10:00", "--before", "2013-05", "a cat"],
-            "the range of time from 2013-05-02T10:00:00 to",
+            "the time range from 2013-05-02T10:00:00 to",
         ),
         (["--min-score", "27%"], "--min-score: must be a number from -1 to 1"),
         (["--min-score", "0.2"], "filters by score and relevance need a query"),

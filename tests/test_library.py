@@ -272,7 +272,7 @@ WRONG: list[tuple[str, type[Exception], str]] = [
     ("library.search('a cat', None, page=2)", UsageError, "page must be 1 where top is None"),
     ("library.search('a cat', sort='size')", UsageError, "sort must be one of score, date, path, not size"),
     ("library.search('a cat', sort=1)", TypeError, "sort must be text, not int"),
-    ("library.search(None, sort='score')", UsageError, "an order by score needs a query"),
+    ("library.search(None, sort='score')", UsageError, "sorting by score needs a query"),
     ("library.search('a cat', filters='jpg')", TypeError, "filters must be Filters, not str"),
     ("library.search('a cat', filters=Filters(after='2023'))", TypeError, "after must be a datetime, not str"),
     ("library.search(None, filters=Filters(before=datetime.now(UTC)))", UsageError, "no time zone"),

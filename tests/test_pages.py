@@ -42,7 +42,7 @@ def test_pages_make_up_what_is_found_without_them(dated: Command) -> None:
     assert [line for page in pages for line in page.lines] == every
     assert [len(page.lines) for page in pages] == [5, 5, 2]
     beyond = dated("-n", "-t", "5", "--page", "4", "a red star")
-    assert (beyond.code, beyond.out, one_line(beyond.err)) == (1, "", "rclip: page 4 is empty: fewer photos are found")
+    assert (beyond.code, beyond.out, one_line(beyond.err)) == (1, "", "rclip: page 4 is empty: fewer photos were found")
 
 
 def test_a_page_has_ten_photos_where_no_number_is_given(dated: Command) -> None:
@@ -93,7 +93,7 @@ def test_without_a_query_the_order_says_which_come_first(dated: Command) -> None
     done = dated("-n", "--type", "jpg", "--sort", "score")
     assert (done.code, done.out) == (2, "")
     assert one_line(done.err) == (
-        "rclip: an order by score needs a query: without one, nothing is scored; leave out --sort score, or add a query"
+        "rclip: sorting by score needs a query: without one, nothing is scored; leave out --sort score, or add a query"
     )
 
 

@@ -89,15 +89,15 @@ def test_bytes_that_are_no_utf_8_are_those_of_the_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "it starts like JSON, but is none: expecting property name enclosed in double quotes"),
-        ('{"query": "a"', "it starts like JSON, but is none: expecting ',' delimiter"),
-        ('{"query": "a"} b', "it starts like JSON, but is none: extra data"),
-        ('{"query": 1' + "0" * 5000 + "}", "it starts like JSON, but is none: it holds more than can be read"),
-        ('{"a": ' + "[" * 60_000, "it starts like JSON, but is none: it holds more than can be read"),
+        ("{", "it starts like JSON, but is not valid: expecting property name enclosed in double quotes"),
+        ('{"query": "a"', "it starts like JSON, but is not valid: expecting ',' delimiter"),
+        ('{"query": "a"} b', "it starts like JSON, but is not valid: extra data"),
+        ('{"query": 1' + "0" * 5000 + "}", "it starts like JSON, but is not valid: it holds more than can be read"),
+        ('{"a": ' + "[" * 60_000, "it starts like JSON, but is not valid: it holds more than can be read"),
         ("{}", "it must have one text, as query, path or path_b64"),
         ('{"query": 7}', "it must have one text, as query, path or path_b64"),
         ('{"query": "a", "path": "b"}', "it must have one text, as query, path or path_b64"),
-        ('{"query": "a", "top": 3}', "it has the unknown key top; there are id, query, literal, path, path_b64"),
+        ('{"query": "a", "top": 3}', "it has the unknown key top; the keys are id, query, literal, path, path_b64"),
         ('{"query": "a", "literal": 1}', "its literal must be true or false, and goes with query"),
         ('{"path": "a", "literal": true}', "its literal must be true or false, and goes with query"),
         ('{"query": "a", "id": 1.5}', "its id must be a whole number, or a text of at most 200 characters"),
@@ -108,7 +108,7 @@ def test_bytes_that_are_no_utf_8_are_those_of_the_path(tmp_path: Path) -> None:
         ('{"query": " "}', 'the query is empty; say what to look for: rclip "a red kite"'),
         ('{"query": " ", "literal": true}', 'the query is empty; say what to look for: rclip "a red kite"'),
         ('{"path": ""}', 'the query is empty; say what to look for: rclip "a red kite"'),
-        ('{"path_b64": "?"}', "its path_b64 is no base64"),
+        ('{"path_b64": "?"}', "its path_b64 is not base64"),
         (r'{"path": "\ud800"}', "its path has characters that no file name can have"),
     ],
     ids=lambda text: text[:40],
@@ -142,7 +142,8 @@ def test_what_failed_has_an_answer_and_an_error_with_id_and_line(ask: Ask) -> No
         "line 2 of the queries (x\x1b): cannot open ./gone.jpg: No such file or directory",
         "line 3 of the queries (3): it must have one text, as query, path or path_b64",
         "line 4 of the queries: '0:a star' has the weight 0, which must be above 0 and below a million",
-        "line 5 of the queries: it starts like JSON, but is none: expecting property name enclosed in double quotes",
+        "line 5 of the queries: it starts like JSON, but is not valid: "
+        "expecting property name enclosed in double quotes",
     ]
     assert answers(done)[1:] == [
         {"query": "./gone.jpg", "line": 2, "id": "x\x1b", "error": problems[0]},

@@ -45,7 +45,7 @@ def test_the_results_of_a_query_are_tagged(rclip: Command, gallery: Path) -> Non
     assert set(rclip("--keyword", "rounds").lines) == set(done.lines)
     again = rclip("--tag", "rounds", "-t", "2", "a red circle")
     assert (again.code, again.lines) == (0, [])
-    assert "2 as they were" in again.err
+    assert "2 unchanged" in again.err
     undone = rclip("--untag", "rounds")
     assert (undone.code, set(undone.lines)) == (0, set(done.lines))
     assert "2 deleted" in undone.err

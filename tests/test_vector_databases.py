@@ -231,7 +231,7 @@ def test_an_index_of_pgvector_is_used_and_hides_nothing(pushed: Database, kind: 
 
 
 def test_a_push_brings_what_has_changed(pushed: Database, draw: Draw, photos: Path) -> None:
-    assert pushed.push() == "nothing to push: the database has all 12 photos as they are here"
+    assert pushed.push() == "nothing to push: the database already has all 12 photos"
     draw("stars/new.jpg", "green star")
     draw("stars/red.jpg", "red star")
     (photos / "circles/blue.jpg").unlink()
@@ -251,7 +251,7 @@ def test_a_push_leaves_other_folders_alone(pushed: Database, draw: Draw, tmp_pat
     everything = pushed.paths() | {str(tmp_path / "photos-2/star.jpg")}
     assert pushed("--push", pushed.url, tmp_path / "photos-2").code == 0
     assert pushed.paths() == everything
-    assert pushed.push() == "nothing to push: the database has all 12 photos as they are here"
+    assert pushed.push() == "nothing to push: the database already has all 12 photos"
     assert pushed.paths() == everything
 
 
@@ -292,7 +292,7 @@ def test_odd_names(database: Database, draw: Draw, photos: Path) -> None:
     database.push()
     found = database.rclip.raw("--from", database.url, "-0", "a star", ".", env={"PGPASSWORD": postgres.PASSWORD})
     assert set(found.stdout.rstrip(b"\0").split(b"\0")) == {b"./" + name for name in names}
-    assert database.push() == "nothing to push: the database has all 6 photos as they are here"
+    assert database.push() == "nothing to push: the database already has all 6 photos"
 
 
 def test_an_index_in_a_folder_counts_for_it(database: Database, draw: Draw, photos: Path) -> None:
@@ -576,7 +576,7 @@ def test_another_schema(pushed: Database, version: str, told: str) -> None:
 
 
 def test_a_database_without_photos_of_rclip(database: Database) -> None:
-    assert refusal(database.ask("a star")).startswith(f"{shown(database.url)} holds no photos of rclip; ")
+    assert refusal(database.ask("a star")).startswith(f"{shown(database.url)} holds no photos from rclip; ")
 
 
 def test_a_shard_that_is_taken_off(pushed: Database) -> None:

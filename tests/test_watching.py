@@ -160,7 +160,7 @@ def test_folders_that_vanish_are_waited_for(watch: Watch, rclip: Command, draw: 
     watching = watch(str(drive), str(other))
     watching.wait_for(updated("2 new photos"))
     drive.rename(tmp_path / "unplugged")
-    watching.wait_for(f"{drive} is not there now; it is watched again when it comes back")
+    watching.wait_for(f"{drive} is missing; it will be watched again when it comes back")
     move_into(other, draw(tmp_path / "three.png"))
     watching.wait_for(updated("1 new photo"))
     draw(tmp_path / "unplugged/four.png")

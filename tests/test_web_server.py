@@ -47,7 +47,10 @@ def test_it_says_where_it_is_and_ends_in_order(served: Served) -> None:
     assert served.address == f"http://127.0.0.1:{served.port}/?token={served.token}"
     assert len(served.token) >= 32
     assert served.ask("/").status == 200
-    assert served.stop() == (0, "rclip: open this address in a browser; Ctrl-C ends it\nrclip: the page is closed\n")
+    assert served.stop() == (
+        0,
+        "rclip: open this address in a browser; Ctrl-C stops the server\nrclip: the page is closed\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
