@@ -36,7 +36,7 @@ from rclip.search.hits import SORTS, Hit, Page, hit_of, spelled, worst_last
 from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
 from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
 from rclip.search.scored_photo import ScoredPhoto
-from rclip.search.searcher import Searcher, merged, vectors_of_all
+from rclip.search.searcher import Searcher, merged
 from rclip.search.selection import is_excluded_of
 
 if TYPE_CHECKING:
@@ -507,7 +507,10 @@ class Library:
         They are not copied but mapped from the file of the vector cache, where that can be written and holds these
         photos in one piece: it also holds those of other directories, and of photos that have been deleted since.
         """
-        paths, vectors = vectors_of_all(self._searchers(), self._encoder.dimensions)
+        from rclip.search.all_photos import vectors_of_all
+
+        photos = [searcher.all_photos() for searcher in self._searchers()]
+        paths, vectors = vectors_of_all(photos, self._encoder.dimensions)
         return Vectors([spelled(path, self._folders) for path in paths], vectors)
 
     def model_identity(self) -> "ModelIdentity":
@@ -575,7 +578,7 @@ class Library:
     def stats(self) -> Stats:
         self._warn_unless_adopted()
         counts = [index.counts(scope.ranges()) for index, scope in self._parts]
-        excluded = sum(searcher.count_excluded() for searcher in self._searchers())
+        excluded = sum(searcher.all_photos().count_excluded() for searcher in self._searchers())
         unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
         model = self.model_facts()
         return Stats(

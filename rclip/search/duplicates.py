@@ -56,7 +56,7 @@ def groups(
     Files of one shot, such as RAW and JPEG, are no copies of each other. `report` is given the share of the work that
     is done; what it raises ends it.
     """
-    parts = [searcher.ids_and_vectors() for searcher in searchers]
+    parts = [searcher.all_photos().ids_and_vectors() for searcher in searchers]
     parts_of = [(searcher, ids) for searcher, (ids, _) in zip(searchers, parts, strict=True)]
     all_vectors = [vectors for ids, vectors in parts if len(ids)]
     if not all_vectors:

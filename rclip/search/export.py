@@ -61,7 +61,7 @@ _NUMBERS = ("captured_s", "offset_min", "latitude", "longitude", "width", "heigh
 def photos_of(searchers: Iterable[Searcher], folders: Sequence[Folder]) -> Iterator[list[ExportedPhoto]]:
     """All photos and moments of films that may be found, with absolute paths, some thousands at a time."""
     for searcher in searchers:
-        ids = searcher.store.films.with_moments(searcher.photo_ids())
+        ids = searcher.store.films.with_moments(searcher.all_photos().ids())
         for start in range(0, len(ids), _EXPORTED_TOGETHER):
             found = searcher.photos_of(ids[start : start + _EXPORTED_TOGETHER].tolist())
             hits = [hit_of(each, folders) for each in found]

@@ -73,7 +73,7 @@ def facets_of(searchers: Iterable[Searcher]) -> Facets:
 
 def _of_one(searcher: Searcher) -> Facets:
     counts = _Counts(searcher)
-    for row in searcher.facet_rows():
+    for row in searcher.all_photos().facet_rows():
         counts.add(row)
     names = searcher.store.metadata.cameras()
     cameras: Counter[str] = Counter()

@@ -5,13 +5,13 @@ RAW file comes last; then the shortest path decides, then the first in the order
 moment, and is one result however many moments rank high.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from rclip import formats
 from rclip.files import suffix
+from rclip.search.lookup import Lookup
 from rclip.search.scored_photo import FoldedPhoto, Kind, ScoredPhoto
 
 COPIES = 1.0
@@ -22,16 +22,6 @@ _ONE_MOMENT_S = 3
 
 _MOST_FOLLOWED = 256
 """Of so many photos of a result the copies are looked for, too."""
-
-
-class Lookup(NamedTuple):
-    """How photos are found in one index. Functions raise `StoreError`."""
-
-    relatives: Callable[[Sequence[ScoredPhoto]], list[list[int]]]
-    """Ids of the exact copies of each, and of those that may be files of the same shot."""
-    passing: Callable[[Sequence[int]], Iterable[ScoredPhoto]]
-    """Those of the photos of these ids that the search may find, scored."""
-    with_metadata: Callable[[Sequence[ScoredPhoto]], list[ScoredPhoto]]
 
 
 class Folding:
@@ -98,7 +88,7 @@ class Folding:
             new = [id_ for id_ in self._relatives[same[followed].row.photo_id] if id_ not in seen]
             if not new:
                 continue
-            found = self._lookup.with_metadata(list(self._lookup.passing(new)))
+            found = self._lookup.with_metadata(list(self._lookup.passing_among(new)))
             related = [each for each in found if _are_same(same[followed], each)]
             seen.update(each.row.photo_id for each in related)
             same += related

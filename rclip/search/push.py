@@ -73,7 +73,7 @@ class _Push:
 
     def push_folder(self, searcher: Searcher, folder: bytes, inner: tuple[bytes, ...]) -> None:
         stored = self._database.known(folder)
-        self._kept = searcher.offline_paths(folder)
+        self._kept = searcher.all_photos().offline_paths(folder)
         there = next(stored, None)
         for photo in _photos(searcher, folder):
             if photo.path.startswith(inner) and inner:
@@ -120,7 +120,7 @@ class _Push:
 
 def _photos(searcher: Searcher, folder: bytes) -> Iterator[PushedPhoto]:
     """Those that a search could find, without films, in the order of their paths."""
-    ids = searcher.ids_by_path(folder)
+    ids = searcher.all_photos().ids_by_path(folder)
     for start in range(0, len(ids), _BATCH):
         for found in searcher.photos_of(ids[start : start + _BATCH].tolist()):
             row = found.row
