@@ -173,7 +173,7 @@ class QueryEncoder:
         """From an earlier run, or from the model."""
         started = {text: _start(text) for text in texts}
         key = self._model.text_key
-        known = self._remembered.find(key, started.values())
+        known = self._remembered.find(key, started.values(), self._model.dimensions)
         new = sorted(set(started.values()) - known.keys())
         if new:
             vectors, cut = self._model.encode_texts(new)
