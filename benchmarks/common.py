@@ -267,7 +267,7 @@ class Ours(Tool):
                 for number, row, vector in with_vectors(known, dimensions):
                     stat = FileStat(row.size_bytes, row.mtime_ns, row.device, row.inode)
                     digest = row.digest or number.to_bytes(16)
-                    store.add(
+                    store.files.add(
                         os.fsencode(row.path), stat, digest, vector, metadata(number) if metadata else NO_METADATA
                     )
 

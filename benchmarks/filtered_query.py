@@ -127,7 +127,7 @@ def measure_searches(ours: Ours, data_dir: Path, library: Path, runs: int) -> li
     with ours.open(data_dir, library) as opened:
         index, scope = opened._parts[0]
         searcher = Searcher(index, scope)
-        (_, vectors) = next(index.store.vectors_above(0))
+        (_, vectors) = next(index.store.vectors.above(0))
         query = EncodedQuery(vectors[0].astype(np.float32) / np.linalg.norm(vectors[0].astype(np.float32)), frozenset())
         cases = {"no filter": None} | {name: parse_arguments([*FILTERS[name], QUERY]).filters for name in FILTERS}
         for _ in range(runs):

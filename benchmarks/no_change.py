@@ -116,10 +116,10 @@ def _compare(ours: Ours, data_dir: Path, library: Path, rows: int) -> dict[str, 
         store = opened._parts[0][0].store
         plan = plan_update(
             _walk(library, rows),
-            store.row_tuples(folder),
+            store.files.row_tuples(folder),
             folder,
             TreeRules(folder, DEFAULT_RULES).ignores_path,
-            {failure.path for failure in store.failures(folder)},
+            {failure.path for failure in store.files.failures(folder)},
         )
         seconds = time.perf_counter() - started
     peak_bytes = own_peak_bytes()

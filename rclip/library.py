@@ -576,8 +576,10 @@ class Library:
         return {"model": self._model.name, "digest": digest, "precision": self._model.precision(self._device)}
 
     def stats(self) -> Stats:
+        from rclip.index.counts import counts_of
+
         self._warn_unless_adopted()
-        counts = [index.counts(scope.ranges()) for index, scope in self._parts]
+        counts = [counts_of(index, scope.ranges()) for index, scope in self._parts]
         excluded = sum(searcher.all_photos().count_excluded() for searcher in self._searchers())
         unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
         model = self.model_facts()

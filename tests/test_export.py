@@ -62,13 +62,13 @@ def test_an_export_is_read_back(library: Library, tmp_path: Path, ending: str) -
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_an_export_takes_several_chunks_and_leaves_nothing_else(library: Library, tmp_path: Path, ending: str) -> None:
     store = library._parts[0][0].store
-    (ids, _) = next(store.vectors_above(0))
+    (ids, _) = next(store.vectors.above(0))
     with store.transaction():
         for number in range(APPEND_FROM_ROWS + 10):
             row = store.records([int(ids[0])])[0]
             assert row
             stat_of = FileStat(1, number, 1, number)
-            store.copy(row.id, b"%s/made up/%d.jpg" % (os.path.dirname(row.path), number), stat_of)
+            store.files.copy(row.id, b"%s/made up/%d.jpg" % (os.path.dirname(row.path), number), stat_of)
     folder = tmp_path / "out"
     folder.mkdir()
     count = library.export(folder / f"photos.{ending}")

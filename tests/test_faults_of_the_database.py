@@ -368,8 +368,8 @@ def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, version: int) 
 def assert_migrated(path: Path, version: int) -> None:
     opened = Store(str(path), "m", 1)
     with opened.transaction():
-        opened.add(b"/q", FileStat(1, 1, 1, 1), b"d" * 16, np.full(64, 1 / 8, np.float32))
-    assert opened.count(b"/") == ((MIGRATED_ROWS if version else 0) + 1, 0)
+        opened.files.add(b"/q", FileStat(1, 1, 1, 1), b"d" * 16, np.full(64, 1 / 8, np.float32))
+    assert opened.files.count(b"/") == ((MIGRATED_ROWS if version else 0) + 1, 0)
     opened.close()
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)

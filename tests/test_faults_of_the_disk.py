@@ -326,7 +326,7 @@ def test_a_matrix_of_another_model(rclip: Command, draw: Draw) -> None:
     other = Store(str(rclip.home / "other.db"), "other", 1)
     with other.transaction():
         for number, vector in enumerate(vectors[::-1]):
-            other.add(b"/%d" % number, FileStat(1, 1, 1, number), b"%d" % number, vector)
+            other.files.add(b"/%d" % number, FileStat(1, 1, 1, number), b"%d" % number, vector)
     vector_cache.VectorCache(other).catch_up()
     other.close()
     shutil.rmtree(folder)

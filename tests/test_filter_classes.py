@@ -85,7 +85,7 @@ def add(store: Store, photos: list[Photo]) -> None:
         for number, (path, mtime_ns, metadata, size_bytes) in enumerate(photos):
             vector = np.array([1, number % 100, 3, 4], np.float32)
             seen = FileStat(size_bytes, mtime_ns, 1, number)
-            store.add(path, seen, path, vector / np.linalg.norm(vector), metadata)
+            store.files.add(path, seen, path, vector / np.linalg.norm(vector), metadata)
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_what_changes_is_seen_at_once(store: Store, photos: dict[int, Photo]) ->
     with store.transaction():
         for id_ in range(1, 400, 3):
             moved = photos[id_]._replace(path=b"/q/%d.png" % id_, mtime_ns=1_600_000_000 * 10**9)
-            store.move(id_, moved.path, FileStat(moved.size_bytes, moved.mtime_ns, 1, id_))
+            store.files.move(id_, moved.path, FileStat(moved.size_bytes, moved.mtime_ns, 1, id_))
             photos[id_] = moved
         for id_ in range(2, 400, 9):
             found = PhotoMetadata(1_500_000_000, None, 48.8, 2.3, "Maker2", "Modèle 1")
@@ -240,7 +240,7 @@ def test_what_changes_is_seen_at_once(store: Store, photos: dict[int, Photo]) ->
             photos[id_] = photos[id_]._replace(metadata=found)
         for id_ in (3, 6, 11):
             copied = photos[id_]._replace(path=b"/copies/%d.jpg" % id_, mtime_ns=10**18)
-            store.copy(id_, copied.path, FileStat(copied.size_bytes, copied.mtime_ns, 1, id_))
+            store.files.copy(id_, copied.path, FileStat(copied.size_bytes, copied.mtime_ns, 1, id_))
             photos[ROWS + [3, 6, 11].index(id_) + 1] = copied
     store.connection.execute("DELETE FROM images WHERE id % 10 = 3")
     photos = {id_: photo for id_, photo in photos.items() if id_ % 10 != 3}
@@ -250,7 +250,7 @@ def test_what_changes_is_seen_at_once(store: Store, photos: dict[int, Photo]) ->
 
 def test_failures_pass_nothing(store: Store) -> None:
     with store.transaction():
-        store.add_failure(FailedPhoto(b"/broken.jpg", "damaged"), FileStat(1, 1_600_000_000 * 10**9, 1, 1))
+        store.files.add_failure(FailedPhoto(b"/broken.jpg", "damaged"), FileStat(1, 1_600_000_000 * 10**9, 1, 1))
     assert len(filtering.ids(store, Suffix(parse_types("jpg")).clause())) == 0
     assert len(filtering.ids(store, Taken(before=datetime(2030, 1, 1)).clause())) == 0
     assert list(filtering.newest_first(store, ALL_TIMES)) == []

@@ -85,13 +85,13 @@ def test_a_long_query_is_a_warning(library: Library) -> None:
 def add_made_up(library: Library, folder: Path, start: int, end: int) -> None:
     """Photos that are not there, a JPEG after two PNGs, with random vectors."""
     store = library._parts[0][0].store
-    (_, vectors) = next(store.vectors_above(0))
+    (_, vectors) = next(store.vectors.above(0))
     made_up = np.random.default_rng(start).standard_normal((end - start, vectors.shape[1])).astype(np.float32)
     with store.transaction():
         for number, vector in enumerate(made_up / np.linalg.norm(made_up, axis=1, keepdims=True), start):
             path = folder / f"made up/{number}.{'png' if number % 3 else 'jpg'}"
             seen = FileStat(1, number * 500_000 * 10**9, 1, number)
-            store.add(str(path).encode(), seen, b"%d" % number, vector)
+            store.files.add(str(path).encode(), seen, b"%d" % number, vector)
 
 
 ASKED = ["a red star", "./stars/gone.jpg", "a blue circle", "nothing like it", "a red star - red", "a green square"]

@@ -75,7 +75,7 @@ def fill(rclip: Command, folder: Path, count: int) -> None:
     store = Store(str(path), model, PREPROCESSING_VERSION)
     with store.transaction():
         for number, vector in enumerate(vectors):
-            store.add(
+            store.files.add(
                 os.fsencode(folder / f"filled/{number:06}.jpg"), FileStat(1, 1, 1, number), b"%d" % number, vector
             )
     store.close()

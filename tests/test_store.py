@@ -33,8 +33,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_vectors_come_back_as_half_precision(store: Store) -> None:
     with store.transaction():
-        store.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
-    ((ids, vectors),) = store.vectors_above(0)
+        store.files.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
+    ((ids, vectors),) = store.vectors.above(0)
     assert ids.tolist() == [1]
     assert vectors.dtype == np.float16
     np.testing.assert_allclose(vectors, [VECTOR], atol=1e-3)
@@ -43,47 +43,47 @@ def test_vectors_come_back_as_half_precision(store: Store) -> None:
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     with pytest.raises(AttributeError), store.transaction():
         add_twice_the_second_without_a_vector(store)
-    assert list(store.rows(b"/")) == []
+    assert list(store.files.rows(b"/")) == []
     with store.transaction():  # and can be followed by another
-        store.add(b"/a/2.jpg", STAMP, b"digest", VECTOR)
-    assert [row.path for row in store.rows(b"/")] == [b"/a/2.jpg"]
+        store.files.add(b"/a/2.jpg", STAMP, b"digest", VECTOR)
+    assert [row.path for row in store.files.rows(b"/")] == [b"/a/2.jpg"]
 
 
 def add_twice_the_second_without_a_vector(store: Store) -> None:
-    store.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
-    store.add(b"/a/2.jpg", STAMP, b"digest", None)  # type: ignore[arg-type]
+    store.files.add(b"/a/1.jpg", STAMP, b"digest", VECTOR)
+    store.files.add(b"/a/2.jpg", STAMP, b"digest", None)  # type: ignore[arg-type]
 
 
 def test_an_id_is_never_used_again(store: Store) -> None:
     with store.transaction():
-        store.add(b"/a", STAMP, b"digest", VECTOR)
-        store.add(b"/a", STAMP, b"other", VECTOR)
-        store.delete_orphaned()
-        store.add_failure(FailedPhoto(b"/a", "broken"), STAMP)
-        store.add(b"/a", STAMP, b"third", VECTOR)
-    assert [row.id for row in store.rows(b"/")] == [4]
+        store.files.add(b"/a", STAMP, b"digest", VECTOR)
+        store.files.add(b"/a", STAMP, b"other", VECTOR)
+        store.files.delete_orphaned()
+        store.files.add_failure(FailedPhoto(b"/a", "broken"), STAMP)
+        store.files.add(b"/a", STAMP, b"third", VECTOR)
+    assert [row.id for row in store.files.rows(b"/")] == [4]
 
 
 def test_replaced_content_can_be_found_until_the_run_ends(store: Store) -> None:
     with store.transaction():
-        store.add(b"/a", STAMP, b"first", VECTOR)
-        store.add(b"/a", STAMP, b"second", VECTOR)
-    match = store.find_content(b"first", b"/a")
+        store.files.add(b"/a", STAMP, b"first", VECTOR)
+        store.files.add(b"/a", STAMP, b"second", VECTOR)
+    match = store.files.find_content(b"first", b"/a")
     assert match is not None
     assert match.missing
     with store.transaction():
-        store.delete_orphaned()
-    assert store.find_content(b"first", b"/a") is None
-    assert store.count(b"/") == (1, 0)
+        store.files.delete_orphaned()
+    assert store.files.find_content(b"first", b"/a") is None
+    assert store.files.count(b"/") == (1, 0)
 
 
 def test_rows_are_in_byte_order_and_of_the_folder_only(store: Store) -> None:
     paths = [b"/p/a.jpg", b"/p/a/b.jpg", b"/p/\xff.jpg", b"/p0", b"/p", b"/P/a.jpg", b"/p/A.jpg"]
     with store.transaction():
         for path in paths:
-            store.add(path, STAMP, path, VECTOR)
-    assert [row.path for row in store.rows(b"/p/")] == [b"/p/A.jpg", b"/p/a.jpg", b"/p/a/b.jpg", b"/p/\xff.jpg"]
-    assert len(list(store.rows(b"/"))) == 7
+            store.files.add(path, STAMP, path, VECTOR)
+    assert [row.path for row in store.files.rows(b"/p/")] == [b"/p/A.jpg", b"/p/a.jpg", b"/p/a/b.jpg", b"/p/\xff.jpg"]
+    assert len(list(store.files.rows(b"/"))) == 7
 
 
 def test_the_whole_table_is_compared_without_touching_vectors(store: Store) -> None:
@@ -103,8 +103,8 @@ def test_numbers_beyond_sqlites_are_kept(store: Store) -> None:
     kept = file_stat(status)
     assert kept == FileStat(size_bytes=10, mtime_ns=(1 << 63) - 1, device=-7, inode=-5, ctime_ns=1 - (1 << 63))
     with store.transaction():
-        store.add(b"/a", kept, b"digest", VECTOR)
-    assert store.find_identity(kept) is not None
+        store.files.add(b"/a", kept, b"digest", VECTOR)
+    assert store.files.find_identity(kept) is not None
 
 
 def test_four_processes_may_make_an_index_at_once(tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_two_stores_write_in_turn(store: Store) -> None:
         pass
     other = Store(store.path, "model", 1)
     with store.transaction():
-        store.add(b"/a", STAMP, b"a", VECTOR)
+        store.files.add(b"/a", STAMP, b"a", VECTOR)
     with other.transaction():
-        other.add(b"/b", STAMP, b"b", VECTOR)
-    assert store.count(b"/") == (2, 0)
+        other.files.add(b"/b", STAMP, b"b", VECTOR)
+    assert store.files.count(b"/") == (2, 0)
     other.close()
 
 
@@ -202,7 +202,7 @@ def test_a_read_only_index_is_searched(rclip: Command, gallery: Path, drop_root:
 def test_a_transaction_reports_a_database_that_went_bad(store: Store) -> None:
     store.connection.execute("DROP TABLE images")
     with pytest.raises(StoreError, match="no such table"), store.transaction():
-        store.add(b"/a", STAMP, b"digest", VECTOR)
+        store.files.add(b"/a", STAMP, b"digest", VECTOR)
 
 
 def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
     with store.transaction():
         for number in range(700):
             metadata = PhotoMetadata(1_500_000_000 + number, 60, 48.8, 2.3, "Maker", "Model", 4, 3, ("word",), 5)
-            store.add(b"/a/b/%03d.jpg" % number, STAMP, b"%d" % number, VECTOR, metadata)
-        store.add(b"/a/b0.jpg", STAMP, b"digest", VECTOR)
+            store.files.add(b"/a/b/%03d.jpg" % number, STAMP, b"%d" % number, VECTOR, metadata)
+        store.files.add(b"/a/b0.jpg", STAMP, b"digest", VECTOR)
     folder = tmp_path / ".rclip"
     folder.mkdir()
     borrower = Store(
@@ -222,7 +222,7 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
             with borrower.transaction():
                 importing.import_rows(borrower, loans)
             break
-        assert 0 < borrower.count(b"/a/b/")[0] < 700
+        assert 0 < borrower.files.count(b"/a/b/")[0] < 700
         assert not importing.has_imported(borrower)
         for loans in importing.exported_rows(store, b"/a/b/"):
             with borrower.transaction():
@@ -230,8 +230,8 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
         with borrower.transaction():
             importing.note_imported(borrower)
         assert importing.has_imported(borrower)
-        assert [row.path for row in borrower.rows(b"/a/b/")] == [row.path for row in store.rows(b"/a/b/")]
-        ids = [row.id for row in borrower.rows(b"/a/b/")]
+        assert [row.path for row in borrower.files.rows(b"/a/b/")] == [row.path for row in store.files.rows(b"/a/b/")]
+        ids = [row.id for row in borrower.files.rows(b"/a/b/")]
         assert borrower.metadata.of(ids) == store.metadata.of(range(1, 701))
         assert borrower.metadata.without_metadata(b"/a/b/") == []
     finally:

@@ -247,6 +247,8 @@ UNASKED = {
     *("rclip.globs", "rclip.photo.metadata_parser"),
     *(
         "rclip.index.store.filtering",
+        "rclip.index.store.files",
+        "rclip.index.store.films",
         "rclip.index.approximate",
         "rclip.index.sketch",
         "rclip.index.store.importing",
@@ -254,6 +256,7 @@ UNASKED = {
         "rclip.index.store.maintenance",
     ),
     *("rclip.remote_library", "rclip.search.remote", "rclip.search.push", "rclip.vectordb", "psycopg"),
+    *("rclip.search.newest", "rclip.search.all_photos"),
 }
 """What a text query has no use for."""
 

@@ -32,7 +32,9 @@ def unit_vectors(count: int, seed: int) -> np.ndarray:
 def fill(store: Store, vectors: np.ndarray, start: int = 0) -> None:
     with store.transaction():
         for number, vector in enumerate(vectors, start):
-            store.add(f"/p/{number % 7}/{number:07}.jpg".encode(), FileStat(1, 1, 1, number), b"%d" % number, vector)
+            store.files.add(
+                f"/p/{number % 7}/{number:07}.jpg".encode(), FileStat(1, 1, 1, number), b"%d" % number, vector
+            )
 
 
 @pytest.fixture
@@ -206,7 +208,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "failures.db"), "model", 1)
     with store.transaction():
         for number in range(vector_cache.APPEND_FROM_ROWS + 10):
-            store.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
+            store.files.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
     VectorCache(store).catch_up()
     assert not Path(store.cache_folder).exists()
     ids, (scores,) = scores_of(store, QUERY[np.newaxis])
@@ -217,7 +219,7 @@ def test_nothing_but_unreadable_files_needs_no_matrix(tmp_path: Path) -> None:
 def test_unreadable_files_behind_the_photos_do_not_have_it_written_again(store: Store, folder: Path) -> None:
     with store.transaction():
         for number in range(vector_cache.APPEND_FROM_ROWS + 10):
-            store.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
+            store.files.add_failure(FailedPhoto(b"/%d" % number, "broken"), FileStat(1, 1, 1, 1))
     VectorCache(store).catch_up()
     before = (folder / "seal.json").stat()
     VectorCache(store).catch_up()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rclip import vectors
 from rclip.ignoring import DEFAULT_RULES, IgnoreRules, TreeRules
-from rclip.index.store import FileRow
 from rclip.index.store.database import folder_range
+from rclip.index.store.files import FileRow
 from rclip.indexing.diff import plan_update
 from rclip.indexing.ignore_files import IgnoreFiles
 from rclip.indexing.walk import Empty, Unlisted, walk

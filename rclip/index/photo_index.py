@@ -3,17 +3,15 @@
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rclip import datadir
 from rclip.errors import DamagedIndex, ImportedInPart, NotAdopted, NotSorted, RclipError, StoreError
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store
-from rclip.index.store.films import BrokenFilm
 from rclip.index.vector_cache import APPEND_FROM_ROWS, VectorCache
 from rclip.index.vector_search import ExactVectorSearch, VectorSearch
 from rclip.models import Model
-from rclip.photo.failures import FailedPhoto
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,21 +21,6 @@ if TYPE_CHECKING:
 
 PREPROCESSING_VERSION = 1
 """The version of the way from a file to pixels (`photo.image`). An index never mixes two of them."""
-
-
-class IndexCounts(NamedTuple):
-    """How many photos are in some folders, and what else is known of these folders."""
-
-    photos: int
-    missing: int
-    unreadable: list[FailedPhoto]
-    incomplete: dict[bytes, int]
-    """Paths of photos of which a part is missing, and how many percent."""
-    videos: int
-    """Of the photos, those that are films."""
-    moments: int
-    broken_videos: dict[bytes, BrokenFilm]
-    """Paths of films that could not be looked at to their end."""
 
 
 class PhotoIndex:
@@ -119,25 +102,6 @@ class PhotoIndex:
         """The space that the index takes on disk; SQLite's `-shm` is there only while it is open."""
         database = sum(_size_bytes(self.path + suffix) for suffix in ("", "-wal", "-journal"))
         return database + datadir.folder_bytes(self.cache_folder)
-
-    def counts(self, folders: Sequence[bytes]) -> IndexCounts:
-        """Raises `StoreError`."""
-        known = missing = 0
-        unreadable: list[FailedPhoto] = []
-        incomplete: dict[bytes, int] = {}
-        videos = moments = 0
-        broken: dict[bytes, BrokenFilm] = {}
-        if self.exists():
-            self.store.check_counts(folders)
-            for folder in folders:
-                present, absent = self.store.count(folder)
-                known, missing = known + present, missing + absent
-                unreadable += self.store.failures(folder)
-                incomplete |= self.store.metadata.incomplete(folder)
-                films, their_moments = self.store.films.counts(folder)
-                videos, moments = videos + films, moments + their_moments
-                broken |= self.store.films.broken(folder)
-        return IndexCounts(known - len(unreadable), missing, unreadable, incomplete, videos, moments, broken)
 
     # --- caches ------------------------------------------------------------------------------------------------------
 

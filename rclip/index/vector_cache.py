@@ -129,7 +129,7 @@ class VectorCache:
             is_one_piece = rows[-1] - rows[0] == len(rows) - 1
             parts.append(vectors[rows[0] : rows[-1] + 1] if is_one_piece else vectors[rows])
         if len(from_file) < len(ids):
-            tail = self._store.vectors_above(self.last_id)
+            tail = self._store.vectors.above(self.last_id)
             parts += [vectors[is_wanted] for found, vectors in tail if (is_wanted := np.isin(found, ids)).any()]
         if sum(map(len, parts)) != len(ids):
             raise KeyError("photos are missing")
@@ -237,7 +237,7 @@ class VectorCache:
         From so many rows on, their sketch follows. Raises `StoreError`, also when the disk is full; what was there
         before is then still good.
         """
-        if self._store.last_id() - self.last_id >= append_from_rows and self._store.vector_count():
+        if self._store.vectors.last_id() - self.last_id >= append_from_rows and self._store.vectors.count():
             self._write(self._append)
         if self.rows and self.sketch.is_behind(sketch_from_rows):
             self._write(self._sketch)
@@ -291,10 +291,10 @@ class VectorCache:
             rows, dimensions, last_id, crc32 = (
                 contents.rows,
                 contents.dimensions,
-                self._store.last_id(),
+                self._store.vectors.last_id(),
                 list(contents.crc32),
             )
-            for ids, vectors in self._store.vectors_above(contents.last_id):
+            for ids, vectors in self._store.vectors.above(contents.last_id):
                 for place, (file, array) in enumerate(((vectors_file, vectors), (ids_file, ids))):
                     file.write(array.data)
                     crc32[place] = zlib.crc32(array.data, crc32[place])
@@ -308,7 +308,7 @@ class VectorCache:
         self._delete_others()
 
     def _is_mostly_waste(self, contents: _Manifest) -> bool:
-        return contents.rows > 2 * self._store.vector_count()
+        return contents.rows > 2 * self._store.vectors.count()
 
     def _start_anew(self) -> _Manifest:
         datadir.make_private(self.folder)

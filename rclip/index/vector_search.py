@@ -186,12 +186,12 @@ class ExactVectorSearch:
 
     def count(self, allowed: np.ndarray | None = None) -> int:
         if allowed is None:
-            return self._cache.rows + self._store.vector_count_above(self._cache.last_id)
+            return self._cache.rows + self._store.vectors.count_above(self._cache.last_id)
         return sum(len(chunk.ids) for chunk in self._chunks(allowed))
 
     def _groups(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
         """The queries that share a pass over the vectors."""
-        held = self._store.last_id() if k > _MAX_KEPT else _SCANNED_ROWS
+        held = self._store.vectors.last_id() if k > _MAX_KEPT else _SCANNED_ROWS
         at_once = max(1, _MAX_SCORES // max(1, held))
         return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
 
@@ -227,7 +227,7 @@ class ExactVectorSearch:
         if (mapped := self._cache.map()) is not None:
             last_id = self._cache.last_id
             yield from self._cached_chunks(*mapped, allowed, first_row)
-        for ids, vectors in self._store.vectors_above(last_id):
+        for ids, vectors in self._store.vectors.above(last_id):
             rows = None if allowed is None else np.flatnonzero(np.isin(ids, allowed))
             yield _Chunk(vectors, ids if rows is None else ids[rows], rows)
 

@@ -76,7 +76,7 @@ class WordIndex:
         """
         with suppress(sqlite3.Error, OSError, ValueError), closing(self._open()) as connection:
             state = self._state(connection)
-            if state is None or state[1:] != (self._store.last_id(), self._store.metadata.last_change()):
+            if state is None or state[1:] != (self._store.vectors.last_id(), self._store.metadata.last_change()):
                 return None
             sql = "SELECT DISTINCT id FROM texts WHERE number IN (SELECT rowid FROM words WHERE words MATCH ?)"
             found = connection.execute(sql, (" AND ".join(f'"{start}" *' for start in starts),)).fetchall()
@@ -102,7 +102,7 @@ class WordIndex:
 
     def _take_up(self, connection: sqlite3.Connection, state: _State) -> None:
         with self._store.snapshot():
-            now = _State(state.token, self._store.last_id(), self._store.metadata.last_change())
+            now = _State(state.token, self._store.vectors.last_id(), self._store.metadata.last_change())
             if now == state:
                 return
             for id_, texts in self._store.metadata.texts(state.last_id, state.last_change):
@@ -120,7 +120,7 @@ class WordIndex:
 
     def _is_stale(self, connection: sqlite3.Connection) -> bool:
         (count,) = connection.execute("SELECT count(*) FROM texts").fetchone()
-        return int(count) > 2 * self._store.vector_count() + _MOST_STALE
+        return int(count) > 2 * self._store.vectors.count() + _MOST_STALE
 
     def _state(self, connection: sqlite3.Connection) -> _State | None:
         """None where it is none of this very table."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rclip import formats
 from rclip.errors import UnlistedFolder, plain_reason
 from rclip.files import FileStat, file_stat, suffix
-from rclip.index.store import FileRow, RowTuple
+from rclip.index.store.files import FileRow, RowTuple
 from rclip.indexing.walk import Empty, Found, FoundFile, Unlisted
 from rclip.photo.failures import FailedPhoto
 

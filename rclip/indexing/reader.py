@@ -172,7 +172,7 @@ class Reader:
         if stat.mtime_ns % 1_000_000_000 == 0 or (before and before.mtime_ns == stat.mtime_ns):
             return False
         with self.lock:
-            return self._store.find_identity(stat) is not None
+            return self._store.files.find_identity(stat) is not None
 
     def _of_open(self, pending: PendingFile, file: BinaryIO, decode: "_Decode") -> Iterator[Outcome]:
         status = os.fstat(file.fileno())
@@ -198,7 +198,7 @@ class Reader:
     def _claim(self, digest: bytes) -> bool:
         """Whether these bytes are new; if so, they are now this thread's to decode."""
         with self.lock:
-            if digest in self._claimed or self._store.find_content(digest, b""):
+            if digest in self._claimed or self._store.files.find_content(digest, b""):
                 return False
             self._claimed.add(digest)
             return True

@@ -44,7 +44,7 @@ def settle(store: Store, plan: Plan, folder: bytes, progress: Callable[[int, int
     plan.pending.sort(key=lambda pending: pending.file.path)
     if same:
         with store.transaction():
-            store.confirm(same)
+            store.files.confirm(same)
 
 
 _Known = tuple[PendingFile, bytes | None]
@@ -54,7 +54,7 @@ _Known = tuple[PendingFile, bytes | None]
 def _by_inode(store: Store, files: Sequence[PendingFile]) -> list[list[_Known]]:
     """Those in the place of others, and those that are still the same: what has happened to them differs."""
     groups: dict[bool, list[_Known]] = {}
-    for file, known in zip(files, store.contents([_row_id(file) for file in files]), strict=True):
+    for file, known in zip(files, store.files.contents([_row_id(file) for file in files]), strict=True):
         if known:
             digest, inode = known
             groups.setdefault(inode == file.file.stat.inode, []).append((file, digest))

@@ -104,7 +104,7 @@ def update(
 
     found = walk(folder, options.suffixes, ignore_files, listed.add, sidecars)
     to_retry = _to_retry(store, folder, options)
-    rows = store.row_tuples(folder)
+    rows = store.files.row_tuples(folder)
     if not formats.VIDEO.suffixes <= options.suffixes:
         rows = (row for row in rows if suffix(row[1]) not in formats.VIDEO.suffixes)
     plan = plan_update(found, rows, folder, ignores_path, to_retry, options.is_settled)
@@ -131,9 +131,9 @@ def update(
             write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
     _describe(store, ignores_path, folder, options, summary, report)
     _read_sidecars(store, folder, sidecars, summary, report)
-    if store.has_orphaned():
+    if store.files.has_orphaned():
         with store.transaction():
-            store.delete_orphaned()
+            store.files.delete_orphaned()
 
 
 def _describe(
@@ -170,9 +170,9 @@ def _to_retry(store: Store, folder: bytes, options: UpdateOptions) -> set[bytes]
         kinds.add(FailureKind.TOO_SLOW)
     if options.max_pixels:
         kinds |= set(FailureKind)
-    paths = {failure.path for failure in store.failures(folder) if failure.kind in kinds}
+    paths = {failure.path for failure in store.files.failures(folder) if failure.kind in kinds}
     if store.is_writable:
-        paths.update(path for path in store.outdated(folder) if not formats.missing_extra(suffix(path)))
+        paths.update(path for path in store.files.outdated(folder) if not formats.missing_extra(suffix(path)))
     return paths
 
 
@@ -180,11 +180,11 @@ def _store_plan(store: Store, plan: Plan) -> Summary:
     """Writes what the comparison alone has shown, if anything."""
     if plan.missing or plan.offline or plan.returned or plan.failures:
         with store.transaction():
-            store.mark_missing(plan.missing)
-            store.mark_offline(plan.offline)
-            store.mark_present(plan.returned)
+            store.files.mark_missing(plan.missing)
+            store.files.mark_offline(plan.offline)
+            store.files.mark_present(plan.returned)
             for failure in plan.failures:
-                store.add_failure(failure, FileStat(0, 0, 0, 0))
+                store.files.add_failure(failure, FileStat(0, 0, 0, 0))
     return Summary(
         missing=len(plan.missing) + len(plan.offline),
         returned=len(plan.returned),

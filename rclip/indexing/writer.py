@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rclip import signals
-from rclip.index.store import KnownRow, Store
+from rclip.index.store import Store
+from rclip.index.store.files import KnownRow
 from rclip.index.store.films import Moment, StoredFilm
 from rclip.indexing.diff import PendingFile, Plan
 from rclip.indexing.reader import (
@@ -126,7 +127,7 @@ class _Writer:
         self._reader = reader
         self._folder = folder
         self._missing_now = set(missing)
-        self._known_failures = set(store.failures(folder))
+        self._known_failures = set(store.files.failures(folder))
         self._copies: list[KnownContent] = []
         """Those whose row to copy from is not stored yet."""
         self._unresolved: list[PendingFile] = []
@@ -171,7 +172,7 @@ class _Writer:
         return self._folder + outcome.pending.file.path
 
     def _add(self, outcome: NewPhoto, vector: np.ndarray, done: Summary) -> None:
-        self._store.add(self._path(outcome), outcome.stat, outcome.digest, vector, outcome.metadata)
+        self._store.files.add(self._path(outcome), outcome.stat, outcome.digest, vector, outcome.metadata)
         self._count(outcome, done)
 
     def _count(self, outcome: NewPhoto | NewMoments, done: Summary) -> None:
@@ -189,7 +190,7 @@ class _Writer:
         failure = part.failure or None
         id_ = self._film_ids.get(digest, outcome.resumed_id)
         if id_ is None and moments:
-            id_ = self._store.add(path, outcome.stat, digest, vectors[0], part.metadata)
+            id_ = self._store.files.add(path, outcome.stat, digest, vectors[0], part.metadata)
             self._store.films.add(
                 id_, StoredFilm(part.at_ms[0], part.duration_ms, failure, moments[1:]), part.resume_ms
             )
@@ -197,7 +198,7 @@ class _Writer:
         elif id_ is not None:
             self._store.films.extend(id_, moments, part.resume_ms, failure)
             if digest not in self._film_ids:
-                self._store.move(id_, path, outcome.stat)
+                self._store.files.move(id_, path, outcome.stat)
                 done.added += 1  # the run that began it was stopped, and has not reported it
         if failure:
             done.broken_films.append(FailedPhoto(path, failure))
@@ -219,20 +220,20 @@ class _Writer:
             return
         is_unchanged = before is not None and (before.size_bytes, before.mtime_ns) == outcome.stat[:2]
         if before and is_unchanged and failure in self._known_failures:
-            self._store.mark_current(before.id)
+            self._store.files.mark_current(before.id)
             if before.ctime_ns != outcome.stat.ctime_ns:
-                self._store.confirm([(before.id, outcome.stat)])
+                self._store.files.confirm([(before.id, outcome.stat)])
             return
-        self._store.add_failure(failure, outcome.stat)
+        self._store.files.add_failure(failure, outcome.stat)
         done.failures.append(failure)
 
     def _link(self, outcome: KnownContent | KnownFile, done: Summary) -> None:
         """Gives the file the vector of the photo that has the same bytes."""
         path = self._path(outcome)
         if isinstance(outcome, KnownFile):
-            match = self._store.find_identity(outcome.stat)
+            match = self._store.files.find_identity(outcome.stat)
         else:
-            match = self._store.find_content(outcome.digest, path)
+            match = self._store.files.find_content(outcome.digest, path)
             if match is None and outcome.digest in self._fruitless:
                 fate = self._fruitless[outcome.digest]
                 failure = fate.failure._replace(path=path)
@@ -244,9 +245,9 @@ class _Writer:
                 self._unresolved.append(outcome.pending)
             return
         if match.path == path or match.missing:
-            self._store.move(match.id, path, outcome.stat)
+            self._store.files.move(match.id, path, outcome.stat)
         else:
-            self._store.copy(match.id, path, outcome.stat)
+            self._store.files.copy(match.id, path, outcome.stat)
         self._count_link(match, path, done)
 
     def _count_link(self, match: KnownRow, path: bytes, done: Summary) -> None:

@@ -86,8 +86,8 @@ def _check_database(store: Store) -> Finding:
         ]
         if faults:
             return _damaged(store, "index", "damaged", faults)
-        there, missing = store.count(b"/")
-        unreadable = len(store.failures(b"/"))
+        there, missing = store.files.count(b"/")
+        unreadable = len(store.files.failures(b"/"))
     except StoreError as error:
         return _damaged(store, "index", "damaged", [str(error)])
     return Finding("index", f"sound: {there - unreadable:,} photos, {unreadable:,} unreadable, {missing:,} missing")

@@ -67,26 +67,26 @@ def forget(store: Store, folders: Iterable[bytes], older_than_s: float, with_off
     before_ns = max(before_ns, 1)  # where the time is unknown it is 1
     if with_offline:
         _mark_absent_offline(store, folders)
-    missing = [row for folder in folders for row in store.missing(folder, before_ns, with_offline=True)]
+    missing = [row for folder in folders for row in store.files.missing(folder, before_ns, with_offline=True)]
     due = [row for row in missing if with_offline or not row.is_offline]
     absent = [row for row in due if _is_absent(row.path)]
     forgotten = 0
     if absent:
         with store.transaction():
-            forgotten = store.forget(absent)
-    if store.has_orphaned():
+            forgotten = store.files.forget(absent)
+    if store.files.has_orphaned():
         with store.transaction():
-            store.delete_orphaned()
+            store.files.delete_orphaned()
     return Pruned(forgotten, kept_offline=len(missing) - len(due))
 
 
 def _forget_excluded(store: Store, folders: Iterable[bytes], is_excluded: Callable[[bytes], bool]) -> int:
     """Deletes the rows of all files that are excluded, and returns how many that were."""
-    excluded = [row for folder in folders for row in store.rows(folder) if is_excluded(row.path)]
+    excluded = [row for folder in folders for row in store.files.rows(folder) if is_excluded(row.path)]
     if not excluded:
         return 0
     with store.transaction():
-        return store.forget(excluded)
+        return store.files.forget(excluded)
 
 
 def together(several: Iterable[Pruned]) -> Pruned:
@@ -97,11 +97,14 @@ def together(several: Iterable[Pruned]) -> Pruned:
 
 def _mark_absent_offline(store: Store, folders: Iterable[bytes]) -> None:
     unnoticed = [
-        row.id for folder in folders for row in store.rows(folder) if row.missing_ns is None and _is_absent(row.path)
+        row.id
+        for folder in folders
+        for row in store.files.rows(folder)
+        if row.missing_ns is None and _is_absent(row.path)
     ]
     if unnoticed:
         with store.transaction():
-            store.mark_offline(unnoticed)
+            store.files.mark_offline(unnoticed)
 
 
 def _is_absent(path: bytes) -> bool:
@@ -124,7 +127,7 @@ def give_space_back(store: Store) -> str | None:
         return None
     matrix = VectorCache(store)
     try:
-        if matrix.rows > store.vector_count():
+        if matrix.rows > store.vectors.count():
             with store.transaction():
                 matrix.remove()
         is_all = maintenance.compact(store)

@@ -70,7 +70,7 @@ class AllPhotos:
 
     def offline_paths(self, folder: bytes) -> set[bytes]:
         """Paths of photos below the folder that are missing with all that was beside them: they may come back."""
-        missing = self._store.missing(folder, time.time_ns(), with_offline=True)
+        missing = self._store.files.missing(folder, time.time_ns(), with_offline=True)
         return {row.path for row in missing if row.is_offline}
 
 

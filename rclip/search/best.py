@@ -84,7 +84,7 @@ class BestSearch:
             k = min(k, _LOOKED_THROUGH)
         if selection.ids is None and selection.judges_rows:
             k = max(k, _LOOKED_THROUGH)
-        found = self._vectors.search(_stacked(queries, min(k, self._store.last_id())), k, selection.vector_ids)
+        found = self._vectors.search(_stacked(queries, min(k, self._store.vectors.last_id())), k, selection.vector_ids)
         return [_Nearest(ids, scores, selection.min_score, k) for ids, scores in zip(*found, strict=True)]
 
     def _relevant(self, queries: Sequence[EncodedQuery], selection: Selection) -> list[_Nearest]:

@@ -193,13 +193,13 @@ class QueryEncoder:
             with unreadable_reported(what.value), open(what.value, "rb", opener=isolation.open_regular) as file:
                 seen = file_stat(os.fstat(file.fileno()))
                 names = sorted(_names_of(what.value))
-                found = _first(self._checked(store, store.vector_at(name, seen)) for store in stores for name in names)
+                found = _first(self._checked(store, store.vectors.at(name, seen)) for store in stores for name in names)
                 if found is None and seen.size_bytes <= _HASHED_BYTES:
                     found = self._vector_with(digest_of(file), stores)
         return None if found is None else unit_vector(found)
 
     def _vector_with(self, digest: bytes, stores: Sequence[Store]) -> bytes | None:
-        return _first(self._checked(store, store.vector_with(digest)) for store in stores)
+        return _first(self._checked(store, store.vectors.with_digest(digest)) for store in stores)
 
     def _checked(self, store: Store, vector: bytes | None) -> bytes | None:
         """The vector. Raises `DamagedIndex` for one of another length than the model's."""

@@ -56,7 +56,7 @@ class Selection:
     @property
     def vector_ids(self) -> np.ndarray | None:
         """`ids` and those of the moments of the films among them, which have vectors of their own."""
-        if self.ids is None or not self._store.films.has_any():
+        if self.ids is None or not self._store.vectors.include_films():
             return self.ids
         if self._with_moments is None or self._with_moments[0] is not self.ids:
             self._with_moments = self.ids, self._store.films.with_moments(self.ids)

@@ -98,7 +98,7 @@ def store_many(rclip: Command, rows: int) -> np.ndarray:
     store = Store(str(path), path.stem, 1)
     with store.transaction():
         for number, vector in enumerate(vectors):
-            store.add(
+            store.files.add(
                 b"%s/many/%06d.jpg" % (os.fsencode(rclip.cwd), number),
                 FileStat(1, 1, 1, number),
                 b"%d" % number,

@@ -25,4 +25,4 @@ def clustered(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarr
 def fill(store: Store, vectors: np.ndarray, start: int = 0) -> None:
     with store.transaction():
         for number, vector in enumerate(vectors, start):
-            store.add(f"/p/{number:07}.jpg".encode(), FileStat(1, 1, 1, number), b"%d" % number, vector)
+            store.files.add(f"/p/{number:07}.jpg".encode(), FileStat(1, 1, 1, number), b"%d" % number, vector)

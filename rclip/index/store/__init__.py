@@ -41,7 +41,6 @@ A search needs the modules that are imported here; the others are asked by name,
 """
 
 from rclip.files import FileStat, digest_of
-from rclip.index.store.metadata import PhotoWithoutMetadata
-from rclip.index.store.photos import FileRow, KnownRow, PhotoRow, RowTuple, Store
+from rclip.index.store.photos import PhotoRow, Store
 
-__all__ = ["FileRow", "FileStat", "KnownRow", "PhotoRow", "PhotoWithoutMetadata", "RowTuple", "Store", "digest_of"]
+__all__ = ["FileStat", "PhotoRow", "Store", "digest_of"]

@@ -60,11 +60,6 @@ class FilmsTable:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def has_any(self) -> bool:
-        """In microseconds, for those who have nothing else to do with films."""
-        with self._database.errors():
-            return bool(self._execute("SELECT 1 FROM films LIMIT 1").fetchone())
-
     def counts(self, folder: bytes) -> tuple[int, int]:
         """How many films are below `folder` and there, and how many moments they have."""
         sql = """
