@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rclip.cli.arguments import option_parser, parse
+from rclip.cli.arguments import option_parser, parse, parser_for
 from tests.support.command import Command
 
 ACTIONS = [action for action in option_parser()._actions if action.option_strings]
@@ -100,3 +100,25 @@ def test_a_missing_value_is_answered_in_one_line(rclip: Command, action: argpars
 
 def test_there_are_options_with_values() -> None:
     assert len(WITH_VALUE) >= 9
+
+
+LINES = (
+    *(
+        "a cat",
+        "-n a cat ~/p",
+        "-nt5 a cat",
+        "-t 5 -0 a --add b -a c",
+        "--preview=blocks a cat",
+        "--preview -- -a -cat",
+    ),
+    *("--near -33.9,151.2", "--min-score -0.5 a", "--exclude a --exclude=b cat", "--no-video --json cat + dog - 2:cow"),
+    *("- people", "--fold=0.9 a cat --model m", "--dry-run --tag x a"),
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_parser_of_the_options_that_are_named_reads_as_that_of_all(line: str) -> None:
+    arguments = shlex.split(line)
+    values = parser_for(arguments).values(arguments)
+    assert values == option_parser().values(arguments)
+    assert values["words"] or values["near"]

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
+from rclip import datadir
+from rclip.cli import settings
 from tests.support.command import Command, one_line
 from tests.support.gallery import Draw
 
@@ -27,6 +30,16 @@ def configure(rclip: Command) -> Configure:
         return path
 
     return write
+
+
+@pytest.mark.parametrize("named", ["", "/of/the user", "relative"])
+def test_a_users_files_are_where_platformdirs_has_them(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, named)
+    for variable in ("RCLIP_DATADIR", "RCLIP_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    assert datadir.default() == platformdirs.user_data_dir("rclip", appauthor=False)
+    assert settings.user_file() == os.path.join(platformdirs.user_config_dir("rclip", appauthor=False), "config.toml")
 
 
 def shown(rclip: Command, *arguments: str, **changes: Any) -> dict[str, tuple[Any, str]]:

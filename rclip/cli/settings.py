@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rclip import isolation
+from rclip import datadir, isolation
 from rclip.cli.messages import Setting as Wrong
 from rclip.cli.messages import Value, alternatives
 from rclip.cli.options import COMMAND_LINE, Option, Setting
@@ -83,14 +83,11 @@ def user_file() -> str:
     named = os.environ.get(_PATH_VARIABLE)
     if named is not None:
         return os.path.expanduser(named)
-    import platformdirs
-
-    return os.path.join(platformdirs.user_config_dir("rclip", appauthor=False), FILE)
+    return os.path.join(datadir.of_user("XDG_CONFIG_HOME", "~/.config"), FILE)
 
 
 def _portable_file(directory: str) -> str | None:
     """That of the portable index which this folder uses, if it may be trusted."""
-    from rclip import datadir
     from rclip.index import location
 
     with suppress(RclipError):  # a folder that is not there is reported when it is opened
