@@ -492,12 +492,12 @@ class OfSize(Filter):
         return (width, height) if self._size.kind == "sides" else (width * height,)
 
 
-_ORIENTATIONS = {"portrait": "<", "landscape": ">", "square": "="}
+ORIENTATIONS = {"portrait": "<", "landscape": ">", "square": "="}
 
 
 def parse_orientation(text: str) -> str:
     """Raises ValueError, saying what there is."""
-    if text.strip().lower() not in _ORIENTATIONS:
+    if text.strip().lower() not in ORIENTATIONS:
         raise ValueError(f"must be portrait, landscape or square, not {text!r}")
     return text.strip().lower()
 
@@ -512,7 +512,7 @@ class Orientation(Filter):
         self._orientation = orientation
 
     def clause(self) -> Clause:
-        sign = _ORIENTATIONS[self._orientation]
+        sign = ORIENTATIONS[self._orientation]
         sql = f"""
             SELECT id FROM metadata INDEXED BY metadata_size WHERE width IS NOT NULL AND width {sign} height
         """  # noqa: S608 - a sign

@@ -116,6 +116,14 @@ QUESTIONS = [
     ["a red star", "--keyword", "ÉTÉ"],
     ["a red star", "--keyword", "beach,été"],
     ["a red star", "--min-score", "0.2"],
+    ["a red star", "--size", "0.25mp"],
+    ["a red star", "--size", "..500x480"],
+    ["a red star", "--size", "1kb..2kb"],
+    ["a red star", "--orientation", "portrait"],
+    ["a red star", "--lens", "rf 50"],
+    ["a red star", "--lens", "ÉLAN"],
+    ["a red star", "--words", "tram hill"],
+    ["a red star", "--words", "blue"],
     ["a red star", "--relevant"],
     ["red + star - circle"],
     ["--after", "2015"],
@@ -142,12 +150,24 @@ def _describe(table: sqlite3.Connection, id_: int, chance: random.Random, words:
     keywords = "\n".join(chance.sample(words, chance.randrange(4))) or None
     captured_s = chance.choice([None, chance.randrange(10**9, 17 * 10**8)])
     rating = chance.choice([None, 1, 3, 5])
-    known = (captured_s, None, *place, chance.randrange(1, 4), 640, 480, keywords, rating, None)
-    columns = "captured_s, offset_min, latitude, longitude, camera, width, height, keywords, rating, missing_percent"
+    known = {
+        "id": id_,
+        "captured_s": captured_s,
+        "latitude": place[0],
+        "longitude": place[1],
+        "rating": rating,
+        "camera": chance.randrange(1, 4),
+        "keywords": keywords,
+        "captured_from": chance.randrange(3),
+        **dict(zip(("width", "height"), chance.choice([(640, 480), (480, 640), (500, 500)]), strict=True)),
+        "lens": chance.choice([None, "RF 50mm F1.2", "élan 50 rf"]),
+        "title": chance.choice([None, "Tram 28"]),
+        "caption": chance.choice([None, "It climbs the hill", "A hill"]),
+        "is_outdated": 0,
+    }
     table.execute(
-        f"INSERT OR REPLACE INTO metadata (id, {columns}, captured_from, is_outdated)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
-        (id_, *known),
+        f"INSERT OR REPLACE INTO metadata ({', '.join(known)}) VALUES ({', '.join('?' * len(known))})",
+        tuple(known.values()),
     )
     has_time = captured_s is not None
     table.execute("UPDATE images SET has_metadata = 1, has_capture_time = ? WHERE id = ?", (has_time, id_))
@@ -662,6 +682,11 @@ SOUND: dict[str, Any] = {
     "keywords": ["beach"],
     "rating": 5,
     "missing_percent": None,
+    "captured_from": 2,
+    "lens": "RF 50",
+    "title": "",
+    "headline": "",
+    "caption": "A tram",
     "score": 0.5,
 }
 NAN, INFINITE = float("nan"), float("inf")
@@ -687,6 +712,8 @@ UNSOUND: dict[str, list[Any]] = {
     "keywords": [None, "beach", [None], [b"a"], [["a"]], ["a"] * 10**6, ["a" * (1 << 20)], {"a": 1}],
     "rating": [6, "5", -2],
     "missing_percent": [0, 100, "1"],
+    "captured_from": [None, -1, 3, "1"],
+    **{name: [None, 1, b"a", "a" * (1 << 20)] for name in ("lens", "title", "headline", "caption")},
     "score": [None, "0.5", NAN, INFINITE, True],
 }
 
@@ -759,7 +786,7 @@ def test_files_of_a_database_are_opened_only_inside_the_folders_given(pushed: Da
 def test_files_of_a_database_are_neither_copied_nor_folded(pushed: Database, tmp_path: Path) -> None:
     """Copied, they would be whatever lies here at a path that the database chooses."""
     copying = ["--copy-to", tmp_path / "to"], ["--link-to", tmp_path / "to"]
-    for options in (*copying, ["--fold", "0.9"], ["--all"], ["--size", "1mp"], ["--words", "tram"]):
+    for options in (*copying, ["--fold", "0.9"], ["--all"]):
         told = refusal(pushed.ask("a star", pushed.rclip.cwd, *options))
         assert told.startswith(f"{options[0]} and --from cannot be used together")
     assert not (tmp_path / "to").exists()

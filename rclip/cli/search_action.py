@@ -236,8 +236,6 @@ def _places(library: "Library | RemoteLibrary", options: Options) -> "Placing | 
 
 
 _PLACING = ("copy_to", "link_to", "keep_paths")
-_NOT_PUSHED = {"--size": "size", "--orientation": "orientation", "--lens": "lens", "--words": "text"}
-"""Filters by what a database's tables do not hold."""
 
 
 def _refuse_files_of_others(options: Options) -> None:
@@ -246,9 +244,6 @@ def _refuse_files_of_others(options: Options) -> None:
         setting = options.settings.get(name)
         if setting.is_of_this_run if setting else options.values[name]:
             raise UsageError(Usage.NOT_TOGETHER.format(one=f"--{name.replace('_', '-')}", other="--from"))
-    for option, field in _NOT_PUSHED.items():
-        if getattr(options.filters, field, None):
-            raise UsageError(Usage.NOT_TOGETHER.format(one=option, other="--from"))
     for name in ("open", "preview"):
         if not options.directories and options.values[name] not in (None, False, choices.NO_PREVIEW):
             raise UsageError(Usage.DATABASE_FOLDERS.format(option=f"--{name}"))

@@ -7,11 +7,11 @@ the last word on each photo.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from rclip.filters import ALL_TIMES, NearPlace, time_range
+from rclip.filters import ALL_TIMES, ORIENTATIONS, NearPlace, time_range
 from rclip.vectordb.interface import Conditions
 
 if TYPE_CHECKING:
-    from rclip.filters import Filters
+    from rclip.filters import Filters, Size
 
 _LARGEST = (1 << 63) - 1
 
@@ -81,11 +81,12 @@ def _by_filters(filters: "Filters", values: dict[str, object]) -> Iterator[str]:
         yield " OR ".join(
             f"longitude + {turn} BETWEEN %(west)s AND %(east)s" for turn in ("0::float8", "360::float8", "-360::float8")
         )
-    for number, word in enumerate(filters.camera.lower().split()):
-        if word.isascii():
-            values[f"camera_{number}"] = word
-            name = "lower((maker || ' ' || model) COLLATE \"C\")"
-            yield f"position(%(camera_{number})s IN {name}) > 0"
+    yield from _by_words("camera", filters.camera, "maker || ' ' || model", values)
+    yield from _by_words("lens", filters.lens, "lens", values)
+    if filters.size:
+        yield from _by_size(filters.size, values)
+    if filters.orientation:
+        yield f"width {ORIENTATIONS[filters.orientation]} height"
     if filters.types:
         values["types"] = sorted(filters.types)
         yield "suffix = ANY(%(types)s)"
@@ -97,3 +98,20 @@ def _by_filters(filters: "Filters", values: dict[str, object]) -> Iterator[str]:
             values[f"keyword_{number}"] = keyword.lower()
             words = 'SELECT lower(keyword COLLATE "C") FROM unnest(keywords) AS each_one(keyword)'
             yield f"%(keyword_{number})s IN ({words})"
+
+
+def _by_words(name: str, text: str, column: str, values: dict[str, object]) -> Iterator[str]:
+    for number, word in enumerate(text.lower().split()):
+        if word.isascii():
+            values[f"{name}_{number}"] = word
+            yield f'position(%({name}_{number})s IN lower(({column}) COLLATE "C")) > 0'
+
+
+_MEASURED = {"pixels": ("width * height",), "sides": ("width", "height"), "bytes": ("size_bytes",)}
+
+
+def _by_size(size: "Size", values: dict[str, object]) -> Iterator[str]:
+    for name, sign, bound in (("least", ">=", size.least), ("most", "<=", size.most)):
+        for number, column in enumerate(_MEASURED[size.kind] if bound else ()):
+            values[f"{name}_{number}"] = bound[number] if bound else 0
+            yield f"{column} {sign} %({name}_{number})s::numeric"

@@ -81,7 +81,12 @@ _TABLES = """
         height bigint,
         keywords text[] NOT NULL,
         rating integer,
-        missing_percent integer
+        missing_percent integer,
+        captured_from integer NOT NULL,
+        lens text NOT NULL,
+        title text NOT NULL,
+        headline text NOT NULL,
+        caption text NOT NULL
     ) PARTITION BY HASH (path);
     ALTER TABLE rclip_photos ALTER COLUMN vector SET STORAGE {storage};
 """

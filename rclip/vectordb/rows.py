@@ -30,11 +30,18 @@ COLUMNS = {
     "keywords": "text[]",
     "rating": "int4",
     "missing_percent": "int4",
+    "captured_from": "int4",
+    "lens": "text",
+    "title": "text",
+    "headline": "text",
+    "caption": "text",
 }
 """All that are written, with their types on the wire."""
 
 READ = tuple(name for name in COLUMNS if name not in ("fingerprint", "suffix"))
 """Those that are read, in this order."""
+
+_TEXTS = ("maker", "model", "lens", "title", "headline", "caption")
 
 LONGEST_PATH = 2600
 """In bytes: more does not fit into a page of PostgreSQL's indexes."""
@@ -70,6 +77,8 @@ def written(photo: PushedPhoto) -> tuple[object, ...]:
         [_without_nul(keyword) for keyword in metadata.keywords],
         metadata.rating,
         metadata.missing_percent,
+        metadata.captured_from,
+        *(_without_nul(text) for text in (metadata.lens, metadata.title, metadata.headline, metadata.caption)),
     )
 
 
@@ -95,12 +104,13 @@ def read(row: Sequence[Any], dimensions: int) -> ScoredRow:
     size_bytes, mtime_ns = known.pop("size_bytes"), known.pop("mtime_ns")
     _require(is_path(path), "a path")
     _require(are_valid(("size", "mtime_ns"), [(size_bytes, mtime_ns)]), "a size or a time")
+    texts = [known.pop(name) for name in _TEXTS]
     _require(are_valid(tuple(known), [tuple(known.values())]), "metadata")
     _require((known["latitude"] is None) == (known["longitude"] is None), "a place")
-    _require(max(len(known["maker"]), len(known["model"])) <= _LONGEST_TEXT, "a camera's name")
+    _require(_are_texts(texts), "a text")
     _require(_are_keywords(keywords), "keywords")
     _require(type(score) in (int, float) and math.isfinite(score), "a score")
-    metadata = PhotoMetadata(**known, keywords=tuple(keywords))
+    metadata = PhotoMetadata(**known, keywords=tuple(keywords), **dict(zip(_TEXTS, texts, strict=True)))
     return ScoredRow(float(score), PushedPhoto(path, size_bytes, mtime_ns, _vector(vector, dimensions), metadata))
 
 
@@ -112,11 +122,11 @@ def is_path(path: object) -> bool:
 
 
 def _are_keywords(keywords: object) -> bool:
-    return (
-        isinstance(keywords, list)
-        and len(keywords) <= _MOST_KEYWORDS
-        and all(type(keyword) is str and len(keyword) <= _LONGEST_TEXT for keyword in keywords)
-    )
+    return isinstance(keywords, list) and len(keywords) <= _MOST_KEYWORDS and _are_texts(keywords)
+
+
+def _are_texts(texts: Sequence[object]) -> bool:
+    return all(type(text) is str and len(text) <= _LONGEST_TEXT for text in texts)
 
 
 def _vector(stored: object, dimensions: int) -> bytes:
