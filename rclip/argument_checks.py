@@ -86,7 +86,10 @@ def filters(value: object) -> "Filters | None":
         if time is not None and time.tzinfo:
             raise UsageError(f"{name} must have no time zone: it is compared with cameras' clocks, which have none")
     if value.near is not None and not (
-        isinstance(value.near, tuple) and len(value.near) == len(Near._fields) and _are_numbers(value.near)
+        isinstance(value.near, tuple)
+        and len(value.near) == len(Near._fields)
+        and _are_numbers(value.near[:3])
+        and isinstance(value.near[3], str)
     ):
         raise wrong_type("near", "Near, of three numbers", value.near)
     text("camera", value.camera)

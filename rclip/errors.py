@@ -180,6 +180,16 @@ class SortNeedsQuery(_WithData, UsageError):
     sentence = "sorting by score needs a query: without one, nothing is scored"
 
 
+class MissingGazetteer(_WithData, UsageError):
+    """The name of a place, where what knows these is not installed."""
+
+    sentence = (
+        "to know where {name} is, rclip needs the package {package}, which is not installed in a version that it knows"
+    )
+    name: str
+    package: str
+
+
 class EmptyTimeRange(_WithData, UsageError):
     """Filters by time that no photo can pass."""
 

@@ -10,11 +10,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from rclip import formats
-from rclip.errors import EmptyTimeRange
+from rclip.errors import EmptyTimeRange, MissingGazetteer
 from rclip.files import suffix
+
+if TYPE_CHECKING:
+    from rclip.places import City
 
 
 class Near(NamedTuple):
@@ -23,6 +26,16 @@ class Near(NamedTuple):
     latitude: float
     longitude: float
     km: float
+    text: str = ""
+    """As it was written, where that was the name of a place."""
+
+    @classmethod
+    def of(cls, text: str) -> "Near":
+        """From degrees or the name of a place, and kilometres: `38.72,-9.14`, `Paris, Texas, 5`.
+
+        Raises ValueError for what is neither, and `MissingGazetteer` where the extra `places` is not installed.
+        """
+        return parse_near(text)
 
 
 class Size(NamedTuple):
@@ -162,7 +175,7 @@ def texts_of(filters: Filters | None) -> dict[str, str]:
     texts = {
         "after": _period(filters.after),
         "before": _period(filters.before),
-        "near": ",".join(f"{number:.12g}" for number in filters.near or ()),
+        "near": _near_text(filters.near) if filters.near else "",
         "camera": filters.camera,
         "types": ",".join(sorted(filters.types)),
         "rating": str(filters.rating or ""),
@@ -299,11 +312,18 @@ def _within_64_bits(number: int) -> int:
 # --- places ----------------------------------------------------------------------------------------------------------
 
 _NEEDS_PLACE = "must be LAT,LON or LAT,LON,KM: degrees up to ±90,±180 and kilometres above 0"
+_NEEDS_NAME = "must be LAT,LON or LAT,LON,KM, or the name of a place like Lisbon or 'Paris, Texas, 5'"
+_LONGEST_NAME = 200
 _DEFAULT_KM = 10.0
 
 
 def parse_near(text: str) -> Near:
-    """`48.8584,2.2945` or, with kilometres, `48.8584,2.2945,0.5`. Raises ValueError, saying what it must be."""
+    """`48.8584,2.2945` or the name of a place, `Lisbon` or `Portland, Oregon`; each also with kilometres after it.
+
+    Raises ValueError, saying what it must be, and `MissingGazetteer`.
+    """
+    if any(map(str.isalpha, text)) and not _is_number(text.partition(",")[0]):
+        return _near_city(text)
     try:
         latitude, longitude, km = [*map(float, text.split(",")), _DEFAULT_KM][:3]
         if text.count(",") > 2 or not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < float("inf")):
@@ -311,6 +331,57 @@ def parse_near(text: str) -> Near:
     except ValueError:
         raise ValueError(f"{_NEEDS_PLACE}, not {text!r}") from None
     return Near(latitude, longitude, km)
+
+
+def _near_city(text: str) -> Near:
+    """Raises as `parse_near` does."""
+    found = cities_meant(text)
+    if not found:
+        raise ValueError(f"{_NEEDS_NAME}, not {text!r}{_suggested(text)}")
+    _, _, km = _named(text)
+    return Near(found[0].latitude, found[0].longitude, km, text.strip())
+
+
+def cities_meant(text: str) -> "list[City]":
+    """All places that a text like `Paris, Texas, 5` may mean, the likeliest first; none where it names none.
+
+    Raises ValueError, saying what it must be, and `MissingGazetteer`.
+    """
+    from rclip import places
+
+    name, regions, km = _named(text)
+    if not 0 < km < float("inf"):
+        raise ValueError(f"{_NEEDS_NAME}, not {text!r}")
+    if not places.is_available():
+        raise MissingGazetteer(name=name, package=places.PACKAGE)
+    return places.cities_called(name, regions)
+
+
+def _named(text: str) -> tuple[str, list[str], float]:
+    """Name, regions and kilometres."""
+    name, *regions = (part.strip() for part in text[:_LONGEST_NAME].split(","))
+    km = float(regions.pop()) if regions and _is_number(regions[-1]) else _DEFAULT_KM
+    return name, regions, km
+
+
+def _suggested(text: str) -> str:
+    from rclip import places
+
+    name, _, _ = _named(text)
+    likely = [city.label for city in places.cities_called(name)][:3] or places.similar_names(name)
+    return f"; did you mean {' or '.join(likely)}?" if likely else ""
+
+
+def _near_text(near: Near) -> str:
+    return near.text or ",".join(f"{number:.12g}" for number in (near.latitude, near.longitude, near.km))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 _EARTH_RADIUS_KM = 6371.0088  # the mean one
@@ -322,7 +393,7 @@ class NearPlace(Filter):
     """Within a distance of a place, by the haversine, which is right to half a percent: the earth is no sphere."""
 
     options = (
-        FilterOption("--near", "near", parse_near, "LAT,LON[,KM]", "taken within 10 km, or KM, of a place in degrees"),
+        FilterOption("--near", "near", parse_near, "PLACE[,KM]", "within 10 km, or KM, of 38.72,-9.14 or of Lisbon"),
     )
 
     def __init__(self, near: Near):

@@ -22,6 +22,7 @@ from rclip.cli.arguments import option_parser, parse
 from rclip.models import NAMES
 from tests.support.command import Command
 from tests.support.gallery import GALLERY, Draw, draw_scene
+from tests.support.gazetteer import write as write_gazetteer
 
 ROOT = Path(__file__).parent.parent
 PATHS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -118,7 +119,15 @@ PROGRAMS = ("jq", "rsync")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Command:
+def gazetteer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The extra `places`, with a few of them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(write_gazetteer(tmp_path_factory.mktemp("gazetteer"))))
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, gazetteer: None) -> Command:
     """A home with a folder of pictures that has what the examples name, and the command in its `~/.local/bin`."""
     root = tmp_path_factory.mktemp("documents")
     home, pictures = root / "home", root / "home/Pictures"

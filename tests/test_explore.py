@@ -135,7 +135,7 @@ def test_filters_are_texts() -> None:
     ("name", "text", "problem"),
     [
         ("after", "yesterday", "the filter after must be a time like 2023"),
-        ("near", "Paris", "near must be LAT,LON"),
+        ("near", "48", "near must be LAT,LON"),
         ("types", "exe", "types must be endings of photos"),
         ("rating", "9", "rating must be a number of stars from 1 to 5"),
         ("keywords", ",", "keywords must be keywords"),

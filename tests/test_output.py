@@ -228,7 +228,7 @@ def test_a_template_has_all_that_json_tells() -> None:
     metadata = PhotoMetadata(1, None, 2.0, 3.0, "Canon", "R5", 4, 5, ("a", "b"), 5)
     whole = hit("a.jpg")._replace(metadata=metadata)
     whole = whole._replace(rank=1)
-    assert set(as_json(whole)) < set(FIELDS) == set(output._fields(whole, ONLY))
+    assert set(as_json(whole)) < set(FIELDS) == set(output._fields(whole, ONLY, FIELDS))
 
 
 def test_a_name_that_ends_in_a_newline_does_not_end_the_line() -> None:

@@ -37,6 +37,7 @@ LAYERS = (
         "isolation",
         "manifest",
         "mounts",
+        "places",
         "resizing",
         "signals",
         "vectors",
@@ -54,6 +55,7 @@ OWNED = {
         "index/text_vectors",
         "index/word_index",
         "maintenance/recovery",
+        "places",
     },
     "PIL": {
         f"photo/image/{module}"
@@ -113,6 +115,7 @@ OWNED = {
         *(
             "search/query_encoder",
             "library",
+            "places",
             "index/approximate",
             "index/photo_index",
             "index/store/connections",

@@ -452,7 +452,11 @@ def _settings() -> list[Option]:
 
 def _filter_options() -> list[Option]:
     by_row = [option for kind in FILTERS for option in kind.options]
-    own = [Option((each.name,), each.help, each.metavar, each.parse, key=each.field) for each in by_row]
+    parsers = {"near": choices.place}
+    own = [
+        Option((each.name,), each.help, each.metavar, parsers.get(each.field, each.parse), key=each.field)
+        for each in by_row
+    ]
     return [*own, *_FILTER_OPTIONS]
 
 

@@ -4,8 +4,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from rclip.cli import messages
-from rclip.cli.messages import Value
+from rclip.cli import activity, messages
+from rclip.cli.messages import Doing, Value
 from rclip.errors import UsageError
 from rclip.search import query as queries
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclip.cli.template import Template
+    from rclip.filters import Near
 
 COLORS = ("auto", "always", "never")
 EXPORTS = (".npz", ".parquet", ".jsonl")
@@ -29,6 +30,14 @@ def term(text: str) -> str:
     except UsageError as error:
         raise ValueError(Value.TERM.format(problem=messages.of_error(error))) from None
     return text
+
+
+def place(text: str) -> "Near":
+    """The very first look for a name takes seconds, and says so."""
+    from rclip.filters import parse_near
+
+    with activity.shown(Doing.NAMING):
+        return parse_near(text)
 
 
 def file(text: str) -> str:

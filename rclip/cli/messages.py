@@ -135,6 +135,7 @@ class Notice:
     MORE_PHOTOS = "… and {count:,} more photos"
     TARGET_IS_INDEXED = "{folder} lies among the photos and is indexed like them: {reason}"
     HAS_FILES = "it had files of its own"
+    NEAR = "near {place}; other places of that name: --near {others}"
     EMPTY_PAGE = "page {number} is empty: fewer photos were found"
     NOTHING_PASSES = "no photo here passes the filters"
     NOTHING_BUT_EXCLUDED = "all photos here are excluded; rclip --config and the .rclipignore files say by what"
@@ -212,6 +213,7 @@ class Doing:
     COUNTING = "counting"
     CHECKING = "checking"
     REBUILDING = "rebuilding the index"
+    NAMING = "reading the names of all places, once"
     EXPORTING = "exporting"
     PRUNING = "pruning"
     PLACING = "putting photos into the folder"
@@ -223,6 +225,7 @@ _REBUILD = "rclip --rebuild{where}, with the same --model, sets it aside and reb
 ADVICE: dict[type[RclipError], str] = {
     errors.NeedsQuery: "leave out --min-score and --relevant, or add a query",
     errors.SortNeedsQuery: "leave out --sort score, or add a query",
+    errors.MissingGazetteer: "to install it: {python} -P -m pip install '{package}>=3.0.2,<4'; or write LAT,LON",
     errors.EmptyTimeRange: "--before is where the time ends: --after 2012 --before 2013 is the year 2012",
     errors.CannotListen: "choose another",
     errors.EmptyQuery: 'say what to look for: rclip "a red kite"',

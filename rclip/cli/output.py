@@ -5,13 +5,13 @@ Everything is written as bytes, because a file's name need not be text.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rclip.cli import choices, messages
-from rclip.cli.messages import Usage
+from rclip.cli import activity, choices, messages
+from rclip.cli.messages import Doing, Usage
 from rclip.cli.options import ONLY, Asked, Option, Options, OutputFormat, Setting, register
-from rclip.cli.text import dated, dressed, folded, scored, shown_path
+from rclip.cli.text import dated, dressed, folded, placed, scored, shown_path
 from rclip.errors import UsageError
 from rclip.terminal import environment
 from rclip.terminal.environment import PLAIN, Style
@@ -29,12 +29,13 @@ _SCORE_COLUMNS = 6
 _DATE_COLUMNS = len("2019-02-03")
 _GAP = "  "
 _LEAST_PATH_COLUMNS = 24  # a table without room for more has no dates
+_LEAST_PLACE_COLUMNS = 12
 
 
 def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
-    """Score, path, copies and date, in lines of at most so many columns, for a terminal.
+    """Score, path, copies, date and place, in lines of at most so many columns, for a terminal.
 
-    Without a query there is no score, and the date is never left out.
+    Without a query there is no score, and the date is never left out. Places get the room that paths leave.
     """
     has_scores = any(hit.score is not None for hit in hits)
     room = columns - (_SCORE_COLUMNS + len(_GAP)) * has_scores
@@ -45,12 +46,15 @@ def write_table(hits: "Sequence[Hit]", style: Style, columns: int) -> None:
     paths = [shown_path(hit, max(1, path_room - copies)) for hit, copies in zip(hits, copies_columns, strict=True)]
     used_columns = [width(path) + copies for path, copies in zip(paths, copies_columns, strict=True)]
     path_columns = max(used_columns, default=0)
+    place_room = path_room - path_columns - len(_GAP)
+    has_places = has_dates and place_room >= _LEAST_PLACE_COLUMNS
 
     def line(hit: "Hit", path: str, used: int) -> str:
         padding = " " * (path_columns - used)
         first = f"{scored(hit, style, _SCORE_COLUMNS)}{_GAP}" if has_scores else ""
         last = f"{padding}{_GAP}{dated(hit, style)}" if has_dates else ""
-        return f"{first}{dressed(path, hit, style)}{folded(hit, style)}{last}\n"
+        place = placed(hit, place_room, style) if has_places else ""
+        return f"{first}{dressed(path, hit, style)}{folded(hit, style)}{last}{_GAP if place else ''}{place}\n"
 
     _write(line(*each).encode() for each in zip(hits, paths, used_columns, strict=True))
 
@@ -114,15 +118,16 @@ def write_formatted(hits: "Iterable[Hit]", template: "Template", asked: Asked) -
     def shown(value: object) -> object:
         return printable(value) if is_terminal and isinstance(value, str) else value
 
-    rows = ({name: shown(value) for name, value in _fields(hit, asked).items()} for hit in hits)
+    rows = ({name: shown(value) for name, value in _fields(hit, asked, template.fields).items()} for hit in hits)
     _write(os.fsencode(template(fields)) for fields in rows)
 
 
-def _fields(hit: "Hit", asked: Asked) -> dict[str, object]:
-    """All of `template.FIELDS`, None for what is not known; times are local."""
+def _fields(hit: "Hit", asked: Asked, names: Collection[str]) -> dict[str, object]:
+    """Of `template.FIELDS` at least those named, None for what is not known; times are local."""
     from rclip.search.hits import captured_texts, modified, told_metadata
 
     id_ = asked.place.get("id")
+    place = {"place": hit.place or None} if "place" in names else {}
     return {
         "query": asked.query or "",
         "line": asked.place.get("line"),
@@ -137,9 +142,18 @@ def _fields(hit: "Hit", asked: Asked) -> dict[str, object]:
         "captured": hit.captured,
         "captured_offset": captured_texts(hit)[1],
         **told_metadata(hit),
+        **place,
         "keywords": ", ".join(hit.metadata.keywords) or None,
         "copies": len(hit.copies),
     }
+
+
+def _look_for_places(hits: "Sequence[Hit]") -> None:
+    """The very first look for one takes seconds, and says so."""
+    located = next((hit for hit in hits if hit.metadata.latitude is not None), None)
+    if located:
+        with activity.shown(Doing.NAMING):
+            _ = located.place
 
 
 # --- the forms of output ---------------------------------------------------------------------------------------------
@@ -149,6 +163,7 @@ class Table(OutputFormat):
     """Score, path and date: the default on a terminal."""
 
     def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        _look_for_places(hits)
         write_heading(asked.query)
         write_table(hits, _style(options), environment.size().columns)
 
@@ -180,6 +195,7 @@ class JsonLines(OutputFormat):
     options = (Option(("--json",), "one JSON object per line: path, score, camera ..."),)
 
     def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
+        _look_for_places(hits)
         write_json_lines(hits, asked)
 
     def write_no_hits(self, asked: Asked, problem: str | None) -> None:
@@ -198,7 +214,10 @@ class Formatted(OutputFormat):
     def write(self, hits: "Sequence[Hit]", options: Options, asked: Asked) -> None:
         if asked.query is None and options.query:
             asked = Asked(options.query.written, asked.place)
-        write_formatted(hits, options.values["format"], asked)
+        template = options.values["format"]
+        if "place" in template.fields:
+            _look_for_places(hits)
+        write_formatted(hits, template, asked)
 
 
 @register

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rclip import datadir
 from rclip.cli import activity, choices, report
-from rclip.cli.messages import Doing, Notice, Usage, of_error, tell
+from rclip.cli.messages import Doing, Notice, Usage, alternatives, of_error, tell
 from rclip.cli.options import ONLY, Action, Asked, Option, Options, register
 from rclip.errors import ExitCode, RclipError, UsageError, without_passwords
 from rclip.files import as_on_disk
@@ -163,6 +163,7 @@ def _needs_a_decoder(options: Options) -> bool:
 
 def _answer(library: "Library | RemoteLibrary", options: Options) -> int:
     """Prints what is found for each query; one that cannot be answered does not keep the others from it."""
+    say_which_place(options)
     if options.query is None and options.queries is None:
         return _show_newest(library, options)
     if options.query:
@@ -287,6 +288,20 @@ def _say_why_nothing_was_found(library: "Library | RemoteLibrary", options: Opti
 
 def _are_all_excluded(stats: "Stats") -> bool:
     return stats.excluded > 0 and not stats.photos
+
+
+def say_which_place(options: Options) -> None:
+    """Where a name was given that several places have."""
+    near = options.filters.near if options.filters else None
+    if near and near.text:
+        from shlex import quote
+
+        from rclip.filters import cities_meant
+
+        meant, *others = cities_meant(near.text)
+        labels = {quote(city.label): None for city in others if city.name == meant.name and city.label != meant.label}
+        if labels:
+            tell(Notice.NEAR.format(place=meant.label, others=alternatives((*labels,)[:3])))
 
 
 def _say_which_words_are_not_read(library: "Library | RemoteLibrary", query: "Query") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rclip.cli import choices, report
 from rclip.cli.messages import Notice, tell
 from rclip.cli.options import ONLY, Action, Option, Options, register
-from rclip.cli.search_action import Search, is_plainly_a_folder
+from rclip.cli.search_action import Search, is_plainly_a_folder, say_which_place
 from rclip.errors import ExitCode, RclipError
 from rclip.filters import Filters
 
@@ -78,6 +78,7 @@ def _paths_of(hit: "Hit") -> list[str]:
 
 def _found(options: Options, filters: Filters | None) -> "list[Hit]":
     """The photos that a search finds, each once."""
+    say_which_place(options)
     with options.open_library() as library:
         if not options.no_indexing:
             report.update(library, options)

@@ -21,6 +21,7 @@ FIELDS: dict[str, object] = {
     "captured_from": "metadata",
     "latitude": 48.8584,
     "longitude": 2.2945,
+    "place": "Paris, France",
     "camera": "FUJIFILM X-T4",
     "width": 6240,
     "height": 4160,
@@ -62,7 +63,8 @@ class Template:
         except ValueError as error:
             raise ValueError(Value.TEMPLATE_SYNTAX.format(problem=str(error).lower())) from None
         self._parts = [_part(*parts) for parts in parsed]
-        if not any(part.field for part in self._parts):
+        self.fields = frozenset(part.field for part in self._parts if part.field)
+        if not self.fields:
             raise ValueError(Value.TEMPLATE.format(text=text, fields=", ".join(FIELDS)))
         self(FIELDS)
 

@@ -22,6 +22,12 @@ def dated(hit: "Hit", style: Style) -> str:
     return _colored(hit.captured.date().isoformat(), color, style)
 
 
+def placed(hit: "Hit", columns: int, style: Style) -> str:
+    """The city that it was taken in or near, in at most so many columns; nothing where none is known."""
+    place = hit.place
+    return _colored(shortened(printable(place), columns), _DIM, style) if place else ""
+
+
 def shown_path(hit: "Hit", columns: int) -> str:
     """The path in so many columns; of a film, with the time of the moment after it, where one was searched for."""
     moment = f" at {hit.at}" if hit.at and hit.score is not None else ""

@@ -53,6 +53,19 @@ class Hit(NamedTuple):
         return "" if self.at_ms is None else clock(self.at_ms)
 
     @property
+    def place(self) -> str:
+        """The city that it was taken in or near, `Lisbon, Portugal`.
+
+        Empty where none is known to be near, or the gazetteer, which is an extra, is not installed.
+        """
+        if self.metadata.latitude is None or self.metadata.longitude is None:
+            return ""
+        from rclip import places
+
+        city = places.city_at(self.metadata.latitude, self.metadata.longitude)
+        return city.label if city else ""
+
+    @property
     def captured(self) -> "datetime":
         """When it was taken, on the camera's clock; the file's time here where that is not known."""
         if self.metadata.captured_s is not None:
@@ -115,6 +128,7 @@ def as_json(hit: Hit) -> dict[str, object]:
     at_s = None if hit.at_ms is None else hit.at_ms / 1000
     ranked = {"score": score, "rank": hit.rank, "at": hit.at or None, "at_s": at_s}
     captured, offset = captured_texts(hit)
+    place = {"place": hit.place} if hit.place else {}
     times = {"modified": modified(hit).isoformat(timespec="seconds"), "captured": captured, "captured_offset": offset}
     known = (
         {name: value for name, value in found.items() if value is not None} for found in (ranked, told_metadata(hit))
@@ -122,7 +136,7 @@ def as_json(hit: Hit) -> dict[str, object]:
     first, last = known
     copies = [_named(copy.path) | {"kind": copy.kind, "size": copy.size_bytes} for copy in hit.copies]
     folded = {"copies": copies} if copies else {}
-    return named | first | {"size": hit.size_bytes} | times | last | folded
+    return named | first | {"size": hit.size_bytes} | times | last | place | folded
 
 
 def _named(path: str) -> dict[str, object]:

@@ -267,7 +267,10 @@ class Interface(App[None]):
             explorer = self.explorer()
             asked = explorer.line_of(query) if query else line
             request = SearchRequest.of(asked, filters)
-            return asked, request.terms, explorer.search(request, start, count)
+            results = explorer.search(request, start, count)
+            for hit in results.hits:
+                _ = hit.place  # remembered: the very first look takes seconds, and typing must not wait for it
+            return asked, request.terms, results
 
         def done(outcome: Any) -> None:
             if number == self._request_number:

@@ -41,7 +41,7 @@ def _known(hit: "Hit") -> list[tuple[str, str]]:
     from rclip.search.hits import captured_from
 
     metadata = hit.metadata
-    place = "" if metadata.latitude is None else f"{metadata.latitude:.5f}, {metadata.longitude:.5f}"
+    position = "" if metadata.latitude is None else f"{metadata.latitude:.5f}, {metadata.longitude:.5f}"
     pixels = f"{metadata.width} × {metadata.height}, " if metadata.width else ""
     known = [
         ("Score", "" if hit.score is None else f"{hit.score:.3f}"),
@@ -52,7 +52,8 @@ def _known(hit: "Hit") -> list[tuple[str, str]]:
         ("Caption", metadata.caption),
         ("Camera", metadata.camera),
         ("Lens", metadata.lens),
-        ("Place", place),
+        ("Place", hit.place),
+        ("Position", position),
         ("Rating", "★" * (metadata.rating or 0)),
         ("Keywords", ", ".join(metadata.keywords)),
         ("Size", pixels + size(hit.size_bytes)),

@@ -29,7 +29,7 @@ FIELDS = {
     "orientation": ("Shape", "landscape, portrait, square"),
     "folder": ("Folder", "/home/me/2023"),
     "paths": ("Path", "2019/** or !IMG_*"),
-    "near": ("Near", "48.86,2.29,5 (km)"),
+    "near": ("Near", "Lisbon, or LAT,LON,KM"),
     "min_score": ("Min. score", "0.25"),
     "fold": ("One from", "0.95: photos so alike"),
 }

@@ -52,6 +52,7 @@ _SCHEMAS = {
         captured_from={"enum": ["metadata", "sidecar", "name", "file"]},
         latitude=_NUMBER,
         longitude=_NUMBER,
+        place=_TEXT | {"description": "the city that it was taken in or near; needs the extra `places`"},
         camera=_TEXT,
         width=_WHOLE,
         height=_WHOLE,

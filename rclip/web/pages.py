@@ -270,6 +270,7 @@ def _facts(hit: Hit) -> list[tuple[str, str]]:
         "Caption": known.caption,
         "Camera": known.camera,
         "Lens": known.lens,
+        "In or near": hit.place,
         "Size": ", ".join(filter(None, [pixels, _bytes(hit.size_bytes)])),
         "Rating": "★" * known.rating if known.rating and known.rating > 0 else "",
         "Keywords": ", ".join(known.keywords),
