@@ -196,6 +196,48 @@ def test_without_a_query_the_newest_come_first(explorer: Explorer, gallery: Path
     assert names(explorer, types="png") == []
 
 
+def dated(explorer: Explorer, gallery: Path) -> list[str]:
+    """Makes each picture a day younger than the one before it. Returns their names, the newest first."""
+    for number, (color, shape) in enumerate(GALLERY):
+        os.utime(gallery / f"{shape}s/{color}.jpg", (0, 86_400 * (number + 1)))
+    explorer.library.update()
+    return [f"{shape}s/{color}.jpg" for color, shape in reversed(GALLERY)]
+
+
+def test_the_best_of_each_page_are_in_the_order_asked_for(explorer: Explorer, gallery: Path) -> None:
+    """As with the command's pages."""
+    newest = dated(explorer, gallery)
+    best = names(explorer, "a red star")
+    for start in (0, 5, 10):
+        for sort, ordered in (("date", newest), ("path", sorted(newest))):
+            found = explorer.search(SearchRequest.of("a red star", {"sort": sort}), start, 5)
+            shown = [os.path.relpath(hit.path, gallery) for hit in found.hits]
+            assert shown == [name for name in ordered if name in best[start : start + 5]]
+            assert found.has_more == (start < 10)
+    assert names(explorer, "a red star", sort="score") == best
+
+
+def test_filters_alone_and_those_by_score_are_in_one_order(explorer: Explorer, gallery: Path) -> None:
+    newest = dated(explorer, gallery)
+    scores = [hit.score or 0 for hit in explorer.search(SearchRequest.of("a red star")).hits]
+    least = f"{scores[7] - 1e-4:.6f}"
+    passing = names(explorer, "a red star", min_score=least)
+    assert len(passing) == 8
+    cases: list[tuple[str, dict[str, str], list[str]]] = [
+        ("", {"sort": "path"}, sorted(newest)),
+        ("", {"sort": "date"}, newest),
+        ("", {"sort": "score"}, newest),
+        ("a red star", {"sort": "path", "min_score": least}, sorted(passing)),
+        ("a red star", {"sort": "date", "min_score": least}, [name for name in newest if name in passing]),
+    ]
+    for line, texts, expected in cases:
+        found = [explorer.search(SearchRequest.of(line, texts), start, 5) for start in range(0, len(expected), 5)]
+        assert [os.path.relpath(hit.path, gallery) for each in found for hit in each.hits] == expected
+        assert [each.has_more for each in found] == [True] * (len(found) - 1) + [False]
+    with pytest.raises(BadFilter, match="sort must be score, date or path, not 'size'"):
+        explorer.search(SearchRequest.of("", {"sort": "size"}))
+
+
 def test_a_repeated_search_is_remembered_until_something_is_stored(explorer: Explorer, draw: Draw) -> None:
     request = SearchRequest.of("a red star")
     first = explorer.search(request)

@@ -320,6 +320,23 @@ def test_filters_narrow_the_search_and_say_where_they_are_wrong(desk: Desk) -> N
     desk.play(play, "a red star")
 
 
+def test_the_order_is_a_field_of_the_panel(desk: Desk) -> None:
+    async def play(app: Interface, pilot: "Pilot[None]") -> None:
+        best = names(app)
+        assert best != sorted(best)
+        await pilot.press("f")
+        field = app.query_one(FilterPanel).query_one("#sort", Input)
+        field.value = "pat"
+        await until(pilot, lambda: field.has_class("wrong"))
+        assert "sort must be score, date or path" in status(app)
+        field.value = "path"
+        await until(pilot, lambda: names(app) == sorted(best))
+        field.value = ""
+        await until(pilot, lambda: names(app) == best)
+
+    desk.play(play, "a red star")
+
+
 def test_what_there_is_to_choose_from_is_chosen_with_a_key(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
         await pilot.press("f")
@@ -655,10 +672,12 @@ def test_without_textual_it_says_what_to_install(rclip: Command, photos: Path, t
 
 def test_what_it_was_left_with_on_the_command_line_is_obeyed(rclip: Command, gallery: Path) -> None:
     rclip("--index")
-    with interactive(rclip, "-n", "--json", "--path", "circles/**", "a red star") as session:
+    with interactive(rclip, "-n", "--json", "--path", "circles/**", "--sort", "path", "a red star") as session:
         session.wait_for(b"1 of 4")
         session.type("aq")
         code, out, _ = session.end()
     assert code == 0
-    assert {json.loads(line)["path"].split("/")[-2] for line in out.splitlines()} == {"circles"}
+    paths = [json.loads(line)["path"] for line in out.splitlines()]
+    assert {path.split("/")[-2] for path in paths} == {"circles"}
+    assert paths == sorted(paths)
     assert Grid.can_focus

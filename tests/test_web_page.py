@@ -252,6 +252,25 @@ def test_filters(visit: Open, command: Command) -> None:
     page.keyboard.press("Escape")
 
 
+def test_the_order_is_chosen(visit: Open) -> None:
+    newest = [f"{shape}s/{color}.jpg" for color, shape in reversed(GALLERY)]
+    page = visit("/?q=a+star&types=jpg")
+    best = names(page)
+    assert best != newest
+    page.get_by_text("Filters", exact=True).click()
+    page.locator("select[name=sort]").select_option(label="newest first")
+    shows_first(page, newest[0])
+    assert names(page) == newest
+    page.wait_for_url(re.compile("sort=date"))
+    page.get_by_label("Order", exact=False).and_(page.locator("select")).focus()
+    page.keyboard.press("ArrowDown")
+    shows_first(page, sorted(newest)[0])
+    assert names(page) == sorted(newest)
+    page.get_by_role("link", name="Remove the filter order path").click()
+    shows_first(page, best[0])
+    expect(page.locator("select[name=sort]")).to_have_value("")
+
+
 def test_a_picture_is_chosen_dropped_or_pasted(visit: Open, tmp_path: Path) -> None:
     draw_scene(tmp_path / "asked.png", "red star", random.Random(9))
     page = visit()
@@ -470,8 +489,11 @@ def test_without_javascript(visit: Open) -> None:
     expect(page.locator(".chip")).to_have_count(0)
     page.get_by_text("Filters", exact=True).click()
     page.get_by_label("Type").fill("jpg")
+    page.locator("select[name=sort]").select_option("path")
     page.get_by_role("button", name="Apply").click()
     expect(cards(page)).to_have_count(len(GALLERY))
+    assert names(page) == sorted(names(page))
+    expect(page.locator("select[name=sort]")).to_have_value("path")
     expect(page.get_by_role("button", name="Copy path")).to_have_count(0)
 
 

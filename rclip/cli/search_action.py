@@ -332,6 +332,10 @@ def _say_which_words_name_a_file(options: Options) -> None:
             tell(Notice.WORDS_NAME_A_FILE.format(name=term.what.value))
 
 
+def _order_texts(options: Options) -> dict[str, str]:
+    return {"sort": options.values["sort"]} if options.values["sort"] else {}
+
+
 @register
 class Browse(Action):
     """Shows the photos on the whole terminal, and prints those that are selected there."""
@@ -340,7 +344,7 @@ class Browse(Action):
     options = (Option(("-i", "--interactive"), "search and select on the whole terminal"),)
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
-        for name in ("queries", "top", "page", "sort", "open", "copy_to", "link_to"):
+        for name in ("queries", "top", "page", "open", "copy_to", "link_to"):
             if values[name]:
                 other = f"--{name.replace('_', '-')}"
                 raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=other))
@@ -376,7 +380,7 @@ class Browse(Action):
         setup = Setup(
             open_library=open_library,
             query=options.query,
-            filters=texts_of(options.filters) | fold_texts(options.fold),
+            filters=texts_of(options.filters) | fold_texts(options.fold) | _order_texts(options),
             pictures="auto" if options.values["preview"] in (None, choices.NO_PREVIEW) else options.values["preview"],
             is_updating=not options.no_indexing,
             show_files=desktop.show,

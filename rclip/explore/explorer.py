@@ -17,11 +17,12 @@ from rclip.explore.request import AskedTerm, SearchRequest, line_of
 from rclip.explore.updates import BackgroundUpdate
 from rclip.files import digest_of
 from rclip.photo.failures import DecodeError
-from rclip.search.hits import Hit, absolute
+from rclip.search.hits import Hit, absolute, in_order
 from rclip.search.query import IndexedPhoto, Link, Picture, Query, Term, Text, Vector
 from rclip.search.query_encoder import unreadable_reported
 
 if TYPE_CHECKING:
+    from rclip.filters import Filters
     from rclip.library import Library
     from rclip.search.facets import Facets
 
@@ -77,10 +78,17 @@ class Explorer:
     # --- searching ---------------------------------------------------------------------------------------------------
 
     def search(self, request: SearchRequest, start: int = 0, count: int = 50) -> Results:
-        """Raises `UsageError` for what makes no sense, and `StoreError` and `ModelError` as the library does."""
+        """In the order that the request asks for: without a query, and of filters by score, that of all photos found.
+
+        With another query all photos are found, so it is that of these. Raises `UsageError` for what makes no sense,
+        and `StoreError` and `ModelError` as the library does.
+        """
         end = min(start + max(1, count), MAX_RESULTS)
-        ranking = self._ranking(request, end + 1)
-        hits = ranking.hits[start:end]
+        order = request.order() if request.query else None
+        is_sorted_whole = order is not None and _is_bounded(request.parsed_filters())
+        ranking = self._ranking(request, MAX_RESULTS if is_sorted_whole else end + 1)
+        found = in_order(ranking.hits[:MAX_RESULTS], order) if order and is_sorted_whole else ranking.hits
+        hits = found[start:end] if is_sorted_whole or not order else in_order(found[start:end], order)
         return Results(hits, start, len(ranking.hits) > end and end < MAX_RESULTS)
 
     def _ranking(self, request: SearchRequest, length: int) -> _Ranking:
@@ -99,7 +107,9 @@ class Explorer:
         top = _FIRST_RESULTS
         while top < length:
             top *= _MORE
-        hits = self.library.search(self.query_of(request), top, request.parsed_filters(), fold=request.fold())
+        query, filters = self.query_of(request), request.parsed_filters()
+        order = None if query else request.order()
+        hits = self.library.search(query, top, filters, sort=order, fold=request.fold())
         ranking = _Ranking(version, hits, len(hits) < top)
         self._remember(request, ranking)
         return ranking
@@ -257,6 +267,11 @@ class Explorer:
 
 
 _OFF_UNIT = 0.01
+
+
+def _is_bounded(filters: "Filters | None") -> bool:
+    """Whether not all photos are found for a query."""
+    return filters is not None and (filters.is_relevant or filters.min_score is not None)
 
 
 def _digest(picture_id: str) -> bytes:

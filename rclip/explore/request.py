@@ -19,6 +19,7 @@ from rclip.errors import BadFilter, UsageError
 from rclip.filters import FILTERS, Filters
 from rclip.search import query as queries
 from rclip.search.folding import COPIES
+from rclip.search.hits import SORTS
 
 Kind = Literal["text", "photo", "picture", "link"]
 
@@ -75,10 +76,9 @@ class SearchRequest(NamedTuple):
 
     def parsed_filters(self) -> Filters | None:
         """None where there is none. Raises `BadFilter` for a text that makes no sense."""
-        values = self._parsed()
-        if not values.keys() - _FOLD_FIELDS:
+        values = {name: value for name, value in self._parsed().items() if name not in _OF_RESULTS}
+        if not values:
             return None
-        values = {name: value for name, value in values.items() if name not in _FOLD_FIELDS}
         folder = values.pop("folder", ())
         values["paths"] = (*values.get("paths", ()), *folder)
         return Filters.of_options(values)
@@ -88,6 +88,11 @@ class SearchRequest(NamedTuple):
         values = self._parsed()
         fold: float | None = None if "all" in values else values.get("fold", COPIES)
         return fold
+
+    def order(self) -> str | None:
+        """`date` or `path`; None for the best first or, without a query, the newest. Raises `BadFilter`."""
+        order: str = self._parsed().get("sort", DEFAULT_ORDER)
+        return None if order == DEFAULT_ORDER else order
 
     def _parsed(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -158,6 +163,13 @@ def fold_texts(fold: float | None) -> dict[str, str]:
     return {} if fold >= COPIES else {"fold": f"{fold:.12g}"}
 
 
+def _parse_order(text: str) -> str:
+    if text not in SORTS:
+        *first, last = SORTS
+        raise ValueError(f"must be {', '.join(first)} or {last}, not {text!r}")
+    return text
+
+
 def _parse_yes(text: str) -> bool:
     if text not in ("1", "true", "yes", "on"):
         raise ValueError(f"must be 1, or nothing, not {text!r}")
@@ -172,10 +184,12 @@ FILTER_FIELDS: Mapping[str, Callable[[str], Any]] = {
     "is_relevant": _parse_yes,
     "fold": _parse_fold,
     "all": _parse_yes,
+    "sort": _parse_order,
 }
-"""What reads the text of each filter that a request can have, and of what is one result.
+"""What reads the text of each filter that a request can have, of what is one result, and of the order of results.
 
 Raises ValueError that says what it must be.
 """
 
-_FOLD_FIELDS = {"fold", "all"}
+_OF_RESULTS = {"fold", "all", "sort"}
+DEFAULT_ORDER = "score"

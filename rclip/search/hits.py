@@ -212,9 +212,12 @@ def worst_last(found: ScoredPhoto) -> float:
 
 def oldest_last(found: ScoredPhoto) -> float:
     """The order of photos found without one: by the time that a camera's clock, or one here, had shown."""
+    return _oldest_last(Hit("", None, 0, found.row.mtime_ns, found.metadata))
+
+
+def _oldest_last(hit: Hit) -> float:
     from datetime import UTC
 
-    hit = Hit("", None, 0, found.row.mtime_ns, found.metadata)
     return -hit.captured.replace(tzinfo=UTC).timestamp()
 
 
@@ -228,6 +231,11 @@ SORTS: Mapping[str, Callable[[ScoredPhoto], float | bytes]] = {
     "path": _path_of,
 }
 """The orders that photos can be given in, by the key of each."""
+
+
+def in_order(hits: Sequence[Hit], order: str) -> list[Hit]:
+    """By "date" or "path", as `SORTS` has them."""
+    return sorted(hits, key=_oldest_last if order == "date" else lambda hit: os.fsencode(hit.path))
 
 
 class Page:

@@ -32,6 +32,7 @@ FIELDS = {
     "near": ("Near", "Lisbon, or LAT,LON,KM"),
     "min_score": ("Min. score", "0.25"),
     "fold": ("One from", "0.95: photos so alike"),
+    "sort": ("Order", "date or path"),
 }
 """The filters that are typed, by their names in a request, each with its label and an example."""
 

@@ -13,6 +13,7 @@ _HELP = {option.field: option.help for kind in FILTERS for option in kind.option
     "is_relevant": "1: all photos that stand out for this query, or none",
     "fold": "one result for photos so much alike, by cosine; 1, the default: for exact copies and files of one shot",
     "all": "1: a result for each copy",
+    "sort": "score, the default; date, the newest first; or path",
 }
 
 _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}

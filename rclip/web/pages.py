@@ -39,6 +39,7 @@ _FILTER_NAMES = {
     "is_relevant": "only what stands out",
     "fold": "one result from likeness",
     "all": "each copy",
+    "sort": "order",
 }
 _USUAL_RATIO = 4 / 3
 _NARROWEST, _WIDEST = 0.4, 3.2
