@@ -4,15 +4,13 @@ Ignore files have `.gitignore`'s syntax and meaning, in any folder; the user's o
 in folders may be anybody's: patterns are matched in linear time, and none leads a walk into an index.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rclip.files import INDEX_FOLDER, SEPARATOR
 
 if TYPE_CHECKING:
-    import re
+    from rclip.ignore_patterns import Patterns, Verdict
 
 IGNORE_FILE = b".rclipignore"
 CACHE_TAG = b"CACHEDIR.TAG"
@@ -110,150 +108,14 @@ class IgnoreRules(NamedTuple):
 DEFAULT_RULES = IgnoreRules()
 
 
-# --- patterns --------------------------------------------------------------------------------------------------------
-
-
-class Verdict(Enum):
-    """What a line says of what it matches."""
-
-    IGNORED = 1
-    INCLUDED = 2
-    """After a `!`: what earlier lines ignored is not, but what is passed over by default still is."""
-    NAMED = 3
-    """After a `!`, by its very name: nor is it passed over by default."""
-
-
-class _Matcher(NamedTuple):
-    """Some lines: the names, or paths, that match one of them."""
-
-    literals: frozenset[str]
-    regex: "re.Pattern[str] | None"
-
-    def matches(self, text: str) -> bool:
-        return text in self.literals or (self.regex is not None and self.regex.fullmatch(text) is not None)
-
-
-class _Run(NamedTuple):
-    """Lines that follow one another and say the same."""
-
-    verdict: Verdict
-    of_files: tuple[_Matcher, _Matcher]
-    """By their names, and by their paths."""
-    of_folders: tuple[_Matcher, _Matcher]
-
-
-class Patterns:
-    """The lines of one ignore file, or the user's own."""
-
-    def __init__(self, lines: Iterable[str]):
-        self._runs = [_run(verdict, lines) for verdict, lines in _grouped(lines)][::-1]
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def verdict(self, path: str, name: str, is_folder: bool) -> Verdict | None:
-        """Of the last line that matches; both are `composed`, and the path is relative to where the file lies."""
-        for verdict, of_files, of_folders in self._runs:
-            by_name, by_path = of_folders if is_folder else of_files
-            if by_name.matches(name) or by_path.matches(path):
-                return verdict
-        return None
-
-
-class _Line(NamedTuple):
-    is_path: bool
-    is_for_folders: bool
-    literal: str | None
-    regex: str
-
-
-def _grouped(lines: Iterable[str]) -> Iterator[tuple[Verdict, list[_Line]]]:
-    from rclip import globs  # most have no patterns
-
-    group: list[_Line] = []
-    before: Verdict | None = None
-    for line in lines:
-        is_negated = line[:1] == "!"
-        pattern = line[1:] if is_negated else line
-        found = globs.entry(pattern)
-        is_name = found.literal is not None or globs.is_named(pattern)
-        verdict = (Verdict.NAMED if is_name else Verdict.INCLUDED) if is_negated else Verdict.IGNORED
-        if before is not None and verdict is not before:
-            yield before, group
-            group = []
-        before = verdict
-        group.append(_Line(found.is_path, pattern.endswith("/"), found.literal, found.regex))
-    if before is not None:
-        yield before, group
-
-
-def _run(verdict: Verdict, lines: Sequence[_Line]) -> _Run:
-    for_all = [line for line in lines if not line.is_for_folders]
-    of_folders = (_matcher(lines, is_path=False), _matcher(lines, is_path=True))
-    if len(for_all) == len(lines):
-        return _Run(verdict, of_folders, of_folders)
-    return _Run(verdict, (_matcher(for_all, is_path=False), _matcher(for_all, is_path=True)), of_folders)
-
-
-def _matcher(lines: Iterable[_Line], is_path: bool) -> _Matcher:
-    import re
-
-    own = [line for line in lines if line.is_path == is_path]
-    regexes = dict.fromkeys(line.regex for line in own if line.literal is None)
-    regex = re.compile("|".join(regexes), re.DOTALL) if regexes else None
-    return _Matcher(frozenset(line.literal for line in own if line.literal is not None), regex)
-
-
-def lines_of(content: bytes) -> list[str]:
-    """The patterns in an ignore file, as git reads it: without comments, empty lines and blanks at the end."""
-    import os
-
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    raw = (line.removesuffix(b"\r") for line in content.split(b"\n"))
-    return [os.fsdecode(trimmed) for line in raw if line[:1] != b"#" and (trimmed := _without_blanks(line))]
-
-
-def _without_blanks(line: bytes) -> bytes:
-    r"""Without the blanks at its end, but for the first that has a backslash before it: `a\ `."""
-    plain = line.rstrip(b" ")
-    escapes = len(plain) - len(plain.rstrip(b"\\"))
-    return plain + b" " if escapes % 2 and plain != line else plain
-
-
 def count_globs(content: bytes) -> int:
-    """How many of its lines have to be matched one by one, or may have to be."""
+    """How many lines of an ignore file have to be matched one by one, or may have to be."""
     return sum(any(sign in line for sign in b"*?[\\") for line in content.split(b"\n"))
-
-
-@lru_cache(256)
-def _patterns(content: bytes) -> Patterns | None:
-    """Those of an ignore file; None where it has none."""
-    return Patterns(lines_of(content)) or None
-
-
-@lru_cache(64)
-def _own_patterns(lines: tuple[str, ...], root: bytes) -> Patterns | None:
-    """The user's own, as seen from `/`."""
-    return Patterns(_whole(line, root) for line in lines) or None
-
-
-def _whole(line: str, root: bytes) -> str:
-    """The line seen from `/`, where it is relative to a folder."""
-    import os
-
-    from rclip import globs
-
-    sign, pattern = ("!", line[1:]) if line[:1] == "!" else ("", line)
-    if pattern.startswith("/") or "/" not in pattern.rstrip("/"):
-        return line
-    if pattern.startswith("**/"):
-        return f"{sign}/{pattern}"
-    return f"{sign}{globs.literal(os.fsdecode(root))}{pattern}"
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
 
-_Chain = tuple[tuple[int, Patterns], ...]
+_Chain = tuple[tuple[int, "Patterns"], ...]
 """Patterns that count in a folder, the strongest first, each with the length of the path that they do not see."""
 
 
@@ -272,18 +134,18 @@ class FolderRules:
         if name in self._exclude_dirs or name == INDEX_FOLDER:
             return True
         verdict = self._verdict(name, is_folder=True) if self._chain else None
-        if verdict is Verdict.IGNORED:
+        if verdict == "ignored":
             return True
-        return not self._include_hidden and verdict is not Verdict.NAMED and is_housekeeping(self._folder, name)
+        return not self._include_hidden and verdict != "named" and is_housekeeping(self._folder, name)
 
     def ignores_file(self, name: bytes) -> bool:
         is_hidden = name[:1] == b"." and not self._include_hidden
         if not self._chain:
             return is_hidden
         verdict = self._verdict(name, is_folder=False)
-        return verdict is Verdict.IGNORED or (is_hidden and verdict is not Verdict.NAMED)
+        return verdict == "ignored" or (is_hidden and verdict != "named")
 
-    def _verdict(self, name: bytes, is_folder: bool) -> Verdict | None:
+    def _verdict(self, name: bytes, is_folder: bool) -> "Verdict | None":
         import os
 
         from rclip.globs import composed
@@ -312,8 +174,12 @@ class TreeRules:
         self._root = root
         self._rules = rules
         self._ignore_file = ignore_file
-        own = _own_patterns(rules.exclude, root) if rules.exclude else None
-        self._own: _Chain = ((1, own),) if own else ()
+        self._own: _Chain = ()
+        if rules.exclude:
+            from rclip import ignore_patterns  # most have none
+
+            own = ignore_patterns.of_user(rules.exclude, root)
+            self._own = ((1, own),) if own else ()
         self._last: tuple[bytes | None, FolderRules | None] = (None, None)
 
     def at(self, folder: bytes) -> FolderRules:
@@ -358,7 +224,13 @@ class TreeRules:
         end = len(folder)
         while end > 0:
             content = self._ignore_file(folder[:end])
-            if content and (patterns := _patterns(content)):
+            if content and (patterns := _patterns_of(content)):
                 chain.append((end, patterns))
             end = folder.rfind(SEPARATOR, 0, end - 1) + 1
         return tuple(chain)
+
+
+def _patterns_of(ignore_file: bytes) -> "Patterns | None":
+    from rclip import ignore_patterns  # most have none
+
+    return ignore_patterns.of_file(ignore_file)

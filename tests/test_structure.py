@@ -33,6 +33,7 @@ LAYERS = (
         "filters",
         "formats",
         "globs",
+        "ignore_patterns",
         "ignoring",
         "isolation",
         "manifest",
@@ -247,7 +248,7 @@ HEAVY = {
     *("concurrent.futures", "urllib.request", "ssl"),
 }
 UNASKED = {
-    *("rclip.globs", "rclip.photo.metadata_parser"),
+    *("rclip.globs", "rclip.ignore_patterns", "rclip.photo.metadata_parser"),
     *(
         "rclip.index.store.filtering",
         "rclip.index.store.files",
