@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.support import postgres
 from tests.support.tiers import few
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -53,6 +54,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("matrix_candidates.py", {"numpy float32", "numkong float16 in parts", "numkong int8"}),
             ("sketch.py", {"warm, in full", "warm, by the sketch", "quantiles, by the sketch"}),
             ("approximate.py", {"exact, in full", "exact, by the sketch", "IndexFlatIP"}),
+            ("fan_out.py", {"10 shards, one copy", "10 shards, two, and a hedge"}),
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),
@@ -66,6 +68,32 @@ def test_a_benchmark_prints_figures(name: str, lines: set[str], scratch: Path, t
     found = figures(run_quickly(name, scratch, tiny_checkpoint))
     assert lines <= set(found)
     assert all(max(found[line]) > 0 for line in lines)
+
+
+def test_a_lost_shard_is_no_part_of_an_answer(scratch: Path, tiny_checkpoint: Path) -> None:
+    """With one copy of each, and half of them down, hardly a query of ten shards has an answer, and none has a part."""
+    run_quickly("fan_out.py", scratch, tiny_checkpoint, "--down", "0.5")
+    one, *two = json.loads((scratch / "fan_out.py.json").read_text())["results"]
+    assert one["errors"] == pytest.approx(1 - 0.5**10, abs=0.01)
+    assert [each["errors"] for each in two] == pytest.approx([1 - 0.75**10] * 3, abs=0.05)
+
+
+def test_a_hedge_shortens_the_longest_waits(scratch: Path, tiny_checkpoint: Path) -> None:
+    """Of one request for each shard, all of the same length but for one in a hundred, which takes ten times as long."""
+    run_quickly("fan_out.py", scratch, tiny_checkpoint, "--sigma", "0", "--down", "0", "--stragglers", "0.02")
+    one, _, hedged, _ = json.loads((scratch / "fan_out.py.json").read_text())["results"]
+    assert (one["median_ms"], one["p99_ms"]) == pytest.approx((35, 350))
+    assert hedged["p99_ms"] == pytest.approx(70)
+    assert hedged["more_requests"] == pytest.approx(0.02, abs=0.005)
+
+
+@pytest.mark.skipif(postgres.programs() is None, reason="there is no PostgreSQL with pgvector here")
+def test_databases_are_asked_for_what_the_index_finds(scratch: Path, tiny_checkpoint: Path) -> None:
+    found = figures(run_quickly("vector_databases.py", scratch, tiny_checkpoint))
+    for name in ("PostgreSQL, exact", "PostgreSQL, HNSW"):
+        assert min(found[name][:1] + found[name][2:4]) > 0  # rows a second, bytes, time
+    *_, recall, _, _, filtered = found["PostgreSQL, exact"]
+    assert (recall, filtered) == (1, 1)
 
 
 @pytest.mark.slow
