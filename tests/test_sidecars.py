@@ -141,7 +141,8 @@ LONG = "a-very-long-name-that-a-telephone-gave-its-photo-20150704.jpg"
 PAIRS = {
     "IMG_1.jpg": ["IMG_1.xmp", "IMG_1.jpg.xmp", "img_1.XMP", "IMG_1.JPG.Xmp", "IMG_1.jpg.json",
                   "IMG_1.jpg.supplemental-metadata.json", "IMG_1.jpg.supplemental-me.json", "IMG_1.jpg.s.json"],
-    "IMG_1.CR3": ["IMG_1.CR3.xmp", "IMG_1.xmp"],
+    "IMG_1.CR3": ["IMG_1.CR3.xmp", "IMG_1.xmp", "IMG_1_01.CR3.xmp", "img_1_0012.cr3.XMP"],
+    "IMG.tar.jpg": ["IMG.tar_01.jpg.xmp"],
     "IMG_1(2).jpg": ["IMG_1.jpg(2).json", "IMG_1(2).jpg.json", "IMG_1.jpg.supplemental-metadata(2).json",
                      "IMG_1.jpg.supplemental-met(2).json"],
     "IMG_1-edited.jpg": ["IMG_1.jpg.json", "IMG_1.jpg.supplemental-metadata.json", "IMG_1-edited.jpg.json"],
@@ -152,7 +153,8 @@ PAIRS = {
 }  # fmt: skip
 
 STRANGERS = {
-    "IMG_1.jpg": ["IMG_1.CR3.xmp", "IMG_10.xmp", "IMG_1_01.jpg.xmp", "IMG_1.json", "IMG_1.jpg(1).json", ".xmp",
+    "IMG_1.jpg": ["IMG_1.CR3.xmp", "IMG_10.xmp", "IMG_1_1.jpg.xmp", "IMG_1_01.xmp", "IMG_1_00001.jpg.xmp",
+                  "IMG_1_٠١.jpg.xmp", "IMG_1.json", "IMG_1.jpg(1).json", ".xmp",
                   "IMG_1.jpg.supplemental-metadata2.json", "metadata.json", "IMG_1.jpg.other.json"],
     "IMG_1(2).jpg": ["IMG_1.jpg.json", "IMG_1.jpg(1).json"],
     LONG: [f"{LONG[:45]}.json", f"{LONG[:47]}.json"],
@@ -173,6 +175,26 @@ def test_of_several_the_most_particular_comes_first() -> None:
     beside = [b"a.jpg.json", b"a.xmp", b"A.xmp", b"a.jpg.xmp", b"a.CR3.xmp"]
     assert dict(sidecars_of([b"a.jpg", b"b.jpg"], beside)) == {
         b"a.jpg": [b"a.jpg.xmp", b"a.xmp", b"A.xmp", b"a.jpg.json"]
+    }
+
+
+def test_versions_of_darktable_come_after_the_photos_own_and_before_takeout() -> None:
+    beside = [b"a.jpg.json", b"a_02.jpg.xmp", b"a.xmp", b"a_01.jpg.xmp", b"a.jpg.xmp", b"a_01.xmp"]
+    assert dict(sidecars_of([b"a.jpg"], beside)) == {
+        b"a.jpg": [b"a.jpg.xmp", b"a.xmp", b"a_01.jpg.xmp", b"a_02.jpg.xmp", b"a.jpg.json"]
+    }
+    many = [b"a_%02d.jpg.xmp" % number for number in range(50, 0, -1)]
+    ((_, found),) = sidecars_of([b"a.jpg"], [*many, b"a.jpg.json"])
+    assert found == [b"a_01.jpg.xmp", b"a_02.jpg.xmp", b"a_03.jpg.xmp", b"a_04.jpg.xmp", b"a.jpg.json"]
+
+
+def test_a_photo_that_is_named_like_a_version_keeps_its_sidecar() -> None:
+    photos = [b"DSC.jpg", b"DSC_0001.JPG", b"DSC_0002.jpg"]
+    beside = [b"DSC_0001.jpg.xmp", b"DSC_0002_01.jpg.xmp", b"DSC_0003.jpg.xmp"]
+    assert dict(sidecars_of(photos, beside)) == {
+        b"DSC.jpg": [b"DSC_0003.jpg.xmp"],
+        b"DSC_0001.JPG": [b"DSC_0001.jpg.xmp"],
+        b"DSC_0002.jpg": [b"DSC_0002_01.jpg.xmp"],
     }
 
 

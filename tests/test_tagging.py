@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rclip.explore import tagging
+from rclip.explore.tagging import Outcome
 from tests.support.command import Command, one_line, update
 from tests.support.gallery import Draw
-from tests.support.sidecars import DARKTABLE, DIGIKAM
+from tests.support.sidecars import DARKTABLE, DIGIKAM, LIGHTROOM, bag, xmp
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -80,9 +82,45 @@ def test_a_raw_file_has_a_sidecar_that_lightroom_reads(rclip: Command, photos: P
     done = rclip("--tag", "raw", "--type", "raw")
     if done.code == 0:
         assert (photos / "a.xmp").exists()
-    from rclip.explore.tagging import _sidecar_of
 
-    assert _sidecar_of(os.fsencode(photos / "b.CR3")) == os.fsencode(photos / "b.xmp")
+
+def test_the_name_of_a_new_sidecar_is_that_which_others_read(photos: Path) -> None:
+    """Lightroom reads `b.xmp` of a RAW file; darktable and digiKam have written `c.nef.xmp` in their folders."""
+    for name in ("b.CR3", "c.nef", "d.jpg"):
+        (photos / name).touch()
+
+    def made() -> list[str]:
+        told = tagging.tag([str(photos / name) for name in ("b.CR3", "d.jpg")], "word", is_dry=True)
+        assert [each.outcome for each in told] == [Outcome.MADE] * 2
+        return [os.path.basename(each.sidecar) for each in told]
+
+    assert made() == ["b.xmp", "d.jpg.xmp"]
+    (photos / "c.xmp").write_bytes(LIGHTROOM)
+    assert made() == ["b.xmp", "d.jpg.xmp"]
+    (photos / "c.nef.XMP").write_bytes(DARKTABLE)
+    assert made() == ["b.CR3.xmp", "d.jpg.xmp"]
+
+
+def test_versions_of_darktable_are_read_and_left_alone(rclip: Command, photos: Path, draw: Draw) -> None:
+    """A photo's first version is tagged; what is taken out again is taken out of all."""
+    draw("a.jpg")
+    draw("a_01.jpg")
+    (photos / "a.jpg.xmp").write_bytes(DARKTABLE)
+    (photos / "a_02.jpg.xmp").write_bytes(xmp("", bag("dc:subject", "Porto")))
+    before = contents(photos)
+    (found,) = map(json.loads, rclip("--json", "--keyword", "Porto,Lisbon").lines)
+    assert (os.path.basename(found["path"]), found["rating"]) == ("a.jpg", 3)
+    assert "1 made, 1 changed" in rclip("--tag", "tram", "--type", "jpg").err
+    assert {name for name, content in contents(photos).items() if before.get(name) != content} == {
+        "a.jpg.xmp",
+        "a_01.jpg.xmp",
+    }
+    assert rclip("--untag", "tram").code == 0
+    assert contents(photos) == before
+    assert rclip("--untag", "Porto").lines == ["a.jpg"]
+    assert b"Porto" not in contents(photos)["a_02.jpg.xmp"]
+    assert rclip("--keyword", "Porto").code == 1
+    assert contents(photos)["a.jpg.xmp"] == before["a.jpg.xmp"]
 
 
 def test_what_cannot_be_written_is_reported_and_the_rest_is_tagged(

@@ -114,9 +114,8 @@ def _finished(hits: "Sequence[Hit]", tagged: "Sequence[Tagged]", options: Option
     if not hits:
         tell(Notice.NOTHING_TO_TAG)
         return ExitCode.NOTHING_FOUND
-    by_path = {each.path: each for each in tagged}
-    is_changed = {path: each.outcome not in (Outcome.UNCHANGED, Outcome.FAILED) for path, each in by_path.items()}
-    changed = [hit for hit in hits if any(is_changed[path] for path in _paths_of(hit))]
+    is_changed = {each.path for each in tagged if each.outcome not in (Outcome.UNCHANGED, Outcome.FAILED)}
+    changed = [hit for hit in hits if is_changed.intersection(_paths_of(hit))]
     options.format.write(changed, options, ONLY)
     sys.stdout.flush()
     failed = [each for each in tagged if each.outcome == Outcome.FAILED]

@@ -1,8 +1,9 @@
 """Keywords for other programs: written into the XMP sidecars of photos. Photos themselves are never written.
 
 A sidecar that is there is edited as text (`photo.xmp_editing`), and takes the place of the old one whole or not at all.
-Where there is none, one is made: `IMG_1.xmp` for a camera's own format, as Lightroom reads it, and `IMG_1.jpg.xmp` for
-others, as darktable and digiKam do. Links are not followed.
+Where there is none, one is made: `IMG_1.jpg.xmp`, which darktable and digiKam read; for a camera's own format
+`IMG_1.xmp`, which Lightroom reads, and darktable when it first sees the photo, or `IMG_1.CR3.xmp` where others in that
+folder are called so. Links are not followed.
 """
 
 import os
@@ -46,18 +47,28 @@ class Tagged(NamedTuple):
 
 def tag(paths: Iterable[str], word: str, is_dry: bool = False) -> list[Tagged]:
     """Writes the keyword into the sidecars of these photos; when dry, only says what it would do."""
-    return [_edited(path, word, xmp_editing.with_keyword, is_dry) for path in paths]
+    return [tagged for path in paths for tagged in _all_edited(path, word, _TAG, is_dry)]
 
 
 def untag(paths: Iterable[str], word: str, is_dry: bool = False) -> list[Tagged]:
-    """Takes the keyword out of their sidecars."""
-    return [_edited(path, word, xmp_editing.without_keyword, is_dry) for path in paths]
+    """Takes the keyword out of their sidecars, of all that a photo has."""
+    return [tagged for path in paths for tagged in _all_edited(path, word, _UNTAG, is_dry)]
 
 
-def _edited(path: str, word: str, edit: Edit, is_dry: bool) -> Tagged:
-    sidecar = b""
+_TAG, _UNTAG = xmp_editing.with_keyword, xmp_editing.without_keyword
+
+
+def _all_edited(path: str, word: str, edit: Edit, is_dry: bool) -> list[Tagged]:
+    """Of a photo with several sidecars, only the one that counts most is tagged."""
     try:
-        sidecar = _sidecar_of(os.fsencode(path))
+        sidecars = _sidecars_of(os.fsencode(path))
+    except OSError as error:
+        return [Tagged(path, "", Outcome.FAILED, plain_reason(error))]
+    return [_edited(path, sidecar, word, edit, is_dry) for sidecar in (sidecars[:1] if edit is _TAG else sidecars)]
+
+
+def _edited(path: str, sidecar: bytes, word: str, edit: Edit, is_dry: bool) -> Tagged:
+    try:
         outcome = _edit(sidecar, word, edit, is_dry)
         return Tagged(path, os.fsdecode(sidecar), outcome)
     except xmp_editing.NotUnderstood as error:
@@ -67,14 +78,25 @@ def _edited(path: str, word: str, edit: Edit, is_dry: bool) -> Tagged:
     return Tagged(path, os.fsdecode(sidecar), Outcome.FAILED, reason)
 
 
-def _sidecar_of(path: bytes) -> bytes:
-    """The one to write to: that which counts most of those there, or the name of a new one."""
+def _sidecars_of(path: bytes) -> list[bytes]:
+    """Those there, of which the first counts most; where there is none, the name of a new one."""
     folder, name = os.path.split(path)
-    there = [entry for entry in os.listdir(folder or b".") if entry.lower().endswith(b".xmp")]
-    for _, found in sidecars_of([name], there):
-        return os.path.join(folder, found[0])
-    stem = name.rpartition(b".")[0]
-    return os.path.join(folder, (stem if suffix(name) in formats.RAW.suffixes else name) + b".xmp")
+    stem, _, _ = name.rpartition(b".")
+    there = os.listdir(folder or b".")
+    xmp = [entry for entry in there if entry.lower().endswith(b".xmp")]
+    alike = [entry for entry in there if entry[: len(stem)].lower() == stem.lower() and entry != name]
+    found = dict(sidecars_of([name, *alike], xmp)).get(name)
+    names = found or [(stem if _is_named_by_stem(name, xmp) else name) + b".xmp"]
+    return [os.path.join(folder, each) for each in names]
+
+
+def _is_named_by_stem(photo: bytes, sidecars: Iterable[bytes]) -> bool:
+    """Whether a new sidecar of the photo is `IMG_1.xmp`."""
+
+    def is_raw(name: bytes) -> bool:
+        return suffix(name) in formats.RAW.suffixes
+
+    return is_raw(photo) and not any(is_raw(sidecar[: -len(b".xmp")]) for sidecar in sidecars)
 
 
 def _edit(path: bytes, word: str, edit: Edit, is_dry: bool) -> Outcome:
