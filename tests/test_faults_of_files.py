@@ -15,20 +15,12 @@ from PIL import Image
 
 from rclip import formats
 from tests.support import bombs, damage, pictures
-from tests.support.command import Command, start, update
+from tests.support.command import PEAK, Command, start, update
 from tests.support.decoders import CRASH, decoder_that_runs
 from tests.support.gallery import Draw, many_photos
 from tests.support.index import vectors
 from tests.support.processes import children, decoder_held, decodes, traced
 from tests.support.tiers import few
-
-PEAK = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:]).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)
-sys.exit(status)
-"""
-"""Runs a command and says, behind its last line on stderr, how many MB the largest of its processes took."""
 
 UNREADABLE = "unreadable (rclip --stats lists them)"
 LEFT = "to be tried again by the next run"

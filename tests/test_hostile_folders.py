@@ -13,13 +13,16 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rclip import Library
 from rclip.files import digest_of
-from tests.support.command import Command, Result
+from tests.support.command import PEAK, Command, Result
+from tests.support.crafted import repeat_last_row
 from tests.support.gallery import Draw
 from tests.support.terminals import on_terminal
+from tests.support.tiers import few
 
 RCLIP = Path(sys.executable).with_name("rclip")
 
@@ -495,6 +498,81 @@ def test_holes_do_not_lift_the_limit(rclip: Command, received: Path, victim: Pat
         except OSError:
             pytest.skip("the disk takes no such file")
     assert "is damaged (" in rclip("--stats").err
+
+
+def vector(dimensions: int, value: float = 0.0) -> str:
+    """One of length 1 as SQL, unless all its other numbers are this."""
+    numbers = np.full(dimensions, value, np.float16)
+    numbers[0] = value or 1
+    return f"x'{numbers.tobytes().hex()}'"
+
+
+LONG = "printf('%.*c', 100000, 'x')"
+ABSURD = {
+    "vectors of 4 numbers": f"UPDATE images SET vector = {vector(4)}",
+    "vectors of 60,000 numbers": f"UPDATE images SET vector = {vector(60_000)}",
+    "a vector of 60,000 numbers": f"UPDATE images SET vector = {vector(60_000)} WHERE id = 2",
+    "a vector of 4 numbers": f"UPDATE images SET vector = {vector(4)} WHERE id = 2",
+    "vectors without end": f"UPDATE images SET vector = {vector(64, np.inf)}",
+    "vectors that are no numbers": f"UPDATE images SET vector = {vector(64, np.nan)}",
+    "vectors of nothing": "UPDATE images SET vector = x''",
+    "vectors of half a number": "UPDATE images SET vector = x'000000'",
+    "moments of 60,000 numbers": f"INSERT INTO moments SELECT 9 + id, id, 0, {vector(60_000)} FROM images;"
+    " INSERT INTO films SELECT id, 0, 2, 9, NULL, NULL FROM images",
+    "captions": f"UPDATE metadata SET caption = {LONG}",
+    "keywords": f"UPDATE metadata SET keywords = {LONG}",
+    "lenses": f"UPDATE metadata SET lens = {LONG}",
+    "cameras": f"INSERT INTO cameras VALUES (1, {LONG}, 'x'); UPDATE metadata SET camera = 1",
+    "a path": f"UPDATE images SET path = CAST('/' || {LONG} || '.jpg' AS BLOB) WHERE id = 2",
+    "notes": f"UPDATE meta SET value = {LONG}",
+    "a failure": f"UPDATE images SET vector = NULL, failure = {LONG}, failure_kind = 1 WHERE id = 2",
+    "failures of films": f"INSERT INTO films SELECT id, 0, 2, 9, NULL, {LONG} FROM images",
+    "digests": "UPDATE images SET digest = zeroblob(100000)",
+    "ids": "UPDATE images SET id = 9223372036854775807 - id",
+}
+
+
+@pytest.mark.parametrize("absurd", few(ABSURD, fast=4))
+def test_absurd_values_are_neither_used_nor_shown(
+    rclip: Command, received: Path, victim: Path, tmp_path: Path, absurd: str
+) -> None:
+    run_in(received, *ABSURD[absurd].split("; "))
+    before = state_of(received.parent)
+    export = str(tmp_path / "photos.npz")
+    for words in (
+        ("-n", "a red star"),
+        ("--json", "--after", "2000", "a red star"),
+        ("-n", "./red.jpg"),
+        ("--words", "star"),
+        ("--duplicates",),
+        ("--relevant", "--fold", "0.9", "a red star"),
+        ("--export", export),
+        ("--stats",),
+        ("--check",),
+    ):
+        done = rclip(*words)
+        assert done.code in (0, 1, 2), words
+        for told in ("Traceback", "fault of rclip itself", "Unable to allocate", "Warning"):
+            assert told not in done.err, (words, done.err)
+        assert max([0, *map(len, (done.out + done.err).splitlines())]) < 6000, words
+    assert state_of(received.parent) == before
+
+
+def test_a_small_file_with_gigabytes_of_rows_is_given_up(rclip: Command, received: Path) -> None:
+    """Its rows share their pages: no row is too long, and there are not too many."""
+    row = "CAST('/z' AS BLOB), 1, 1, 1, 9, randomblob(16), zeroblob(126000), 1"
+    run_in(
+        received,
+        "INSERT INTO images (path, mtime_ns, size, device, inode, digest, vector, has_metadata) VALUES (" + row + ")",
+    )
+    repeat_last_row(received, "images", 9000)
+    assert received.stat().st_size < 40 << 20
+    for words in (("-n", "a red star"), ("--duplicates",), ("--check",)):
+        done = rclip(*words, prefix=(sys.executable, "-S", "-c", PEAK))
+        *told, megabytes = done.err.splitlines()
+        assert done.code == 2, words
+        assert "is damaged (" in told[-1] or "something is damaged" in told[-1], told
+        assert int(megabytes) < 400, words
 
 
 def test_an_index_received_has_no_say_over_the_users_own_photos(

@@ -95,7 +95,9 @@ class PhotoIndex:
         """The database, made where there is none. Raises `StoreError`."""
         with self._store_lock:
             if self._store is None:
-                self._store = Store(self.path, self.model.key, PREPROCESSING_VERSION, self.location)
+                self._store = Store(
+                    self.path, self.model.key, PREPROCESSING_VERSION, self.location, lambda: self.model.dimensions
+                )
             return self._store
 
     def size_bytes(self) -> int:

@@ -45,11 +45,15 @@ class FailedPhoto(NamedTuple):
     """The package that is not installed and would help."""
 
 
+_MOST_REASON = 500
+"""Decoders quote what they meet in a file, of which it may have megabytes."""
+
+
 class DecodeError(Exception):
     """A file of which no picture for the model can be made; `str()` says why, in a few words."""
 
     def __init__(self, reason: str, kind: FailureKind = FailureKind.LASTING, extra: Extra | None = None):
-        super().__init__(reason)
+        super().__init__(reason if len(reason) <= _MOST_REASON else reason[: _MOST_REASON - 1] + "…")
         self.kind = kind
         self.extra = extra
 

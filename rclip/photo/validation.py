@@ -19,10 +19,21 @@ class _Domain(NamedTuple):
     types: frozenset[type]
     lowest: float | None = None
     highest: float | None = None
+    most_characters: int | None = None
 
 
-_TEXT = _Domain(frozenset([str, type(None)]))
-_NUMBER, _BYTES, _WORDS = (_Domain(frozenset([type_])) for type_ in (int, bytes, str))
+def _text(most_characters: int) -> _Domain:
+    return _Domain(frozenset([str, type(None)]), most_characters=most_characters)
+
+
+MOST_CHARACTERS = 1 << 12
+"""Of a name, a caption or a reason: nothing that is stored has half as many."""
+_MOST_OF_KEYWORDS = 1 << 16
+"""Of all keywords of a photo together: three times as many as the parser leaves."""
+
+_TEXT = _text(MOST_CHARACTERS)
+_WORDS = _Domain(frozenset([str]), most_characters=MOST_CHARACTERS)
+_NUMBER, _BYTES = (_Domain(frozenset([type_])) for type_ in (int, bytes))
 
 
 def _whole_between(lowest: int, highest: int) -> _Domain:
@@ -53,7 +64,7 @@ _DOMAINS = {
     "camera": _whole_between(1, (1 << 31) - 1),
     "width": _whole_between(0, (1 << 31) - 1),
     "height": _whole_between(0, (1 << 31) - 1),
-    "keywords": _TEXT,
+    "keywords": _text(_MOST_OF_KEYWORDS),
     "rating": _whole_between(-1, 5),
     "missing_percent": _whole_between(1, 99),
     "film": _NUMBER,
@@ -61,7 +72,7 @@ _DOMAINS = {
     "at_ms": _Domain(frozenset([int]), 0, LATEST_MS),
     "duration_ms": _whole_between(0, LATEST_MS),
     "resume_ms": _whole_between(0, LATEST_MS),
-    "film_failure": _Domain(frozenset([str, type(None)])),
+    "film_failure": _TEXT,
     "captured_from": _Domain(frozenset([int]), min(Origin), max(Origin)),
     "lens": _TEXT,
     "title": _TEXT,
@@ -82,13 +93,24 @@ def are_valid(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
 def _is_within(domain: _Domain, values: Sequence[Any]) -> bool:
     if not set(map(type, values)) <= domain.types:
         return False
+    if domain.most_characters is not None:
+        return all(len(value) <= domain.most_characters for value in values if value is not None)
     known = [] if domain.lowest is None else [value for value in values if value is not None]
     return not known or (domain.lowest <= min(known) and max(known) <= domain.highest)
 
 
 def has_unit_length(vector: bytes) -> bool:
     """Whether these are float16 of length 1, as all that are stored."""
-    if len(vector) % 2:
+    if len(vector) % 2 or not 0 < len(vector) <= 2 * _MOST_DIMENSIONS:
         return False
-    numbers = np.frombuffer(vector, np.float16).astype(np.float32)
-    return bool(abs(numbers @ numbers - 1) < _OFF_UNIT)
+    return have_unit_length(np.frombuffer(vector, np.float16)[np.newaxis])
+
+
+def have_unit_length(vectors: np.ndarray) -> bool:
+    """Whether all of them have. (N, D) float16"""
+    numbers = vectors.astype(np.float32)
+    return bool((abs(np.einsum("nd,nd->n", numbers, numbers) - 1) < _OFF_UNIT).all())
+
+
+_MOST_DIMENSIONS = 1 << 13
+"""No model's vectors have half as many."""

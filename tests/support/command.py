@@ -7,6 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
+PEAK = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)
+sys.exit(status)
+"""
+"""Runs a command and says, behind its last line on stderr, how many MB the largest of its processes took."""
+
 
 class Result(NamedTuple):
     """What a finished command left behind."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 
 from rclip import datadir, errors
@@ -19,6 +20,7 @@ from rclip.index.store.connections import (
 )
 from rclip.index.store.session import Session, require
 
+_MOST_QUOTED = 200
 CHUNK_ROWS = 8192
 """So many are fetched at a time of what may be a million."""
 
@@ -26,15 +28,25 @@ CHUNK_ROWS = 8192
 class Database(Session):
     """The file of an index at its place: created where there is none, and upgraded where it is of an older rclip."""
 
-    def __init__(self, path: str, model_key: str, preprocessing: int, place: IndexLocation | None = None):
+    def __init__(
+        self,
+        path: str,
+        model_key: str,
+        preprocessing: int,
+        place: IndexLocation | None = None,
+        dimensions: Callable[[], int | None] = lambda: None,
+    ):
         """Opens the index of that model at `path`, making it when there is none and bringing it up to date.
 
         Where nothing can be written it is opened for reading alone. `place` is given for an index that lies with the
         photos: it takes no more of the file system than it must, and may be found elsewhere the next time.
-        Raises `StoreError`.
+        `dimensions` tells the length of the model's vectors, where that is known: one that may be anybody's must have
+        such. Raises `StoreError`.
         """
         super().__init__(path, place)
         self._lock: int | None = None
+        self._dimensions = dimensions
+        self._known_dimensions: int | None = None
         self.root = place.root if place else b""
         """What comes before the table's paths; only this package knows of it."""
         identity = {"model": model_key, "preprocessing": str(preprocessing)}
@@ -53,6 +65,13 @@ class Database(Session):
             self._lock = None
 
     # --- its properties ----------------------------------------------------------------------------------------------
+
+    @property
+    def dimensions(self) -> int | None:
+        """The length of the model's vectors; None where that is not known yet."""
+        if self._known_dimensions is None:
+            self._known_dimensions = self._dimensions()
+        return self._known_dimensions
 
     @property
     def cache_folder(self) -> str:
@@ -78,8 +97,8 @@ class Database(Session):
         if self.is_foreign:
             refuse_strange_files(self.path, self._place)
             self._use(connect_immutable(self.path))
-            self._steps.allow(self.path)
-            self._steps.limit(self.connection)
+            self._limits.allow(self.path)
+            self._limits.set_for(self.connection)
             return
         self._share_folder()
         refuse_strange_files(self.path, self._place)
@@ -155,7 +174,7 @@ class Database(Session):
                 self._replace_by_copy()
             self._upgrade(identity)
         self._prepare(self.connection)
-        stored = {key: self.note(key) for key in identity}
+        stored = {key: (self.note(key) or "")[:_MOST_QUOTED] for key in identity}
         if identity != stored:
             raise errors.OtherModel(path=self.path, stored=stored)
 
@@ -193,6 +212,8 @@ class Database(Session):
 
 def is_inner(path: bytes) -> bool:
     """Whether a path is one that is below the root, in its plain form, or one of what has been displaced."""
+    if len(path) > _LONGEST_PATH:
+        return False
     if path.startswith(b"\0"):
         return path[1:].isdigit()
     if b"//" in path or b"/." in path or b"\0" in path:  # of which the second is usually but a hidden file
@@ -200,6 +221,8 @@ def is_inner(path: bytes) -> bool:
     return path.startswith(b"/") and not path.endswith(b"/")
 
 
+_LONGEST_PATH = 4096
+"""In bytes. No system opens a longer one."""
 _PLAIN = rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+"
 
 

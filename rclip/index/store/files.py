@@ -14,6 +14,7 @@ from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.session import require
 from rclip.photo.failures import FailedPhoto, FailureKind
 from rclip.photo.metadata import NO_METADATA, PhotoMetadata
+from rclip.photo.validation import MOST_CHARACTERS
 
 
 class FileRow(NamedTuple):
@@ -108,7 +109,10 @@ class FileTable:
         with self._database.reading():
             found = self._database.connection.execute(sql, self._database.range_of(folder)).fetchall()
             require(all(type(reason) is str for _, reason, _ in found))
-            return [FailedPhoto(self._database.outer(path), reason, FailureKind(kind)) for path, reason, kind in found]
+            return [
+                FailedPhoto(self._database.outer(path), reason[:MOST_CHARACTERS], FailureKind(kind))
+                for path, reason, kind in found
+            ]
 
     def outdated(self, folder: bytes) -> list[bytes]:
         """Paths of the files below `folder` that an older rclip could not decode, or may have decoded wrongly."""

@@ -126,8 +126,13 @@ def _at_length(database: Database, sql: str) -> list[tuple[Any, ...]]:
     from concurrent.futures import ThreadPoolExecutor
 
     connection = database.connection
+
+    def run() -> list[tuple[Any, ...]]:
+        with database.errors():  # whose limits hold for the thread that asks
+            return connection.execute(sql).fetchall()
+
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(lambda: connection.execute(sql).fetchall())
+        running = pool.submit(run)
         try:
             return running.result()
         except BaseException:

@@ -11,7 +11,7 @@ from rclip.index.store.ignore_files import IgnoreFileTable
 from rclip.index.store.metadata import MetadataTable
 from rclip.index.store.session import require
 from rclip.index.store.vectors import StoredVectors
-from rclip.photo.validation import are_valid, has_unit_length
+from rclip.photo.validation import are_valid
 
 if TYPE_CHECKING:
     from rclip.index.store.files import FileTable
@@ -106,7 +106,7 @@ class Store(Database):
     def _record(self, row: Sequence[Any]) -> PhotoRow:
         """Raises ValueError for what was never stored so."""
         record = PhotoRow(*row)
-        require(tuple(map(type, row)) == (int, bytes, int, int, bytes, bytes) and has_unit_length(record.vector))
+        require(tuple(map(type, row)) == (int, bytes, int, int, bytes, bytes) and self.vectors.may_be(record.vector))
         return record._replace(path=self.outer(record.path), digest=self._digest_mark + record.digest)
 
     @property

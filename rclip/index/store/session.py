@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from rclip import errors
 from rclip.errors import DamagedIndex, StoreError
@@ -14,6 +15,8 @@ from rclip.index.store.connections import NO_ROOM_FOR_LOG_INDEX, Connection, Con
 _STEPS = 100_000
 """So many of SQLite's own steps between two looks at how many are left, in a place that was not adopted."""
 _LEAST_STEPS, _STEPS_A_BYTE = 10_000_000, 4  # a row is looked at in some dozen steps, and takes a thousand bytes
+_LEAST_BYTES, _TIMES_ITS_BYTES = 32 << 20, 4  # that are read at once
+_BYTES_OF_ROW, _BYTES_OF_VALUE = 64, 32  # as Python keeps them, beside their content
 _BLOCK_BYTES = 512  # as POSIX counts them
 
 
@@ -37,7 +40,7 @@ class Session:
         self._watcher: Connection | None = None
         self._has_answered = False
         self._watcher_lock = threading.Lock()
-        self._steps = _StepLimit()
+        self._limits = _Limits()
 
     @property
     def folder_served(self) -> str:
@@ -67,7 +70,7 @@ class Session:
     def _prepare(self) -> Callable[[Connection], None]:
         """What is done with each connection. It does not hold this object, which would then never be deleted."""
         if self.is_foreign:
-            return self._steps.limit
+            return self._limits.set_for
         return _do_nothing if self.is_portable else _prepare_default
 
     # --- transactions and errors -------------------------------------------------------------------------------------
@@ -129,13 +132,13 @@ class Session:
     def errors(self) -> Iterator[None]:
         """SQLite's errors as `StoreError`s."""
         if self.is_foreign and self._pool:
-            self._steps.allow(self.path)
+            self._limits.allow(self.path)
         try:
             yield
         except UnicodeDecodeError as error:  # in a name of the schema
             raise self.damage() from error
         except sqlite3.Error as error:
-            if self.is_foreign and self._steps.left < 0:  # it was endless
+            if self.is_foreign and self._limits.are_reached:  # it was endless
                 raise DamagedIndex(path=self.path, root=self.folder_served, reason=str(error)) from error
             raise _translated(error, self.path, self.folder_served) from error
 
@@ -184,23 +187,39 @@ def require(is_sound: bool) -> None:
         raise ValueError("damaged")
 
 
-class _StepLimit(threading.local):
-    """How many of SQLite's steps the calling thread may still take; a damaged file may lead in circles."""
+class _Limits(threading.local):
+    """How many of SQLite's steps the calling thread may still take, and how many bytes it may be given.
 
-    left = 0
+    A damaged file may lead in circles, and a crafted one may have the same pages in thousands of rows.
+    """
+
+    steps_left = bytes_left = 0
+
+    @property
+    def are_reached(self) -> bool:
+        return min(self.steps_left, self.bytes_left) < 0
 
     def allow(self, path: str) -> None:
-        """So many as a sound file of this size has use for. Holes in it, of which one costs nothing, do not count."""
+        """As much as a sound file of this size has use for. Holes in it, of which one costs nothing, do not count."""
         status = os.stat(path)
         size_bytes = min(status.st_size, status.st_blocks * _BLOCK_BYTES)
-        self.left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * size_bytes) // _STEPS
+        self.steps_left = 1 + (_LEAST_STEPS + _STEPS_A_BYTE * size_bytes) // _STEPS
+        self.bytes_left = _LEAST_BYTES + _TIMES_ITS_BYTES * size_bytes
 
-    def limit(self, connection: Connection) -> None:
+    def set_for(self, connection: Connection) -> None:
         connection.set_progress_handler(self._is_endless, _STEPS)
+        connection.row_factory = self._counted
 
     def _is_endless(self) -> bool:
-        self.left -= 1
-        return self.left < 0
+        self.steps_left -= 1
+        return self.steps_left < 0
+
+    def _counted(self, _: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        content = sum(len(value) for value in row if isinstance(value, bytes | str))
+        self.bytes_left -= _BYTES_OF_ROW + _BYTES_OF_VALUE * len(row) + content
+        if self.bytes_left < 0:
+            raise sqlite3.DatabaseError("it has more to say than its size has room for")
+        return row
 
 
 def _do_nothing(connection: Connection) -> None:

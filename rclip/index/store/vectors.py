@@ -7,7 +7,7 @@ import numpy as np
 from rclip.files import FileStat
 from rclip.index.store.database import CHUNK_ROWS, Database
 from rclip.index.store.session import require
-from rclip.photo.validation import has_unit_length
+from rclip.photo.validation import has_unit_length, have_unit_length
 
 
 class StoredVectors:
@@ -33,7 +33,7 @@ class StoredVectors:
             found = self._database.connection.execute(sql, parameters).fetchone()
             if found is None or found[0] is None:
                 return None
-            require(type(found[0]) is bytes and has_unit_length(found[0]))
+            require(type(found[0]) is bytes and self.may_be(found[0]))
             return bytes(found[0])
 
     def above(self, last_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -54,7 +54,17 @@ class StoredVectors:
                 ids = np.array(found, np.int64)
                 require(last_id < ids[0] and bool((np.diff(ids) > 0).all()))
                 last_id = int(ids[-1])
-                yield ids, np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
+                vectors = np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), -1)
+                require(not self._database.is_foreign or (self.may_be(blobs[0]) and have_unit_length(vectors)))
+                yield ids, vectors
+
+    def may_be(self, stored: bytes) -> bool:
+        """Whether it has length 1 and, in an index that may be anybody's, as many numbers as the model's vectors.
+
+        In the user's own, whoever uses it finds that out.
+        """
+        dimensions = self._database.dimensions if self._database.is_foreign else None
+        return has_unit_length(stored) and (dimensions is None or len(stored) == 2 * dimensions)
 
     def include_films(self) -> bool:
         """Whether some are of films; in microseconds, for those who have nothing else to do with films."""
