@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from rclip.formats import Extra
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
-    from rclip.library import Hit, Library, Stats, Vectors
+    from rclip.library import Hit, Library
     from rclip.maintenance.check import Finding
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
     from rclip.photo.failures import FailedPhoto
     from rclip.photo.metadata import PhotoMetadata
+    from rclip.search.all_photos import Vectors
     from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Text,
         Vector,
     )
+    from rclip.search.statistics import Stats
     from rclip.thumbnails import Thumbnails
 
 
@@ -101,7 +103,9 @@ _HOMES = {
     "rclip.formats": ("Extra",),
     "rclip.indexing.progress": ("Progress",),
     "rclip.indexing.summary": ("Summary",),
-    "rclip.library": ("Hit", "Library", "Stats", "Vectors"),
+    "rclip.library": ("Hit", "Library"),
+    "rclip.search.all_photos": ("Vectors",),
+    "rclip.search.statistics": ("Stats",),
     "rclip.maintenance.check": ("Finding",),
     "rclip.maintenance.prune": ("Pruned",),
     "rclip.maintenance.recovery": ("Rebuilt",),

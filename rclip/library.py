@@ -9,104 +9,51 @@ for hit in photos.search("a red kite", top=5):
 """
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rclip import argument_checks, datadir, formats, isolation
+from rclip import argument_checks, datadir
 from rclip.argument_checks import StrPath
-from rclip.errors import NeedsQuery, NotAFolderName, RclipError, ReadOnlyIndex, StoreError, UnknownPhoto, UsageError
-from rclip.files import SEPARATOR, FileStat, digest_of, file_stat, spellings, suffix
+from rclip.errors import NotAFolderName, RclipError, UnknownPhoto, UsageError
+from rclip.files import SEPARATOR, FileStat, spellings
 from rclip.ignoring import IgnoreRules
 from rclip.index import location
 from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
-from rclip.index.store import PhotoRow
 from rclip.index.text_vectors import TextVectors
 from rclip.models import DEFAULT, Model
-from rclip.photo.failures import FailedPhoto, too_many_bytes
-from rclip.photo.memory import most_file_bytes, pixels_in
-from rclip.photo.soundness import old_decoders
+from rclip.photo.memory import pixels_in
+from rclip.search.combined import CombinedSearch
 from rclip.search.folding import COPIES
-from rclip.search.hits import SORTS, Hit, Page, hit_of, spelled, worst_last
-from rclip.search.query import AnyQuery, IndexedPhoto, Picture, PictureData, PictureObject, Query, Vector
-from rclip.search.query_encoder import QueryEncoder, unit_vector, unreadable_reported
-from rclip.search.scored_photo import ScoredPhoto
-from rclip.search.searcher import Searcher, merged
+from rclip.search.hits import Hit, Page, hit_of, spelled
+from rclip.search.query import AnyQuery, Picture, PictureData, PictureObject, Query
+from rclip.search.query_encoder import QueryEncoder, unreadable_reported
 from rclip.search.selection import is_excluded_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from rclip.filters import Filters
-    from rclip.index.approximate import Recall
-    from rclip.index.store.films import BrokenFilm
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.maintenance.check import Finding
     from rclip.maintenance.prune import Pruned
     from rclip.maintenance.recovery import Rebuilt
+    from rclip.search.all_photos import Vectors
     from rclip.search.duplicates import Group
     from rclip.search.export import ModelIdentity
     from rclip.search.facets import Facets
     from rclip.search.push import Pushed
+    from rclip.search.statistics import Stats
     from rclip.thumbnails import Thumbnails
 
-__all__ = ["Hit", "Library", "Stats", "Vectors"]
-
-_VIDEOS_REPORTED = "videos-reported"
-"""A file in the data folder: it was reported that films need a package."""
+__all__ = ["Hit", "Library"]
 
 _BLOCK = 64
 """Queries encoded, and looked for, together."""
-
-
-class Stats(NamedTuple):
-    """What the index holds of the library's folders, and what it takes on disk."""
-
-    photos: int
-    unreadable: dict[str, FailedPhoto]
-    """By the paths."""
-    incomplete: dict[str, int]
-    """Paths of photos whose files lack a part of the picture, from below, and how many percent."""
-    excluded: int
-    """Photos that are there and known, and excluded now; not among `photos`."""
-    videos: int
-    """Of the photos, those that are films."""
-    moments: int
-    """Of the videos."""
-    broken_videos: "dict[str, BrokenFilm]"
-    """Paths of videos that could not be looked at to their end."""
-    missing: int
-    """Photos that are not there any more; their vectors are kept for when they return."""
-    model: str
-    digest: str
-    """Of the model's weights and preprocessing; empty before the model's first use."""
-    precision: str
-    """In which its photos are encoded here, such as "bf16"."""
-    indexes: dict[str, int]
-    """Paths of the directories' indexes to the bytes they take. Each counts its photos for itself."""
-    weights_path: str
-    weights_bytes: int
-    recalls: "dict[str, Recall]"
-    """Paths of the indexes that can be searched approximately, and how well."""
-
-    @property
-    def index_bytes(self) -> int:
-        return sum(self.indexes.values())
-
-
-class Vectors(NamedTuple):
-    """Photos and their vectors, in the same order."""
-
-    paths: list[str]
-    """Spelled as in a `Hit`."""
-    vectors: "np.ndarray"
-    """(N, D) float16, rows of length 1; read-only where it is a view of a mapped file."""
 
 
 class Library:
@@ -155,9 +102,7 @@ class Library:
         """
         named = [argument_checks.path("a directory", each) for each in directories or ("",)]
         self._folders = [location.resolve(os.fsencode(folder)) for folder in named]
-        excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
-        patterns = [line for given in argument_checks.texts("exclude", exclude) for line in _resolved(given)]
-        rules = IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden, tuple(patterns))
+        rules = _rules(exclude_dirs, exclude, include_hidden)
         self._include_videos = include_videos
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
@@ -169,12 +114,8 @@ class Library:
             argument_checks.count("approximate_from", approximate_from)
         if not isinstance(model, str | os.PathLike):
             raise argument_checks.wrong_type("model", "a name or a path", model)
-        self._model = Model(
-            os.fspath(model),
-            default_dir,
-            notify,
-            None if language is None else argument_checks.text("language", language),
-        )
+        language = None if language is None else argument_checks.text("language", language)
+        self._model = Model(os.fspath(model), default_dir, notify, language)
         self._parts = [
             (
                 PhotoIndex(where, default_dir, self._model, notify, approximate_from),
@@ -186,6 +127,7 @@ class Library:
         self._encoder = QueryEncoder(
             self._model, self._device, self._max_pixels, self._notify, TextVectors(default_dir)
         )
+        self._combined = CombinedSearch(self._parts, self._folders, self._encoder)
         self._writers = threading.RLock()
         self._data_dir = default_dir
         self._made_thumbnails: Thumbnails | None = None
@@ -212,12 +154,6 @@ class Library:
         for index, _ in self._parts:
             index.close()
 
-    def _searchers(self) -> list[Searcher]:
-        """For each index that has photos in the directories."""
-        self._warn_unless_adopted()
-        searchers = (Searcher(index, scope, number) for number, (index, scope) in enumerate(self._parts))
-        return [searcher for searcher in searchers if searcher.has_photos()]
-
     def update(
         self,
         progress: "Callable[[Progress], None] | None" = None,
@@ -237,8 +173,10 @@ class Library:
         Raises `StoreError`, when all else is done, where a directory cannot be listed or an index is not to be used:
         `ReadOnlyIndex` where one that lies with its photos may not be written, and these have changed.
         """
+        from rclip.indexing import unread_videos
+        from rclip.indexing.all_indexes import update_all
         from rclip.indexing.summary import Summary
-        from rclip.indexing.update import UpdateOptions, update_index
+        from rclip.indexing.update import UpdateOptions
 
         report = None if progress is None else argument_checks.function("progress", progress)
         summary = Summary() if summary is None else summary
@@ -246,7 +184,7 @@ class Library:
             device=self._device,
             batch_size=self._batch_size,
             max_pixels=self._max_pixels,
-            suffixes=self._suffixes(),
+            suffixes=unread_videos.suffixes(self._data_dir, self._include_videos),
             before_reading=self._report_old_decoders,
         )
         if is_settled is not None:
@@ -254,23 +192,13 @@ class Library:
         around = None if changed is None else [os.fsencode(path) for path in argument_checks.paths("changed", changed)]
         with self._writers:
             datadir.sweep(self._model.folder)
-            updates = [partial(update_index, *part, options, summary, report, around) for part in self._parts]
-            errors = [error for update in updates for error in _errors_of(update)]
-        if summary.missing_extras[formats.VIDEO]:
-            datadir.touch(os.path.join(self._data_dir, _VIDEOS_REPORTED))
-        _raise_worst(errors, self._notify)
+            update_all(self._parts, options, summary, report, around, self._notify)
+        unread_videos.note_reported(summary, self._data_dir)
         return summary
 
-    def _suffixes(self) -> frozenset[str]:
-        """The endings of the files to look for: films only where they can be read, or to report once that they cannot.
-
-        In a library of films that are not wanted, each would cost its stat.
-        """
-        is_reported = os.path.lexists(os.path.join(self._data_dir, _VIDEOS_REPORTED))
-        are_looked_for = self._include_videos and (formats.VIDEO.installed() or not is_reported)
-        return formats.SUFFIXES if are_looked_for else formats.PHOTO_SUFFIXES
-
     def _report_old_decoders(self) -> None:
+        from rclip.photo.soundness import old_decoders
+
         for old in old_decoders(self._data_dir):
             self._notify(old)
 
@@ -326,7 +254,7 @@ class Library:
         """
         if query is None:
             checked = argument_checks.filters(filters), _checked_fold(fold)
-            return _without_query(self._searchers(), self._folders, Page.of(top, page, sort), *checked)
+            return self._combined.without_query(Page.of(top, page, sort), *checked)
         ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, page=page, sort=sort, fold=fold)
         if isinstance(found, RclipError):
             raise found
@@ -366,68 +294,22 @@ class Library:
 
         A block is answered before the next is asked for. An error in place of a query is passed on.
         """
-        wanted, filters = Page.of(top, page, sort), argument_checks.filters(filters)
-        fold = _checked_fold(fold)
-        searchers = self._searchers()
-        stores = [searcher.store for searcher in searchers]
-        finders = [searcher.search(filters, fold) for searcher in searchers]
-        for block in blocks:
-            if not searchers:
-                yield from ((asked, asked if isinstance(asked, RclipError) else []) for asked in block)
-                continue
-            encoded = self._encoder.encode([self._with_vectors(query) for query in block], stores)
-            queries = [query for query in encoded if not isinstance(query, RclipError)]
-            found = zip(*(find(queries, wanted.end) for find in finders), strict=True)
-            for asked, query in zip(block, encoded, strict=True):
-                best = query if isinstance(query, RclipError) else merged(next(found), wanted.end, worst_last, fold)
-                yield asked, best if isinstance(best, RclipError) else wanted.hits(best, self._folders)
+        wanted, checked = Page.of(top, page, sort), (argument_checks.filters(filters), _checked_fold(fold))
+        yield from self._combined.answers(blocks, wanted, *checked)
 
     def version(self) -> tuple[int, ...] | None:
         """Differs from an earlier one where anything may have been stored since; None while somebody stores something.
 
         As long as it is the same, a search finds the same.
         """
-        versions = []
-        for index, _ in self._parts:
-            if not index.exists():
-                versions.append(-1)
-                continue
-            with index.store.snapshot() as version:
-                if version is None:
-                    return None
-                versions.append(version)
-        return tuple(versions)
+        return self._combined.version()
 
     # --- single photos -----------------------------------------------------------------------------------------------
 
     def photo(self, photo_id: str) -> Hit | None:
         """The photo of that `Hit.id`, without a score; None for one that no search could find."""
-        found = self._photo(argument_checks.text("photo_id", photo_id))
+        found = self._combined.photo(argument_checks.text("photo_id", photo_id))
         return hit_of(found[1], self._folders) if found else None
-
-    def _photo(self, photo_id: str) -> tuple[Searcher, ScoredPhoto] | None:
-        """Also the searcher of its index."""
-        number, _, row = photo_id.partition("-")
-        if not (_is_number(number) and _is_number(row) and int(number) < len(self._parts)):
-            return None
-        searcher = Searcher(*self._parts[int(number)], int(number))
-        found = searcher.photo(int(row)) if searcher.has_photos() else None
-        return (searcher, found) if found else None
-
-    def _with_vectors(self, query: Query | RclipError) -> Query | RclipError:
-        """The query with the stored vectors of indexed photos in their place, or an error for one that is not here."""
-        if isinstance(query, RclipError) or not any(isinstance(term.what, IndexedPhoto) for term in query.terms):
-            return query
-        terms = []
-        for term in query.terms:
-            if isinstance(term.what, IndexedPhoto):
-                found = self._photo(term.what.value)
-                if found is None:
-                    return UnknownPhoto(id=term.what.value)
-                row = found[1].row
-                term = term._replace(what=Vector(unit_vector(row.vector), row.path))
-            terms.append(term)
-        return query._replace(terms=tuple(terms))
 
     def thumbnail(self, photo_id: str, long_side: int = 480) -> bytes:
         """A JPEG file with the whole upright picture, its long side of 480 or 2048 pixels, or fewer if it has fewer.
@@ -438,26 +320,16 @@ class Library:
         """
         from rclip.thumbnails import SIDES
 
-        found = self._photo(argument_checks.text("photo_id", photo_id))
+        found = self._combined.photo(argument_checks.text("photo_id", photo_id))
         if found is None:
             raise UnknownPhoto(id=photo_id)
         if long_side not in SIDES:
             raise UsageError(f"long_side must be one of {', '.join(map(str, SIDES))}, not {long_side}")
         searcher, photo = found
         digest = searcher.store.digest(photo.row.id)
-        kept = self.thumbnails.get(digest, long_side, photo.row.at_ms) if digest else None
-        return kept or self._made_thumbnail(photo.row, digest, long_side)
-
-    def _made_thumbnail(self, row: PhotoRow, digest: bytes | None, long_side: int) -> bytes:
-        """By the digest of the bytes that are there now, where the file has changed since it was indexed."""
-        name = spelled(row.path, self._folders)
-        with unreadable_reported(name), open(row.path, "rb", opener=isolation.open_regular) as file:
-            now = file_stat(os.fstat(file.fileno()))
-            if digest is None or (now.size_bytes, now.mtime_ns) != (row.size_bytes, row.mtime_ns):
-                if now.size_bytes > most_file_bytes(suffix(row.path)):
-                    raise too_many_bytes(now.size_bytes)
-                digest = digest_of(file)
-            return self.thumbnails.make(digest, long_side, file, suffix(row.path), row.at_ms)
+        row = photo.row
+        with unreadable_reported(spelled(row.path, self._folders)):
+            return self.thumbnails.of_file(row.path, (row.size_bytes, row.mtime_ns), digest, long_side, row.at_ms)
 
     @property
     def thumbnails(self) -> "Thumbnails":
@@ -474,15 +346,11 @@ class Library:
         """What filters can choose from among all photos here, with how many have each value. Raises `StoreError`."""
         from rclip.search.facets import facets_of
 
-        return facets_of(self._searchers())
-
-    def _warn_unless_adopted(self) -> None:
-        for index, _ in self._parts:
-            index.warn_unless_adopted()
+        return facets_of(self._combined.searchers())
 
     def has_photos(self) -> bool:
         """Whether anything is indexed in these directories, and there."""
-        return bool(self._searchers())
+        return bool(self._combined.searchers())
 
     def holds(self, folder: StrPath) -> bool:
         """Whether the folder lies in one of the directories, or in the folder of a portable index that they use."""
@@ -501,7 +369,7 @@ class Library:
         """
         return self._encoder.encode_pictures([_picture(image) for image in _several("images", images)])
 
-    def vectors(self) -> Vectors:
+    def vectors(self) -> "Vectors":
         """The vectors of all photos in the directories.
 
         They are not copied but mapped from the file of the vector cache, where that can be written and holds these
@@ -509,9 +377,8 @@ class Library:
         """
         from rclip.search.all_photos import vectors_of_all
 
-        photos = [searcher.all_photos() for searcher in self._searchers()]
-        paths, vectors = vectors_of_all(photos, self._encoder.dimensions)
-        return Vectors([spelled(path, self._folders) for path in paths], vectors)
+        photos = [searcher.all_photos() for searcher in self._combined.searchers()]
+        return vectors_of_all(photos, self._folders, self._encoder.dimensions)
 
     def model_identity(self) -> "ModelIdentity":
         """Which model makes the vectors. Raises `ModelError`."""
@@ -534,7 +401,7 @@ class Library:
 
         least = argument_checks.number("similarity", similarity or duplicates.DEFAULT_SIMILARITY)
         report = (lambda share: None) if progress is None else argument_checks.function("progress", progress)
-        return duplicates.groups(self._searchers(), self._folders, least, report)
+        return duplicates.groups(self._combined.searchers(), self._folders, least, report)
 
     def export(self, path: StrPath) -> int:
         """Writes paths, vectors and what is known of the photos to a file, and returns the number of photos.
@@ -544,7 +411,7 @@ class Library:
         """
         from rclip.search import export
 
-        photos = export.photos_of(self._searchers(), self._folders)
+        photos = export.photos_of(self._combined.searchers(), self._folders)
         return export.export(argument_checks.path("path", path), photos, self.model_identity())
 
     def push(self, url: str, report: "Callable[[Pushed], None] | None" = None) -> "Pushed":
@@ -562,8 +429,7 @@ class Library:
         stamp = ModelStamp(identity.name, identity.key, identity.preprocessing, identity.dimensions)
         report = (lambda _: None) if report is None else argument_checks.function("report", report)
         with closing(open_database(argument_checks.text("url", url))) as database:
-            searchers = [Searcher(index, scope, number) for number, (index, scope) in enumerate(self._parts)]
-            return push.push(searchers, database, stamp, report)
+            return push.push(self._combined.all_searchers(), database, stamp, report)
 
     @property
     def reads_english_only(self) -> bool:
@@ -575,35 +441,11 @@ class Library:
         digest = self._model.digest if self._model.has_weights else ""
         return {"model": self._model.name, "digest": digest, "precision": self._model.precision(self._device)}
 
-    def stats(self) -> Stats:
-        from rclip.index.counts import counts_of
+    def stats(self) -> "Stats":
+        """Raises `StoreError`."""
+        from rclip.search.statistics import stats_of
 
-        self._warn_unless_adopted()
-        counts = [counts_of(index, scope.ranges()) for index, scope in self._parts]
-        excluded = sum(searcher.all_photos().count_excluded() for searcher in self._searchers())
-        unreadable = {failure.path: failure for each in counts for failure in each.unreadable}
-        model = self.model_facts()
-        return Stats(
-            photos=sum(each.photos for each in counts) - excluded,
-            excluded=excluded,
-            unreadable={spelled(path, self._folders): why for path, why in unreadable.items()},
-            incomplete={
-                spelled(path, self._folders): percent for each in counts for path, percent in each.incomplete.items()
-            },
-            videos=sum(each.videos for each in counts),
-            moments=sum(each.moments for each in counts),
-            broken_videos={
-                spelled(path, self._folders): broken for each in counts for path, broken in each.broken_videos.items()
-            },
-            missing=sum(each.missing for each in counts),
-            model=model["model"],
-            digest=model["digest"],
-            precision=model["precision"],
-            indexes={index.path: index.size_bytes() for index, _ in self._parts},
-            weights_path=self._model.folder,
-            weights_bytes=datadir.folder_bytes(self._model.folder),
-            recalls={index.path: recall for index, _ in self._parts if (recall := index.recall())},
-        )
+        return stats_of(self._parts, self._folders, self._combined, self._model, self.model_facts())
 
     def check(self) -> "Iterator[Finding]":
         """What is found of each part of the whole index, whatever the directories, and of the model's weights.
@@ -612,7 +454,7 @@ class Library:
         """
         from rclip.maintenance.check import check_index, check_weights
 
-        self._warn_unless_adopted()
+        self._combined.warn_unless_adopted()
         yield check_weights(self._model)
         for index, _ in self._parts:
             where = f" ({index.path})" if len(self._parts) > 1 else ""
@@ -639,10 +481,6 @@ class Library:
         return together(parts)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
-
-
 def _warn(said: str | RclipError) -> None:
     warnings.warn(str(said), stacklevel=3)
 
@@ -656,54 +494,17 @@ def _by_location(
     return found
 
 
-def _without_query(
-    searchers: Sequence[Searcher],
-    folders: Sequence[location.Folder],
-    wanted: Page,
-    filters: "Filters | None",
-    fold: float | None,
-) -> list[Hit]:
-    """The photos that pass the filters, the one taken last first if no other order is wanted."""
-    from rclip.filters import Filters
-
-    filters = filters or Filters()
-    if filters.min_score is not None or filters.is_relevant:
-        raise NeedsQuery
-    order = wanted.order_without_query
-    top = wanted.end if order == "date" else sys.maxsize
-    parts = [searcher.newest(top, filters, fold) for searcher in searchers]
-    if not parts:
-        return []
-    found = merged(parts, top, SORTS[order], fold)
-    if order == "path":
-        found = sorted(found, key=SORTS[order])
-    return Page(wanted.top, wanted.number).hits(found, folders)
-
-
-def _errors_of(update: Callable[[], list[StoreError]]) -> list[StoreError]:
-    """Those that it returns, or the one that it raises."""
-    try:
-        return update()
-    except StoreError as error:
-        return [error]
-
-
-def _raise_worst(errors: Iterable[StoreError], notify: Callable[[str | RclipError], None]) -> None:
-    """The others are reported. A read-only index is the least of them: it can be searched as it is."""
-    distinct = {str(error): error for error in errors}.values()
-    if not distinct:
-        return
-    *others, worst = sorted(distinct, key=lambda error: not isinstance(error, ReadOnlyIndex))
-    for error in others:
-        notify(error)
-    raise worst
-
-
 def _several(name: str, values: Iterable[AnyQuery]) -> Iterable[AnyQuery]:
     """Raises TypeError for a single one, which may be iterable itself."""
     if isinstance(values, str | bytes | os.PathLike | Query) or not isinstance(values, Iterable):
         raise argument_checks.wrong_type(name, f"a list of {name}", values)
     return values
+
+
+def _rules(exclude_dirs: Iterable[StrPath], exclude: Iterable[str], include_hidden: bool) -> IgnoreRules:
+    excluded = map(_folder_name, argument_checks.paths("exclude_dirs", exclude_dirs))
+    patterns = [line for given in argument_checks.texts("exclude", exclude) for line in _resolved(given)]
+    return IgnoreRules(frozenset().union(*map(spellings, excluded)), include_hidden, tuple(patterns))
 
 
 def _folder_name(name: str) -> bytes:

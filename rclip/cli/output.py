@@ -19,11 +19,12 @@ from rclip.terminal.text import printable, replace_unseen, shortened, size, widt
 
 if TYPE_CHECKING:
     from rclip.cli.template import Template
-    from rclip.library import Hit, Stats
+    from rclip.library import Hit
     from rclip.maintenance.check import Finding
     from rclip.models.catalogue import ModelState
     from rclip.photo.failures import FailedPhoto
     from rclip.search.duplicates import Group
+    from rclip.search.statistics import Stats
 
 _SCORE_COLUMNS = 6
 _DATE_COLUMNS = len("2019-02-03")

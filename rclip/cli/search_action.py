@@ -20,9 +20,10 @@ from rclip.terminal.text import has_other_letters
 if TYPE_CHECKING:
     from rclip.cli.placing import Placing
     from rclip.cli.query_file import AskedLine
-    from rclip.library import Hit, Library, Stats
+    from rclip.library import Hit, Library
     from rclip.remote_library import RemoteLibrary
     from rclip.search.query import Query
+    from rclip.search.statistics import Stats
 
 
 class Search(Action):

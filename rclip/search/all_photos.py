@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from rclip.index.location import Folder
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import facets
+from rclip.search.hits import spelled
 from rclip.search.selection import Selection
 
 
@@ -74,11 +77,22 @@ class AllPhotos:
         return {row.path for row in missing if row.is_offline}
 
 
-def vectors_of_all(several: Sequence[AllPhotos], dimensions: int) -> tuple[list[bytes], np.ndarray]:
-    """What `vectors` gives for several indexes, in a copy unless it is one; a photo of two comes once."""
+class Vectors(NamedTuple):
+    """Photos and their vectors, in the same order."""
+
+    paths: list[str]
+    """Spelled as in a `Hit`."""
+    vectors: np.ndarray
+    """(N, D) float16, rows of length 1; read-only where it is a view of a mapped file."""
+
+
+def vectors_of_all(several: Sequence[AllPhotos], folders: Sequence[Folder], dimensions: int) -> Vectors:
+    """Of several indexes, in a copy unless it is one; a photo of two comes once."""
     parts = [part for part in (photos.vectors() for photos in several) if part[0]]
     if len(parts) == 1:
-        return parts[0]
-    distinct = {path: vector for paths, vectors in parts for path, vector in zip(paths, vectors, strict=True)}
-    vectors = np.array([*distinct.values()], np.float16)
-    return [*distinct], vectors.reshape(len(distinct), dimensions)
+        paths, vectors = parts[0]
+    else:
+        distinct = {path: vector for found in parts for path, vector in zip(*found, strict=True)}
+        paths = [*distinct]
+        vectors = np.array([*distinct.values()], np.float16).reshape(len(distinct), dimensions)
+    return Vectors([spelled(path, folders) for path in paths], vectors)

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from rclip import isolation
+from rclip.files import digest_of, file_stat, suffix
 from rclip.photo.decode_pool import DecodePool
+from rclip.photo.failures import too_many_bytes
+from rclip.photo.memory import most_file_bytes
 from rclip.thumbnails.file_cache import FileCache
 
 SIDES = (480, 2048)
@@ -54,6 +58,24 @@ class Thumbnails:
                     made = self._decoders.thumbnail_file(file, suffix, long_side, at_ms)
                 self.files.put(name, made)
             return made
+
+    def of_file(
+        self, path: bytes, known: tuple[int, int], digest: bytes | None, long_side: int, at_ms: int | None = None
+    ) -> bytes:
+        """The same of a file on disk that had this size, modification time (in ns) and digest, if that is known.
+
+        Where it has changed since, it is the picture that is there now. Raises OSError and `DecodeError`.
+        """
+        kept = self.get(digest, long_side, at_ms) if digest else None
+        if kept:
+            return kept
+        with open(path, "rb", opener=isolation.open_regular) as file:
+            now = file_stat(os.fstat(file.fileno()))
+            if digest is None or (now.size_bytes, now.mtime_ns) != known:
+                if now.size_bytes > most_file_bytes(suffix(path)):
+                    raise too_many_bytes(now.size_bytes)
+                digest = digest_of(file)
+            return self.make(digest, long_side, file, suffix(path), at_ms)
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
