@@ -599,6 +599,44 @@ class UnusableTokenizer(_WithData, ModelError):
     reason: str
 
 
+# --- several machines ------------------------------------------------------------------------------------------------
+
+
+class CannotReachCluster(_WithData, RclipError):
+    """There is no scheduler at the address, or it does not let us in."""
+
+    sentence = "cannot reach the cluster {address}: {reason}"
+    address: str
+    reason: str
+
+
+class ClusterLost(_WithData, RclipError):
+    """The connection to the scheduler has ended in the middle of a run."""
+
+    sentence = "lost the cluster {address}: {reason}"
+    address: str
+    reason: str
+
+
+class NoUsableWorker(_WithData, RclipError):
+    """A cluster without a worker that could read photos."""
+
+    sentence = "the cluster {address} reads no photos: {reason}"
+    address: str
+    reason: str
+
+
+class WorkerNotUsed(_WithData, RclipError):
+    """A worker that differs from this machine; the run goes on without it."""
+
+    sentence = "the worker {worker} is not used: {difference}"
+    worker: str
+    difference: str
+
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+
 class MissingPackage(_WithData, RclipError):
     """Something that is asked for and needs an optional package."""
 

@@ -12,6 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rclip.filters import Filters
+    from rclip.indexing.cluster.session import Cluster
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.maintenance.check import Finding
@@ -160,6 +162,7 @@ class Library:
         summary: "Summary | None" = None,
         changed: Iterable[StrPath] | None = None,
         is_settled: Callable[[bytes, FileStat], bool] | None = None,
+        cluster: str | None = None,
     ) -> "Summary":
         """Looks at what is new or changed on disk and forgets nothing that may still be there.
 
@@ -170,7 +173,10 @@ class Library:
         With `changed`, paths at which something has happened, only the folders around them are looked at. `is_settled`
         says of new and changed files, by path and stat, whether they are complete: others are left to a later update.
 
-        Raises `StoreError`, when all else is done, where a directory cannot be listed or an index is not to be used:
+        With `cluster`, the address of a Dask scheduler, its workers read the photos; "local" is one in this process.
+
+        Raises `MissingPackage`, `CannotReachCluster`, `ClusterLost` and `NoUsableWorker` for a cluster. Raises
+        `StoreError`, when all else is done, where a directory cannot be listed or an index is not to be used:
         `ReadOnlyIndex` where one that lies with its photos may not be written, and these have changed.
         """
         from rclip.indexing import unread_videos
@@ -190,11 +196,19 @@ class Library:
         if is_settled is not None:
             options = options._replace(is_settled=is_settled)
         around = None if changed is None else [os.fsencode(path) for path in argument_checks.paths("changed", changed)]
-        with self._writers:
+        with self._writers, self._cluster(cluster) as opened:
             datadir.sweep(self._model.folder)
+            options = options._replace(cluster=opened)
             update_all(self._parts, options, summary, report, around, self._notify)
         unread_videos.note_reported(summary, self._data_dir)
         return summary
+
+    def _cluster(self, address: str | None) -> "AbstractContextManager[Cluster | None]":
+        if address is None:
+            return nullcontext()
+        from rclip.indexing.cluster.session import Cluster
+
+        return Cluster(argument_checks.text("cluster", address), self._notify)
 
     def _report_old_decoders(self) -> None:
         from rclip.photo.soundness import old_decoders

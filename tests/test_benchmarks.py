@@ -55,6 +55,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("sketch.py", {"warm, in full", "warm, by the sketch", "quantiles, by the sketch"}),
             ("approximate.py", {"exact, in full", "exact, by the sketch", "IndexFlatIP"}),
             ("fan_out.py", {"10 shards, one copy", "10 shards, two, and a hedge"}),
+            ("cluster.py", {"8", "32", "64", "256"}),
             ("startup.py", {"numpy", "torch", "both"}),
             ("library.py", {"cold", "warm", "repeated", "vectors"}),
             ("many_queries.py", {"one query", "20 queries"}),

@@ -102,9 +102,14 @@ OWNED = {
     "anyio": {"web/app", "web/context"},
     "uvicorn": {"web/protocol", "web/server"},
     "jinja2": {"web/pages"},
+    "distributed": {"indexing/cluster/dask_engine", "indexing/cluster/dask_local"},
+    "dask": {"indexing/cluster/dask_engine"},
+    "tornado": {"indexing/cluster/dask_local"},
     "threading": {
         *(
             "cli/activity",
+            "indexing/claims",
+            "indexing/cluster/worker",
             "indexing/listing",
             "indexing/reader",
             "photo/decode_pool",
@@ -261,6 +266,7 @@ UNASKED = {
     ),
     *("rclip.remote_library", "rclip.search.remote", "rclip.search.push", "rclip.vectordb", "psycopg"),
     *("rclip.search.newest", "rclip.search.all_photos"),
+    *("rclip.indexing.cluster", "dask", "distributed"),
 }
 """What a text query has no use for."""
 

@@ -42,6 +42,13 @@ class Index(Action):
     options = (
         Option(("--index",), "only bring the index up to date"),
         Option(("-v", "--verbose"), "--index: changes, in a pipe too; --json: the model"),
+        Option(
+            ("--cluster",),
+            "--index: read photos on a Dask cluster, like tcp://host:8786",
+            "ADDR",
+            choices.cluster,
+            only_with="--index",
+        ),
     )
 
     def check(self, options: Options) -> None:

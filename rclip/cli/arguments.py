@@ -384,7 +384,7 @@ _MODEL_OPTIONS = (
     Option(
         ("--device",),
         "auto, cpu, cuda, cuda:1 or mps, for indexing (auto)",
-        "DEVICE",
+        "DEV",
         choices.device,
         default="auto",
         is_setting=True,

@@ -61,6 +61,13 @@ def database(text: str) -> str:
     return text
 
 
+def cluster(text: str) -> str:
+    """The address of a Dask scheduler, or `local`."""
+    if text != "local" and not re.fullmatch(r"(?:tcp|tls)://(?!:)[^\s/@]+:\d{1,5}", text):
+        raise ValueError(Value.CLUSTER.format(text=text))
+    return text
+
+
 def listen(text: str) -> tuple[str, int]:
     """`127.0.0.1:8000`, `[::1]:8000` or `:8000` -> address and port."""
     host, colon, port = text.rpartition(":")

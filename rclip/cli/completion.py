@@ -72,7 +72,7 @@ end
 }
 # By what the help calls a value; the values of an option with choices are known, and all others are the user's to say.
 _COMPLETED = {"TERM": _TERM, "MODEL": _MODEL, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
-_LISTED = {"DEVICE": ("auto", "cpu", "cuda", "mps"), "WHEN": COLORS, "KIND": GENERATED, "ORDER": SORTS}
+_LISTED = {"DEV": ("auto", "cpu", "cuda", "mps"), "WHEN": COLORS, "KIND": GENERATED, "ORDER": SORTS}
 _KINDS = {option.name: option.kinds for form in FORMATS for option in form.options}
 
 

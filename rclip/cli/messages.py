@@ -89,6 +89,7 @@ class Value:
     EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
     DATABASE = "must be the address of a database, like postgresql://host/photos, not {text!r}"
     DATABASE_CREDENTIALS = "must not hold a password, as others can see it: put it into PGPASSWORD or ~/.pgpass"
+    CLUSTER = "must be the address of a Dask scheduler, like tcp://host:8786, or local, not {text!r}"
     LISTEN = "must be an address and a port, like 127.0.0.1:8000, not {text!r}"
     FOLDER = "must be an existing folder, not {text!r}"
     TARGET = "must be a folder, or the name of a new one, not {text!r}"
@@ -259,6 +260,10 @@ ADVICE: dict[type[RclipError], str] = {
     errors.UnfitWeights: "fetch both files again",
     errors.UnusableTokenizer: "fetch it again",
     errors.MissingPackage: "to install it: {python} -P -m pip install {package}",
+    errors.CannotReachCluster: "start it with dask scheduler, and see docs/cluster.md",
+    errors.ClusterLost: "run the same again; everything stored is kept",
+    errors.NoUsableWorker: "start workers with dask worker, and see docs/cluster.md",
+    errors.WorkerNotUsed: "fix that and start it again",
     errors.NotSorted: "rclip --index --approximate does that",
     errors.MissingModelPackage: "to install it: {python} -P -m pip install open_clip_torch transformers",
     errors.ForeignTextModel: "leave out --language",

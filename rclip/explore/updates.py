@@ -90,7 +90,7 @@ class BackgroundUpdate:
         if self._is_closed:
             raise _Cancelled
         with self._changed:
-            stage, done, total, rate = progress
+            stage, done, total, rate = progress[:4]
             self._set(UpdateState(is_running=True, stage=stage, done=done, total=total, rate=rate))
 
     def _set(self, state: UpdateState) -> None:

@@ -1,7 +1,7 @@
 """How far an update has come, as events for whoever shows it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 Stage = Literal["listing", "reading", "metadata"]
@@ -18,13 +18,17 @@ class Progress(NamedTuple):
     """All files of the stage; None while they are being listed."""
     rate: float
     """Files a second since the stage began; 0 at its start."""
+    hosts: Mapping[str, float] = {}
+    """Photos a second by the names of the machines that read them, where there are several."""
 
 
 Report = Callable[[Progress], None]
 """Called with each event, in the thread that updates. An exception that it raises ends the update."""
 
 
-def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None], None]:
+def of_stage(
+    stage: Stage, report: Report | None, hosts: Callable[[], Mapping[str, float]] = dict
+) -> Callable[[int, int | None], None]:
     """A function to be called with the files done and the total, which passes them to `report` as an event."""
     if report is None:
         return lambda done, total: None
@@ -32,7 +36,7 @@ def of_stage(stage: Stage, report: Report | None) -> Callable[[int, int | None],
 
     def tell(done: int, total: int | None) -> None:
         elapsed_s = time.monotonic() - started_s
-        report(Progress(stage, done, total, done / elapsed_s if done and elapsed_s else 0.0))
+        report(Progress(stage, done, total, done / elapsed_s if done and elapsed_s else 0.0, hosts()))
 
     return tell
 

@@ -21,6 +21,7 @@ from rclip import formats
 from rclip.errors import plain_reason
 from rclip.files import FileStat, digest_of, file_stat, suffix
 from rclip.index.store import Store
+from rclip.indexing.claims import Claims
 from rclip.indexing.diff import PendingFile
 from rclip.photo.decode_pool import DecodePool, FilmPart
 from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind, too_many_bytes
@@ -104,16 +105,19 @@ class Reader:
     """Turns pending files into outcomes, in threads, in order."""
 
     def __init__(
-        self, store: Store, folder: bytes, resolution: int, max_pixels: int, resizing: Resizing = CLIP_RESIZING
+        self,
+        store: Store,
+        claims: Claims,
+        folder: bytes,
+        resolution: int,
+        max_pixels: int,
+        resizing: Resizing = CLIP_RESIZING,
     ):
         self._store = store
+        self._claims = claims
         self._folder = folder
         self._resolution, self._resizing = resolution, resizing
         self._max_pixels = max_pixels
-        self.lock = threading.Lock()
-        """Around the store and what is claimed."""
-        self._claimed: set[bytes] = set()
-        """Digests of new bytes on their way through decoder and model; other files with them are copies."""
 
     def read(self, pending: Iterable[PendingFile], ahead: Callable[[], int]) -> Generator[Outcome, None, None]:
         """The outcomes, but for films in order; at most `ahead()` files beyond those yielded are being read or held."""
@@ -135,10 +139,6 @@ class Reader:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._decoders.close()
 
-    def release(self, digests: Iterable[bytes | None]) -> None:
-        """These are stored, or will not be: the next file with such bytes is looked up, or decoded, again."""
-        self._claimed.difference_update(digests)
-
     def _read(self, pending: PendingFile) -> Outcome:
         (outcome,) = self._outcomes(pending, self._photo)
         return outcome
@@ -151,57 +151,37 @@ class Reader:
 
     def _outcomes(self, pending: PendingFile, decode: "_Decode") -> Generator[Outcome, None, None]:
         stat = pending.file.stat
-        if self._is_known_file(pending):
+        if self._claims.knows_file(pending):
             yield KnownFile(pending, stat)
             return
         try:
             with open(self._folder + pending.file.path, "rb", opener=open_without_waiting) as file:
                 yield from self._of_open(pending, file, decode)
         except FileNotFoundError:
-            yield self._failed(pending, stat, None, DecodeError(_VANISHED, FailureKind.PASSING))
+            yield self._failed(pending, stat, None, DecodeError(VANISHED, FailureKind.PASSING))
         except OSError as error:
             yield self._failed(pending, stat, None, DecodeError(plain_reason(error), FailureKind.CANNOT_OPEN))
-
-    def _is_known_file(self, pending: PendingFile) -> bool:
-        """Whether this is a photo we know, renamed or linked to.
-
-        A time in whole seconds proves nothing: archives and copying tools set such times, and inodes are used again.
-        Nor does one that the photo at this path had when it was read: it is here because there is doubt about that.
-        """
-        stat, before = pending.file.stat, pending.before
-        if stat.mtime_ns % 1_000_000_000 == 0 or (before and before.mtime_ns == stat.mtime_ns):
-            return False
-        with self.lock:
-            return self._store.files.find_identity(stat) is not None
 
     def _of_open(self, pending: PendingFile, file: BinaryIO, decode: "_Decode") -> Iterator[Outcome]:
         status = os.fstat(file.fileno())
         stat = file_stat(status)
         if not S_ISREG(status.st_mode):
-            yield self._failed(pending, stat, None, DecodeError(_NOT_REGULAR, FailureKind.PASSING))
+            yield self._failed(pending, stat, None, DecodeError(NOT_REGULAR, FailureKind.PASSING))
             return
         if stat.size_bytes > most_file_bytes(suffix(pending.file.path)):
             yield self._failed(pending, stat, None, too_many_bytes(stat.size_bytes))
             return
-        digest = digest_of(_UntilStopped(file, stat.size_bytes, lambda: self._is_stopped))
-        if not self._claim(digest):
+        digest = digest_of(UntilStopped(file, stat.size_bytes, lambda: self._is_stopped))
+        if not self._claims.claim(digest):
             yield KnownContent(pending, stat, digest)
             return
         for outcome in decode(pending, stat, digest, file):
             if file_stat(os.fstat(file.fileno())) != stat:
-                with self.lock:
-                    self.release([digest])  # copies that wait for these bytes are read again
-                yield self._failed(pending, stat, None, DecodeError(_CHANGED, FailureKind.PASSING))
+                with self._claims.lock:
+                    self._claims.release([digest])  # copies that wait for these bytes are read again
+                yield self._failed(pending, stat, None, DecodeError(CHANGED, FailureKind.PASSING))
                 return
             yield outcome
-
-    def _claim(self, digest: bytes) -> bool:
-        """Whether these bytes are new; if so, they are now this thread's to decode."""
-        with self.lock:
-            if digest in self._claimed or self._store.files.find_content(digest, b""):
-                return False
-            self._claimed.add(digest)
-            return True
 
     def _photo(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Iterator[Outcome]:
         try:
@@ -212,7 +192,7 @@ class Reader:
     def _film(self, pending: PendingFile, stat: FileStat, digest: bytes, file: BinaryIO) -> Iterator[Outcome]:
         """From where an earlier run has stopped, if that film was here or is missing from where it was."""
         path = self._folder + pending.file.path
-        with self.lock:
+        with self._claims.lock:
             unfinished = [film for film in self._store.films.unfinished(digest) if film.is_missing or film.path == path]
         resumed_id, from_ms = (unfinished[0].id, unfinished[0].resume_ms) if unfinished else (None, 0)
         try:
@@ -269,12 +249,12 @@ _PARTS_AHEAD = 2 * WORKERS
 _LOOKED_EVERY_S = 0.2
 
 
-_VANISHED = "it vanished before it could be read"
-_NOT_REGULAR = "it is not a regular file any more"
-_CHANGED = "it changed while it was read"
+VANISHED = "it vanished before it could be read"
+NOT_REGULAR = "it is not a regular file any more"
+CHANGED = "it changed while it was read"
 
 
-class _UntilStopped(io.RawIOBase):
+class UntilStopped(io.RawIOBase):
     """A file that ends with an OSError when the run does: it may be large, and its disk slow.
 
     It ends by itself soon after its size: it may grow faster than it is read, or have no end at all.

@@ -6,7 +6,7 @@ or changed is read, in threads (`reader`), encoded in batches and stored, one tr
 
 import os
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rclip import formats
 from rclip.errors import ReadOnlyIndex, StoreError, UnlistedFolder
@@ -25,6 +25,9 @@ from rclip.indexing.walk import walk
 from rclip.models import Model
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, FailureKind
 
+if TYPE_CHECKING:
+    from rclip.indexing.cluster.session import Cluster
+
 
 class UpdateOptions(NamedTuple):
     """How photos are found, read and encoded."""
@@ -40,6 +43,8 @@ class UpdateOptions(NamedTuple):
     """Called before photos are read, if any are."""
     is_settled: Callable[[bytes, FileStat], bool] = lambda path, stat: True
     """Whether a new or changed file, by its absolute path, is complete; others are left to a later run."""
+    cluster: "Cluster | None" = None
+    """What reads the photos; None for this machine."""
 
 
 def update_index(
@@ -125,15 +130,36 @@ def update(
     summary += _store_plan(store, plan)
     if plan.pending:
         options.before_reading()
-        from rclip.indexing.writer import write_pending  # loads the decoders, which most runs have no use for
-
-        with model.image_encoder(options.device, options.batch_size) as encoder:
-            write_pending(store, encoder, folder, options.max_pixels, plan, summary, of_stage("reading", report))
+        _read_pending(store, model, folder, options, plan, summary, report)
     _describe(store, ignores_path, folder, options, summary, report)
     _read_sidecars(store, folder, sidecars, summary, report)
     if store.files.has_orphaned():
         with store.transaction():
             store.files.delete_orphaned()
+
+
+def _read_pending(
+    store: Store,
+    model: Model,
+    folder: bytes,
+    options: UpdateOptions,
+    plan: Plan,
+    summary: Summary,
+    report: Report | None,
+) -> None:
+    """What is new or changed. Loads the decoders, which most runs have no use for."""
+    from rclip.indexing.writer import write_pending
+
+    cluster = options.cluster
+    how = (options.max_pixels, options.device, options.batch_size)
+    if cluster:
+        opened = cluster.source(store, model, folder, *how)
+    else:
+        from rclip.indexing.local_source import local_source
+
+        opened = local_source(store, model, folder, *how)
+    with opened as source:
+        write_pending(store, source, folder, plan, summary, of_stage("reading", report, source.rates))
 
 
 def _describe(

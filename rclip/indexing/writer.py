@@ -1,10 +1,7 @@
-"""Takes what the decoding threads have read through the model into the store, batch by batch."""
+"""Stores what has been read and encoded, batch by batch."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,119 +9,43 @@ from rclip import signals
 from rclip.index.store import Store
 from rclip.index.store.files import KnownRow
 from rclip.index.store.films import Moment, StoredFilm
+from rclip.indexing.claims import Claims
 from rclip.indexing.diff import PendingFile, Plan
-from rclip.indexing.reader import (
-    WORKERS,
-    KnownContent,
-    KnownFile,
-    NewMoments,
-    NewPhoto,
-    NoPhoto,
-    Outcome,
-    Reader,
-    ends_file,
-    pixels_of,
-)
+from rclip.indexing.reader import KnownContent, KnownFile, NewMoments, NewPhoto, NoPhoto, Outcome, ends_file, pixels_of
+from rclip.indexing.source import Source
 from rclip.indexing.summary import Summary
-from rclip.models.image_encoder import ImageEncoder
-from rclip.photo import decode_pool
 from rclip.photo.failures import FailedPhoto
-
-_STORED_TOGETHER = 1000
-"""Files in one transaction at most, where few or none of them need the model."""
-
-_DECODED_AHEAD_BYTES = 40_000_000
-"""In pixels for the model; 265 pictures of 224 pixels' side."""
 
 
 def write_pending(
     store: Store,
-    encoder: ImageEncoder,
+    source: Source,
     folder: bytes,
-    max_pixels: int | None,
     plan: Plan,
     summary: Summary,
     progress: Callable[[int, int | None], None],
 ) -> None:
-    """Reads, encodes and stores all that the plan has pending; adds to `summary` what has been stored."""
-    max_pixels = max_pixels or decode_pool.default_max_pixels()
-    reader = Reader(store, folder, encoder.resolution, max_pixels, encoder.resizing)
-    writer = _Writer(store, reader, folder, [*plan.missing, *plan.offline])
+    """Stores what becomes of all that the plan has pending; adds to `summary` what has been stored."""
+    writer = _Writer(store, source.claims, folder, [*plan.missing, *plan.offline])
     pending = plan.pending
     while pending:
         total = left = len(pending)
         progress(0, total)
-        with closing(reader.read(pending, lambda: _ahead(encoder))) as outcomes:
-            for batch in _encoded(_batches(outcomes, encoder), encoder, total):
-                vectors = batch.vectors.result() if batch.vectors else _NO_VECTORS
+        with closing(source.batches(pending)) as batches:
+            for outcomes, vectors in batches:
                 with signals.deferred():  # what is stored is also counted
-                    summary += writer.write(batch.outcomes, vectors)
-                    left -= sum(map(ends_file, batch.outcomes))
+                    summary += writer.write(outcomes, vectors)
+                    left -= sum(map(ends_file, outcomes))
                     progress(total - left, total)
         pending = writer.take_unresolved()
 
 
-_NO_VECTORS = np.empty((0, 0), np.float32)
-
-
-def _ahead(encoder: ImageEncoder) -> int:
-    """How many files to read before the model asks for them, so that no core waits while torch is started."""
-    return max(2 * encoder.batch_size + WORKERS, _DECODED_AHEAD_BYTES // (3 * encoder.resolution**2))
-
-
-class _Batch(NamedTuple):
-    """Outcomes to be stored together, and the vectors of the decoded ones among them."""
-
-    outcomes: list[Outcome]
-    vectors: Future[np.ndarray] | None
-
-    def is_done(self) -> bool:
-        return self.vectors is None or self.vectors.done()
-
-
-def _encoded(batches: Iterable[list[Outcome]], encoder: ImageEncoder, total: int) -> Iterator[_Batch]:
-    """The batches in order, each when its vectors are there, while the model works on the next ones."""
-    waiting: deque[_Batch] = deque()
-    for outcomes in batches:
-        total -= sum(map(ends_file, outcomes))
-        pixels = [squares for outcome in outcomes if len(squares := pixels_of(outcome))]
-        left = total + _moments_left(outcomes[-1])
-        waiting.append(_Batch(outcomes, encoder.submit(np.concatenate(pixels), left=left) if pixels else None))
-        while len(waiting) >= encoder.parallel or (waiting and waiting[0].is_done()):
-            yield waiting.popleft()
-    yield from waiting
-
-
-def _moments_left(outcome: Outcome) -> int:
-    """About how many pictures are still to come of its file."""
-    if not isinstance(outcome, NewMoments) or outcome.part.resume_ms is None:
-        return 0
-    return max(0, (outcome.part.duration_ms or 0) - outcome.part.resume_ms) // _MOMENT_EVERY_MS
-
-
-_MOMENT_EVERY_MS = 5000
-
-
-def _batches(outcomes: Iterable[Outcome], encoder: ImageEncoder) -> Iterator[list[Outcome]]:
-    """As many as make a batch of pictures for the model, or a transaction's worth of others."""
-    batch: list[Outcome] = []
-    pictures = 0
-    for outcome in outcomes:
-        batch.append(outcome)
-        pictures += len(pixels_of(outcome))
-        if pictures >= encoder.batch_size or len(batch) >= _STORED_TOGETHER:
-            yield batch
-            batch, pictures = [], 0
-    if batch:
-        yield batch
-
-
 class _Writer:
-    """Takes outcomes, batch by batch, through the model into the store."""
+    """Takes outcomes, batch by batch, into the store."""
 
-    def __init__(self, store: Store, reader: Reader, folder: bytes, missing: Iterable[int]):
+    def __init__(self, store: Store, claims: Claims, folder: bytes, missing: Iterable[int]):
         self._store = store
-        self._reader = reader
+        self._claims = claims
         self._folder = folder
         self._missing_now = set(missing)
         self._known_failures = set(store.files.failures(folder))
@@ -140,7 +61,7 @@ class _Writer:
         """Stores a batch, with the vectors (N, D) of all pictures in it, in one transaction."""
         done = Summary()
         first = 0
-        with self._reader.lock, self._store.transaction():
+        with self._claims.lock, self._store.transaction():
             for outcome in outcomes:
                 own = vectors[first : first + len(pixels_of(outcome))]
                 first += len(own)
@@ -154,7 +75,7 @@ class _Writer:
             for outcome in (*waiting, *outcomes):
                 if isinstance(outcome, KnownContent | KnownFile):
                     self._link(outcome, done)
-            self._reader.release(
+            self._claims.release(
                 outcome.digest
                 for outcome in outcomes
                 if not isinstance(outcome, KnownContent | KnownFile) and ends_file(outcome)
