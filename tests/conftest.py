@@ -18,6 +18,7 @@ from tests.support.command import Command
 from tests.support.disks import Mount
 from tests.support.gallery import GALLERY, Draw, draw_scene
 from tests.support.index import Table
+from tests.support.tiers import mark_repeats
 from tests.tiny_clip import checkpoint, scenes
 
 
@@ -30,6 +31,12 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         compileall.compile_dir(Path(__file__).parent.parent / "rclip", quiet=1)
     lift_limits()  # as the processes do that decode
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest itself leaves out what is marked."""
+    mark_repeats(items)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

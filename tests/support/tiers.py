@@ -17,3 +17,24 @@ def few(cases: Iterable[Any], fast: int = 1) -> list[Any]:
 def _slow(case: Any) -> Any:
     values = case if isinstance(case, tuple) else (case,)
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+_STARTS_PROCESSES = frozenset({"prepared_data", "tiny_checkpoint", "browser", "served", "server"})
+"""Fixtures of tests that start the command, open a library, or ask a server or a browser: some tenths of a second."""
+
+_FAST_CASES = 2
+
+
+def mark_repeats(items: Iterable[pytest.Item]) -> None:
+    """Leaves to `make test-all` what takes long and shows nothing new: cases after the second of one test.
+
+    Tests that only call functions keep all cases, and those that use `few` the ones chosen.
+    """
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if _STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        if not any(case.get_closest_marker("slow") for case in cases):
+            for case in cases[_FAST_CASES:]:
+                case.add_marker(pytest.mark.slow)
