@@ -6,6 +6,7 @@ Also knows whether the process is rclip's own.
 import os
 import stat
 import sys
+from collections.abc import Callable
 
 owns_process = False
 """Whether this process runs rclip and nothing else, so that its global settings are rclip's to change.
@@ -76,7 +77,10 @@ def _program_folders() -> list[str]:
 
 def open_regular(path: str | bytes, flags: int) -> int:
     """An `opener` that never waits. Raises OSError for what is no regular file: a pipe or a device may have no end."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    return _regular(os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY))
+
+
+def _regular(descriptor: int) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError("not a regular file")
@@ -86,3 +90,12 @@ def open_regular(path: str | bytes, flags: int) -> int:
 def open_itself(path: str | bytes, flags: int) -> int:
     """The same, for a file that is none of the user's photos: no link is followed to it."""
     return open_regular(path, flags | os.O_NOFOLLOW)
+
+
+def open_itself_in(folder: int) -> Callable[[str | bytes, int], int]:
+    """The same for names in a folder that is open."""
+
+    def opened(name: str | bytes, flags: int) -> int:
+        return _regular(os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW, dir_fd=folder))
+
+    return opened

@@ -13,6 +13,7 @@ from rclip.explore.tagging import Outcome
 from tests.support.command import Command, one_line, update
 from tests.support.gallery import Draw
 from tests.support.sidecars import DARKTABLE, DIGIKAM, LIGHTROOM, bag, xmp
+from tests.support.tiers import few
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,7 +91,7 @@ def test_the_name_of_a_new_sidecar_is_that_which_others_read(photos: Path) -> No
         (photos / name).touch()
 
     def made() -> list[str]:
-        told = tagging.tag([str(photos / name) for name in ("b.CR3", "d.jpg")], "word", is_dry=True)
+        told = tagging.tag([str(photos / name) for name in ("b.CR3", "d.jpg")], "word", [str(photos)], is_dry=True)
         assert [each.outcome for each in told] == [Outcome.MADE] * 2
         return [os.path.basename(each.sidecar) for each in told]
 
@@ -171,3 +172,117 @@ def test_usage(rclip: Command, draw: Draw) -> None:
     assert "cannot be used together" in one_line(rclip("--tag", "a", "--untag", "b", "a star").err)
     assert "the query is missing" in one_line(rclip("--tag", "a").err)
     assert rclip("--untag", "a").code == 1
+
+
+# --- sidecars that somebody else has put there ------------------------------------------------------------------------
+
+_ENTITIES = b"".join(b'<!ENTITY e%d "%s">' % (number, b"&e%d;" % (number - 1) * 10) for number in range(1, 10))
+HOSTILE: dict[str, bytes] = {
+    "entities": b'<!DOCTYPE x [<!ENTITY e0 "x">' + _ENTITIES + b"]>" + xmp("", "&e9;"),
+    "another file": b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>' + xmp("", bag("dc:subject", "&e;")),
+    "nested": xmp("", "<a>" * 50_000 + "</a>" * 50_000),
+    "huge": xmp("", "<a/>" * 2_000_000),
+    "of other letters": xmp("", "").decode().encode("utf-16"),
+    "a closing tag in a text": xmp("", "<![CDATA[</rdf:Description></rdf:RDF>"),
+    "cut": DARKTABLE[: len(DARKTABLE) // 2],
+    "zeros": bytes(5000),
+}
+
+
+def put(name: str, path: Path, victim: Path) -> None:
+    """Something that is no sidecar to write to, or only a way to something else."""
+    if name in HOSTILE:
+        path.write_bytes(HOSTILE[name])
+    elif name == "link":
+        path.symlink_to(victim / "a.xmp")
+    elif name == "dangling link":
+        path.symlink_to(victim / "made.xmp")
+    elif name == "pipe":
+        os.mkfifo(path)
+    elif name == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("what", few([*HOSTILE, "link", "dangling link", "pipe", "folder", "endless"], fast=2))
+def test_a_hostile_sidecar_is_a_line_and_the_rest_is_tagged(
+    rclip: Command, photos: Path, draw: Draw, tmp_path: Path, what: str
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        draw(name)
+    assert rclip("--index").code == 0
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "a.xmp").write_bytes(DARKTABLE)
+    put(what, photos / "a.jpg.xmp", tmp_path / "victim")
+    before = contents(photos) | contents(tmp_path / "victim")
+    done = rclip("-n", "--tag", "word", "--type", "jpg")
+    assert (done.code, done.lines) == (2, ["b.jpg"])
+    assert done.err.count("\n") == 2
+    assert "a.jpg.xmp" in done.err
+    made = (contents(photos) | contents(tmp_path / "victim")).keys() - before.keys()
+    assert made == {"b.jpg.xmp"}
+    assert before.items() <= (contents(photos) | contents(tmp_path / "victim")).items()
+    assert [path for path in photos.iterdir() if path.name.startswith(".rclip-")] == []
+
+
+def test_a_folder_that_was_replaced_by_a_link_is_not_written_to(
+    rclip: Command, photos: Path, draw: Draw, tmp_path: Path
+) -> None:
+    """Whoever may write to the folder above could choose where."""
+    draw("trip/a.jpg")
+    draw("b.jpg")
+    assert rclip("--index").code == 0
+    (photos / "trip").rename(tmp_path / "victim")
+    (tmp_path / "victim" / "a.jpg.xmp").write_bytes(DARKTABLE)
+    (photos / "trip").symlink_to(tmp_path / "victim")
+    before = contents(tmp_path / "victim")
+    for option in ("--tag", "--untag"):
+        done = rclip("-n", option, "Lisbon" if option == "--untag" else "word", "--type", "jpg")
+        assert done.code == 2
+        assert "a link leads out of the folder that was searched" in done.err
+        assert contents(tmp_path / "victim") == before
+    assert (photos / "b.jpg.xmp").exists()
+
+
+def test_a_new_sidecar_in_the_place_of_another_users_is_no_program_and_not_for_all_to_write(
+    rclip: Command, photos: Path, draw: Draw
+) -> None:
+    draw("a.jpg")
+    sidecar = photos / "a.jpg.xmp"
+    sidecar.write_bytes(DARKTABLE)
+    sidecar.chmod(0o6777)
+    os.link(sidecar, photos / "another name")
+    assert rclip("--tag", "word", "--type", "jpg").code == 0
+    assert sidecar.stat().st_mode & 0o7777 == 0o664
+    assert (photos / "another name").read_bytes() == DARKTABLE
+
+
+@pytest.mark.parametrize("how", ["another file", "a link", "deleted", "made"])
+def test_what_changes_while_it_is_edited_is_left_alone(photos: Path, tmp_path: Path, how: str) -> None:
+    sidecar, other = photos / "a.jpg.xmp", tmp_path / "other"
+    other.write_bytes(LIGHTROOM)
+    if how != "made":
+        sidecar.write_bytes(DARKTABLE)
+
+    def edited(before: bytes, word: str) -> bytes:
+        if how == "deleted":
+            sidecar.unlink()
+        elif how == "made":
+            sidecar.write_bytes(LIGHTROOM)
+        elif how == "a link":
+            sidecar.unlink()
+            sidecar.symlink_to(other)
+        else:
+            shutil.copy(other, tmp_path / "copy")
+            (tmp_path / "copy").rename(sidecar)
+        return before + b"<!-- edited -->"
+
+    folder = os.open(photos, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match=r"changed|exists|No such file"):
+            tagging._edit(b"a.jpg.xmp", folder, "word", edited, is_dry=False)
+    finally:
+        os.close(folder)
+    assert other.read_bytes() == LIGHTROOM
+    assert [path.name for path in photos.iterdir()] == ([] if how == "deleted" else ["a.jpg.xmp"])

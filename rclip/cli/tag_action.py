@@ -37,8 +37,8 @@ class Tag(Action):
         from rclip.explore.tagging import tag
 
         word = options.values["tag"]
-        hits = _found(options, options.filters)
-        return _finished(hits, tag(_paths(hits), word, options.values["dry_run"]), options)
+        hits, folders = _found(options, options.filters)
+        return _finished(hits, tag(_paths(hits), word, folders, options.values["dry_run"]), options)
 
 
 @register
@@ -63,8 +63,8 @@ class Untag(Action):
         filters = options.filters
         if not (options.query or options.queries or filters):
             options, filters = options._replace(top=None), Filters(keywords=(word,))
-        hits = _found(options, filters)
-        return _finished(hits, untag(_paths(hits), word, options.values["dry_run"]), options)
+        hits, folders = _found(options, filters)
+        return _finished(hits, untag(_paths(hits), word, folders, options.values["dry_run"]), options)
 
 
 def _paths(hits: "Sequence[Hit]") -> list[str]:
@@ -76,8 +76,8 @@ def _paths_of(hit: "Hit") -> list[str]:
     return [hit.path, *(copy.path for copy in hit.copies)]
 
 
-def _found(options: Options, filters: Filters | None) -> "list[Hit]":
-    """The photos that a search finds, each once."""
+def _found(options: Options, filters: Filters | None) -> "tuple[list[Hit], list[str]]":
+    """The photos that a search finds, each once, and the folders that were searched."""
     say_which_place(options)
     with options.open_library() as library:
         if not options.no_indexing:
@@ -87,7 +87,7 @@ def _found(options: Options, filters: Filters | None) -> "list[Hit]":
         else:
             found = library.search_blocks(_blocks(options), options.top, filters, **options.wanted)
             answers = [_hits(hits) for _, hits in found]
-        return list({hit.path: hit for hits in answers for hit in hits}.values())
+        return list({hit.path: hit for hits in answers for hit in hits}.values()), library.folders
 
 
 def _blocks(options: Options) -> "Iterator[list[Query | RclipError]]":

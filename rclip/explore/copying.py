@@ -169,7 +169,7 @@ _CHUNK_BYTES = 1 << 20
 
 def _has_bytes_of(source: BinaryIO, name: str, folder: int) -> bool:
     """Whether a regular file of that name has the same bytes. The source stands at its start, and does again."""
-    with suppress(OSError), open(name, "rb", opener=_opener_in(folder)) as other:
+    with suppress(OSError), open(name, "rb", opener=isolation.open_itself_in(folder)) as other:
         if os.fstat(other.fileno()).st_size != os.fstat(source.fileno()).st_size:
             return False
         try:
@@ -180,17 +180,6 @@ def _has_bytes_of(source: BinaryIO, name: str, folder: int) -> bool:
         finally:
             source.seek(0)
     return False
-
-
-def _opener_in(folder: int) -> Callable[[str, int], int]:
-    def opened(name: str, flags: int) -> int:
-        descriptor = os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError("not a regular file")
-        return descriptor
-
-    return opened
 
 
 # --- links -----------------------------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 A sidecar that is there is edited as text (`photo.xmp_editing`), and takes the place of the old one whole or not at all.
 Where there is none, one is made: `IMG_1.jpg.xmp`, which darktable and digiKam read; for a camera's own format
 `IMG_1.xmp`, which Lightroom reads, and darktable when it first sees the photo, or `IMG_1.CR3.xmp` where others in that
-folder are called so. Links are not followed.
+folder are called so. Links are not followed, and nothing is written outside the folders that were searched.
 """
 
+import errno
 import os
-import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -45,49 +45,69 @@ class Tagged(NamedTuple):
     """Of a failure."""
 
 
-def tag(paths: Iterable[str], word: str, is_dry: bool = False) -> list[Tagged]:
-    """Writes the keyword into the sidecars of these photos; when dry, only says what it would do."""
-    return [tagged for path in paths for tagged in _all_edited(path, word, _TAG, is_dry)]
+def tag(paths: Iterable[str], word: str, folders: Sequence[str], is_dry: bool = False) -> list[Tagged]:
+    """Writes the keyword into the sidecars of these photos; when dry, only says what it would do.
+
+    The photos lie in or below these folders, which are absolute and without links: nothing is written elsewhere.
+    """
+    return [tagged for path in paths for tagged in _all_edited(path, word, folders, _TAG, is_dry)]
 
 
-def untag(paths: Iterable[str], word: str, is_dry: bool = False) -> list[Tagged]:
+def untag(paths: Iterable[str], word: str, folders: Sequence[str], is_dry: bool = False) -> list[Tagged]:
     """Takes the keyword out of their sidecars, of all that a photo has."""
-    return [tagged for path in paths for tagged in _all_edited(path, word, _UNTAG, is_dry)]
+    return [tagged for path in paths for tagged in _all_edited(path, word, folders, _UNTAG, is_dry)]
 
 
 _TAG, _UNTAG = xmp_editing.with_keyword, xmp_editing.without_keyword
 
 
-def _all_edited(path: str, word: str, edit: Edit, is_dry: bool) -> list[Tagged]:
+def _all_edited(path: str, word: str, folders: Sequence[str], edit: Edit, is_dry: bool) -> list[Tagged]:
     """Of a photo with several sidecars, only the one that counts most is tagged."""
     try:
-        sidecars = _sidecars_of(os.fsencode(path))
+        with _folder_of(path, folders) as folder:
+            sidecars = _sidecars_of(os.fsencode(os.path.basename(path)), folder)
+            return [
+                _edited(path, sidecar, folder, word, edit, is_dry)
+                for sidecar in (sidecars[:1] if edit is _TAG else sidecars)
+            ]
     except OSError as error:
         return [Tagged(path, "", Outcome.FAILED, plain_reason(error))]
-    return [_edited(path, sidecar, word, edit, is_dry) for sidecar in (sidecars[:1] if edit is _TAG else sidecars)]
 
 
-def _edited(path: str, sidecar: bytes, word: str, edit: Edit, is_dry: bool) -> Tagged:
+@contextmanager
+def _folder_of(path: str, folders: Sequence[str]) -> Iterator[int]:
+    """The photo's folder, open, so that it stays the same whatever is put in its place meanwhile. Raises OSError."""
+    spelled = os.path.dirname(path) or "."
+    folder = os.open(spelled, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        outcome = _edit(sidecar, word, edit, is_dry)
-        return Tagged(path, os.fsdecode(sidecar), outcome)
+        real = os.path.realpath(spelled)
+        is_inside = any(os.path.join(real, "").startswith(os.path.join(each, "")) for each in folders)
+        if not is_inside or not os.path.samestat(os.fstat(folder), os.lstat(real)):
+            raise OSError("a link leads out of the folder that was searched")
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _edited(path: str, sidecar: bytes, folder: int, word: str, edit: Edit, is_dry: bool) -> Tagged:
+    shown = os.path.join(os.path.dirname(path), os.fsdecode(sidecar))
+    try:
+        return Tagged(path, shown, _edit(sidecar, folder, word, edit, is_dry))
     except xmp_editing.NotUnderstood as error:
         reason = str(error)
     except OSError as error:
         reason = plain_reason(error)
-    return Tagged(path, os.fsdecode(sidecar), Outcome.FAILED, reason)
+    return Tagged(path, shown, Outcome.FAILED, reason)
 
 
-def _sidecars_of(path: bytes) -> list[bytes]:
+def _sidecars_of(name: bytes, folder: int) -> list[bytes]:
     """Those there, of which the first counts most; where there is none, the name of a new one."""
-    folder, name = os.path.split(path)
     stem, _, _ = name.rpartition(b".")
-    there = os.listdir(folder or b".")
+    there = list(map(os.fsencode, os.listdir(folder)))
     xmp = [entry for entry in there if entry.lower().endswith(b".xmp")]
     alike = [entry for entry in there if entry[: len(stem)].lower() == stem.lower() and entry != name]
     found = dict(sidecars_of([name, *alike], xmp)).get(name)
-    names = found or [(stem if _is_named_by_stem(name, xmp) else name) + b".xmp"]
-    return [os.path.join(folder, each) for each in names]
+    return found or [(stem if _is_named_by_stem(name, xmp) else name) + b".xmp"]
 
 
 def _is_named_by_stem(photo: bytes, sidecars: Iterable[bytes]) -> bool:
@@ -99,73 +119,88 @@ def _is_named_by_stem(photo: bytes, sidecars: Iterable[bytes]) -> bool:
     return is_raw(photo) and not any(is_raw(sidecar[: -len(b".xmp")]) for sidecar in sidecars)
 
 
-def _edit(path: bytes, word: str, edit: Edit, is_dry: bool) -> Outcome:
-    if not os.path.lexists(path):
+def _edit(name: bytes, folder: int, word: str, edit: Edit, is_dry: bool) -> Outcome:
+    try:
+        with open(name, "rb", opener=isolation.open_itself_in(folder)) as file:
+            status = os.fstat(file.fileno())
+            before = file.read(xmp_editing.MOST_BYTES + 1)
+    except FileNotFoundError:
         after = edit(xmp_editing.EMPTY, word)
         if after == xmp_editing.EMPTY:
             return Outcome.UNCHANGED
         if not is_dry:
-            _make(path, after)
+            _make(name, folder, after)
         return Outcome.MADE
-    with open(path, "rb", opener=isolation.open_itself) as file:
-        status = os.fstat(file.fileno())
-        before = file.read(xmp_editing.MOST_BYTES + 1)
     after = edit(before, word)
     if after == before:
         return Outcome.UNCHANGED
     is_needless = after == xmp_editing.EMPTY
     if not is_dry:
-        _replace(path, None if is_needless else after, status)
+        _replace(name, folder, None if is_needless else after, status)
     return Outcome.DELETED if is_needless else Outcome.CHANGED
 
 
-def _make(path: bytes, content: bytes) -> None:
+def _make(name: bytes, folder: int, content: bytes) -> None:
     """Raises OSError where something is there by now."""
-    temporary = _written_beside(path, content, 0o666)
+    temporary = _written(folder, content, None)
     try:
         try:
-            os.link(temporary, path)
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            if os.path.lexists(path):
-                raise FileExistsError(17, "File exists") from None
-            os.rename(temporary, path)
+            if _is_there(name, folder):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=folder)
 
 
-def _replace(path: bytes, content: bytes | None, before: os.stat_result) -> None:
+def _is_there(name: bytes, folder: int) -> bool:
+    with suppress(FileNotFoundError):
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return True
+    return False
+
+
+def _replace(name: bytes, folder: int, content: bytes | None, before: os.stat_result) -> None:
     """Raises OSError where it was changed since it was read."""
-    temporary = b"" if content is None else _written_beside(path, content, stat.S_IMODE(before.st_mode))
+    temporary = b"" if content is None else _written(folder, content, before.st_mode & _MOST_MODE)
     try:
-        now = os.lstat(path)
+        now = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
             raise OSError("it has just been changed")
         if content is None:
-            os.unlink(path)
+            os.unlink(name, dir_fd=folder)
         else:
-            os.replace(temporary, path)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         if temporary:
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=folder)
         raise
 
 
-def _written_beside(path: bytes, content: bytes, mode: int) -> bytes:
-    """The path of a new file of these bytes in the same folder."""
+_MOST_MODE = 0o664
+"""Of what the new file takes over: it is the user's, who may not be the owner of the old one. No program is made, and
+none that all may write to.
+"""
+
+
+def _written(folder: int, content: bytes, mode: int | None) -> bytes:
+    """The name of a new file of these bytes; without a mode, as open to others as the umask says."""
     name = os.fsencode(f"{datadir.TEMPORARY}{os.urandom(8).hex()}")
-    temporary = os.path.join(os.path.dirname(path), name)
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    descriptor = os.open(name, flags, 0o666 if mode is None else 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
-            if mode != 0o666:
-                datadir.open_up(os.fsdecode(temporary), mode)
+            if mode is not None:
+                with suppress(OSError):  # a file system that knows no modes
+                    os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        os.unlink(temporary)
+        os.unlink(name, dir_fd=folder)
         raise
-    return temporary
+    return name
