@@ -97,7 +97,7 @@ def status(app: Interface) -> str:
 
 async def searched(app: Interface, pilot: "Pilot[None]", number: int) -> None:
     """Waits for the answer to the request of that number, or a later one."""
-    await until(pilot, lambda: app._request_number >= number and not app._is_loading)
+    await until(pilot, lambda: app.searches.number >= number and not app.searches.is_loading)
 
 
 # --- searching --------------------------------------------------------------------------------------------------------

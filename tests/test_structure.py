@@ -129,7 +129,7 @@ OWNED = {
         ),
         *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates", "search/remote_image"),
         "web/server",
-        *("tui/app", "tui/jobs"),
+        *("tui/jobs", "tui/opened"),
     },
     "threadpoolctl": {"models/blas"},
     "zipfile": {"models/torch_archive", "search/export"},
@@ -137,7 +137,10 @@ OWNED = {
     "textual": {
         *(
             f"tui/{module}"
-            for module in ("app", "detail", "driver", "facts", "filter_panel", "grid", "help", "pictures", "style")
+            for module in (
+                *("app", "detail", "driver", "facts", "filter_panel", "grid", "help", "keys", "lines", "pictures"),
+                *("query_line", "style"),
+            )
         )
     },
     "watchfiles": {"watching"},
