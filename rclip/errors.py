@@ -429,7 +429,7 @@ class OldDecoder(_WithData, RclipError):
 class UnknownDatabase(_WithData, UsageError):
     """An address of no kind of database that rclip knows."""
 
-    sentence = "{url} is not the address of a database, like postgresql://host/photos"
+    sentence = "{url} is not the address of a database, like postgresql://host/photos or chroma:///folder"
     url: str
 
 
@@ -465,6 +465,32 @@ class CannotConnect(_DatabaseError):
     """The database cannot be reached, or lets nobody of that name in."""
 
     sentence = "cannot connect to {url}: {reason}"
+    reason: str
+
+
+class ChromaUnreachable(CannotConnect):
+    """The same, of a Chroma server: it takes other credentials."""
+
+
+class UnprotectedToken(_DatabaseError):
+    """A token that would go over the network in the clear."""
+
+    sentence = "{url} is not encrypted, so the token in {variable} is not sent there"
+    variable: str
+
+
+class ForeignChromaFolder(_DatabaseError):
+    """A folder that no push of this user has made, or that others can get into. Nothing in it was read."""
+
+    sentence = "{path} was not made by a push of yours, or others can get into it, so it was not opened"
+    path: str
+
+
+class NoChromaFolder(_DatabaseError):
+    """A folder for Chroma that cannot be made."""
+
+    sentence = "cannot make the folder {path}: {reason}"
+    path: str
     reason: str
 
 

@@ -442,7 +442,7 @@ class Library:
         identity = self.model_identity()
         stamp = ModelStamp(identity.name, identity.key, identity.preprocessing, identity.dimensions)
         report = (lambda _: None) if report is None else argument_checks.function("report", report)
-        with closing(open_database(argument_checks.text("url", url))) as database:
+        with closing(open_database(argument_checks.text("url", url), self._data_dir)) as database:
             return push.push(self._combined.all_searchers(), database, stamp, report)
 
     @property

@@ -68,7 +68,7 @@ class RemoteLibrary:
         self._model = Model(os.fspath(model), own, notify, language)
         max_pixels = pixels_in(max_image_megapixels) if max_image_megapixels else None
         self._encoder = QueryEncoder(self._model, device, max_pixels, notify, TextVectors(own))
-        self._database = open_database(argument_checks.text("url", url))
+        self._database = open_database(argument_checks.text("url", url), own)
         self._searcher = RemoteSearcher(
             self._database, self._folders, rules, is_everything=not folders, is_opening=is_opening
         )

@@ -110,8 +110,12 @@ def commands(text: str) -> Iterator[str]:
 
 
 EXAMPLES = list(dict.fromkeys(command for text in DOCUMENTS.values() for command in commands(text)))
-SEARCHES = [command for command in EXAMPLES if command.startswith("rclip ") and "postgresql://" not in command]
-"""Those that ask a database are run by `test_vector_databases`."""
+SEARCHES = [
+    command
+    for command in EXAMPLES
+    if command.startswith("rclip ") and not re.search("(postgresql|chroma).*://", command)
+]
+"""Those that ask a database are run by `test_vector_databases` and `test_chroma`."""
 NOT_RUN = re.compile(r"https://|--model |--language |--web|--watch|^rclip --preview|^rclip -p |^rclip -i")
 """These need a network, a large model or a terminal, or do not end: only their options are checked."""
 PROGRAMS = ("jq", "rsync")

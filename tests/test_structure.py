@@ -27,6 +27,7 @@ LAYERS = (
         "_version",
         "argument_checks",
         "datadir",
+        "deadlines",
         "desktop",
         "errors",
         "files",
@@ -81,6 +82,7 @@ OWNED = {
     "clip": {"models/openai_clip"},
     "urllib": {
         *("cli/text", "desktop", "index/store/connections", "models/download", "search/remote_image"),
+        *("vectordb/chroma/folder", "vectordb/chroma/server"),
         "search/query",  # percent signs in file:// addresses
         "web/addresses",
     },
@@ -94,10 +96,13 @@ OWNED = {
     "xml": {"photo/metadata_parser", "photo/xmp_editing"},
     "numkong": {"vectors"},
     "faiss": {"index/approximate"},
-    "signal": {"photo/decode_pool", "photo/decode_worker", "signals"},
+    "signal": {"photo/decode_pool", "photo/decode_worker", "signals", "vectordb/chroma/worker"},
     "_thread": {"signals"},
-    "subprocess": {"terminal/probe", "desktop", "photo/decode_pool"},
-    "socket": {"photo/decode_pool", "photo/decode_worker", "search/remote_image", "web/listening"},
+    "subprocess": {"terminal/probe", "desktop", "photo/decode_pool", "vectordb/chroma/folder"},
+    "socket": {
+        *("deadlines", "photo/decode_pool", "photo/decode_worker", "web/listening"),
+        *("vectordb/chroma/folder", "vectordb/chroma/worker"),
+    },
     "starlette": {f"web/{module}" for module in ("api", "app", "context", "pages", "security")},
     "anyio": {"web/app", "web/context"},
     "uvicorn": {"web/protocol", "web/server"},
@@ -127,7 +132,7 @@ OWNED = {
             "index/store/connections",
             "index/store/session",
         ),
-        *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates", "search/remote_image"),
+        *("thumbnails/file_cache", "thumbnails/store", "explore/explorer", "explore/updates", "deadlines"),
         "web/server",
         *("tui/jobs", "tui/opened"),
     },
@@ -146,6 +151,7 @@ OWNED = {
     "watchfiles": {"watching"},
     "pyarrow": {"search/export"},
     "psycopg": {"vectordb/postgres"},
+    "chromadb": {"vectordb/chroma/worker"},
     "tqdm": {"cli/report", "models/download"},
 }
 

@@ -8,12 +8,10 @@ import shlex
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,8 @@ from rclip.vectordb.postgres import LOCK
 from tests.support import postgres
 from tests.support.command import Command, Result, one_line, start
 from tests.support.gallery import Draw, draw_scene
-from tests.support.index import index_of
+from tests.support.proxy import Proxy
+from tests.support.questions import QUESTIONS, make_described
 from tests.support.tiers import few
 
 if postgres.programs() is None:
@@ -100,89 +99,8 @@ def test_a_query_has_the_answers_of_the_index(pushed: Database) -> None:
     assert answers(pushed.ask("-t", "3", "--json", "a red star")) == local[:3]
 
 
-QUESTIONS = [
-    ["a red star", "--path", "stars/**"],
-    ["a red star", "--path", "!stars"],
-    ["a red star", "--path", "red.*", "--path", "blue.jpg"],
-    ["a red star", "--type", "jpg"],
-    ["a red star", "--type", "png"],
-    ["a red star", "--after", "2015", "--before", "2021-06"],
-    ["a red star", "--near", "48.85,2.29"],
-    ["a red star", "--near", "0,180,500"],
-    ["a red star", "--camera", "canon"],
-    ["a red star", "--camera", "ÉLAN canon"],
-    ["a red star", "--rating", "3"],
-    ["a red star", "--keyword", "Beach"],
-    ["a red star", "--keyword", "ÉTÉ"],
-    ["a red star", "--keyword", "beach,été"],
-    ["a red star", "--min-score", "0.2"],
-    ["a red star", "--size", "0.25mp"],
-    ["a red star", "--size", "..500x480"],
-    ["a red star", "--size", "1kb..2kb"],
-    ["a red star", "--orientation", "portrait"],
-    ["a red star", "--lens", "rf 50"],
-    ["a red star", "--lens", "ÉLAN"],
-    ["a red star", "--words", "tram hill"],
-    ["a red star", "--words", "blue"],
-    ["a red star", "--relevant"],
-    ["red + star - circle"],
-    ["--after", "2015"],
-    ["--after", "2015", "-t", "3"],
-    ["--camera", "canon", "--rating", "1"],
-]
-
-
-def describe(rclip: Command) -> None:
-    """Gives the photos dates, places, cameras, ratings and keywords, as their files would have."""
-    chance = random.Random(5)
-    cameras = [("Canon", "EOS R5"), ("Élan", "canon II"), ("NIKON", "Z 8")]
-    words = ["beach", "Été", "Beach house", "ete"]
-    with closing(sqlite3.connect(index_of(rclip))) as table, table:
-        table.executemany("INSERT INTO cameras VALUES (?, ?, ?)", [(n, *camera) for n, camera in enumerate(cameras, 1)])
-        for (id_,) in table.execute("SELECT id FROM images ORDER BY id").fetchall():
-            _describe(table, id_, chance, words)
-
-
-def _describe(table: sqlite3.Connection, id_: int, chance: random.Random, words: list[str]) -> None:
-    if chance.random() < 0.2:
-        return
-    place = chance.choice([(48.8584, 2.2945), (48.9, 2.3), (0.5, 179.9), (-0.5, -179.0), (None, None)])
-    keywords = "\n".join(chance.sample(words, chance.randrange(4))) or None
-    captured_s = chance.choice([None, chance.randrange(10**9, 17 * 10**8)])
-    rating = chance.choice([None, 1, 3, 5])
-    known = {
-        "id": id_,
-        "captured_s": captured_s,
-        "latitude": place[0],
-        "longitude": place[1],
-        "rating": rating,
-        "camera": chance.randrange(1, 4),
-        "keywords": keywords,
-        "captured_from": chance.randrange(3),
-        **dict(zip(("width", "height"), chance.choice([(640, 480), (480, 640), (500, 500)]), strict=True)),
-        "lens": chance.choice([None, "RF 50mm F1.2", "élan 50 rf"]),
-        "title": chance.choice([None, "Tram 28"]),
-        "caption": chance.choice([None, "It climbs the hill", "A hill"]),
-        "is_outdated": 0,
-    }
-    table.execute(
-        f"INSERT OR REPLACE INTO metadata ({', '.join(known)}) VALUES ({', '.join('?' * len(known))})",
-        tuple(known.values()),
-    )
-    has_time = captured_s is not None
-    table.execute("UPDATE images SET has_metadata = 1, has_capture_time = ? WHERE id = ?", (has_time, id_))
-
-
 def test_filters_have_the_answers_of_the_index(database: Database, photos: Path, draw: Draw) -> None:
-    for number in range(4):
-        for color in ("red", "blue", "green"):
-            draw(f"{'stars' if number % 2 else 'circles'}/{number}/{color}.{'png' if number == 3 else 'jpg'}",
-                 f"{color} {'star' if number % 2 else 'circle'}")  # fmt: skip
-    (photos / "stars/red.jpg").write_bytes((photos / "stars/1/red.jpg").read_bytes())
-    for number, path in enumerate(sorted(photos.rglob("*.*"))):
-        os.utime(path, (10**9 + number * 5 * 10**7,) * 2)
-    assert database.rclip("--index").code == 0
-    describe(database.rclip)
+    make_described(database.rclip, photos, draw)
     database.push()
     found = set()
     for question in QUESTIONS:
@@ -458,55 +376,6 @@ def test_addresses_that_lead_nowhere(database: Database, gallery: Path) -> None:
             assert told.startswith(f"cannot connect to {shown(url)}: ")
             assert reason in told
     assert "must be the address of a database" in refusal(database("--from", "http://127.0.0.1/photos", "a star"))
-
-
-class Proxy:
-    """Between the command and the server; what the server says goes through `change`, with its number of bytes before.
-
-    A `change` that returns None cuts both off.
-    """
-
-    def __init__(self, port: int, change: Callable[[bytes, int], bytes | None]):
-        self._port, self._change = port, change
-        self.said = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            if self._port < 0:
-                client.close()
-                return
-            with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-                forward = threading.Thread(target=self._forward, args=(client, server))
-                forward.start()
-                with suppress(OSError):
-                    while data := server.recv(4096):
-                        changed = self._change(data, self.said)
-                        self.said += len(data)
-                        if changed is None:
-                            break
-                        client.sendall(changed)
-                for each in (client, server):
-                    with suppress(OSError):
-                        each.shutdown(socket.SHUT_RDWR)
-                forward.join()
-
-    @staticmethod
-    def _forward(client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while data := client.recv(4096):
-                server.sendall(data)
-            server.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._port = -1
-        socket.create_connection(("127.0.0.1", self.port)).close()
-        self._thread.join()
-        self._listener.close()
 
 
 @contextmanager
@@ -831,7 +700,8 @@ def test_the_document_is_true(database: Database, draw: Draw) -> None:
     pictures = database.rclip.home / "Pictures"
     draw(pictures / "stars/red.png", "red star")
     draw(pictures / "cat.jpg", "blue circle")
-    commands = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    commands = [line for line in lines if "postgresql://" in line]
     outputs = []
     for command in commands:
         words = shlex.split(command.replace("postgresql://archive@db.example/photos", database.url))[1:]

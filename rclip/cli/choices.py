@@ -21,6 +21,8 @@ GENERATED = ("man", "complete-bash", "complete-zsh", "complete-fish")
 SORTS = ("score", "date", "path")
 NO_PREVIEW = "none"
 NO_DATABASE = "none"
+
+_DATABASES = ("postgresql://", "postgres://", "chroma+http://", "chroma+https://", "chroma:///")
 PREVIEWS = ("auto", "kitty", "iterm", "sixel", "blocks", NO_PREVIEW)
 
 
@@ -54,9 +56,9 @@ def searched_database(text: str) -> str:
 def database(text: str) -> str:
     """The address of one, without a password; no text with a password is repeated."""
     where, _, parameters = text.partition("?")
-    if re.search(r"://[^@]*:[^@]*@", where) or re.search(r"(^|&)(ssl)?password=", parameters):
+    if re.search(r"://[^@]*:[^@]*@|^chroma\+https?://[^/]*@", where) or re.search(r"(^|&)(ssl)?password=", parameters):
         raise ValueError(Value.DATABASE_CREDENTIALS)
-    if not text.startswith(("postgresql://", "postgres://")):
+    if not text.startswith(_DATABASES):
         raise ValueError(Value.DATABASE.format(text=text))
     return text
 

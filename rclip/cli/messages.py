@@ -87,8 +87,10 @@ class Value:
     TERM = "must be words, or the path or address of a picture: {problem}"
     QUERY_FILE = "must be a text file, or - for the standard input, not {text!r}"
     EXPORT_FILE = "must be a file name that ends with .npz, .parquet or .jsonl, not {text!r}"
-    DATABASE = "must be the address of a database, like postgresql://host/photos, not {text!r}"
-    DATABASE_CREDENTIALS = "must not hold a password, as others can see it: put it into PGPASSWORD or ~/.pgpass"
+    DATABASE = "must be the address of a database, like postgresql://host/photos or chroma:///folder, not {text!r}"
+    DATABASE_CREDENTIALS = (
+        "must not hold a password, as others can see it: put it into PGPASSWORD, ~/.pgpass or CHROMA_API_KEY"
+    )
     CLUSTER = "must be the address of a Dask scheduler, like tcp://host:8786, or local, not {text!r}"
     LISTEN = "must be an address and a port, like 127.0.0.1:8000, not {text!r}"
     FOLDER = "must be an existing folder, not {text!r}"
@@ -269,18 +271,24 @@ ADVICE: dict[type[RclipError], str] = {
     errors.ForeignTextModel: "leave out --language",
     errors.HubFailed: "try again, or put {files} into a folder and name that folder as the model",
     errors.UnknownDatabase: "correct it",
-    errors.PasswordInAddress: "put it into PGPASSWORD or ~/.pgpass",
+    errors.PasswordInAddress: "put it into PGPASSWORD, ~/.pgpass or CHROMA_API_KEY",
     errors.MissingDriver: "to install it: {python} -P -m pip install '{package}'",
     errors.NothingToPush: "index it first, or mount its disk",
     errors.CannotConnect: "correct the address, PGUSER and PGPASSWORD or ~/.pgpass, or run the same again later",
+    errors.ChromaUnreachable: (
+        "correct the address, CHROMA_API_KEY or CHROMA_CLIENT_AUTH_CREDENTIALS, or run the same again later"
+    ),
+    errors.UnprotectedToken: "use chroma+https://, or unset it",
+    errors.NoChromaFolder: "name another one",
+    errors.ForeignChromaFolder: "push into a folder that is new or empty, and search that",
     errors.ServerFailed: "run the same again; what was pushed is kept",
     errors.NoVectorType: "whoever runs it must install pgvector and run: CREATE EXTENSION vector",
     errors.NothingPushed: "--push, with the same address, brings some there",
     errors.OtherModelPushed: "ask with that model (--model), or push into another database",
-    errors.OlderDatabase: "drop its tables rclip_photos and rclip_meta, and push again",
+    errors.OlderDatabase: "drop rclip_photos, and rclip_meta beside it, and push again",
     errors.NewerDatabase: "update rclip",
     errors.MissingShard: "attach the missing ones to rclip_photos again",
-    errors.BadAnswer: "do not trust it; if it is yours, drop rclip_photos and rclip_meta, and push again",
+    errors.BadAnswer: "do not trust it; if it is yours, drop rclip_photos, and rclip_meta beside it, and push again",
     errors.DumbTerminal: "leave out --preview",
     errors.PicturesBlocked: "to allow them: tmux set -g allow-passthrough on",
 }

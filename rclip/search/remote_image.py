@@ -1,23 +1,16 @@
 """Pictures that a query names by their address, fetched from servers that may do anything."""
 
 import base64
-import io
-import socket
 import tempfile
-import threading
-import time
 import urllib.request
-from collections.abc import Callable
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO, Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from rclip._version import __version__
+from rclip.deadlines import TOO_LONG, Deadline, TimedConnection, TimedSecureConnection
 from rclip.errors import FetchFailed, plain_reason, without_passwords
-
-if TYPE_CHECKING:
-    from ssl import SSLSocket
 
 MAX_BYTES = 256 << 20
 TIMEOUT_S = 30.0
@@ -25,7 +18,6 @@ TIMEOUT_S = 30.0
 
 _CHUNK_BYTES = 1 << 16
 _MOST_REASON = 200
-_TOO_LONG = "it takes too long"
 _LEFT_OUT = str.maketrans("", "", "\t\r\n")
 _KEPT_IN_PATH = "!$%&'()*+,-./:;=@[]^_|~"
 _KEPT_IN_QUERY = _KEPT_IN_PATH.replace("'", "") + "?\\`{}"
@@ -38,7 +30,7 @@ def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) ->
     `max_bytes`, when it takes longer than `timeout_s`, when a redirect leads to another scheme or from https to http,
     and when the server will not have it.
     """
-    deadline = _Deadline(timeout_s)
+    deadline = Deadline(timeout_s)
     target = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         with _opener(deadline).open(_request(url), timeout=timeout_s) as source:
@@ -46,7 +38,7 @@ def fetch(url: str, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) ->
     except (OSError, HTTPException, ValueError) as error:
         target.close()
         cause = getattr(error, "reason", None) or error
-        reason = _TOO_LONG if isinstance(cause, TimeoutError) else plain_reason(cause)[:_MOST_REASON]
+        reason = TOO_LONG if isinstance(cause, TimeoutError) else plain_reason(cause)[:_MOST_REASON]
         raise FetchFailed(url=without_passwords(url), reason=without_passwords(reason)) from error
     except BaseException:
         target.close()
@@ -114,140 +106,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener(deadline: "_Deadline") -> urllib.request.OpenerDirector:
+def _opener(deadline: Deadline) -> urllib.request.OpenerDirector:
     """One whose every wait ends in time."""
 
     class PlainHandler(urllib.request.HTTPHandler):
         def http_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(partial(_Timed, deadline=deadline), req)
+            return self.do_open(partial(TimedConnection, deadline=deadline), req)
 
     class SecureHandler(urllib.request.HTTPSHandler):
         def https_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(partial(_TimedSecure, deadline=deadline), req)
+            return self.do_open(partial(TimedSecureConnection, deadline=deadline), req)
 
     return urllib.request.build_opener(_Redirects, PlainHandler, SecureHandler)
-
-
-class _Deadline:
-    """An end that all waits have in common."""
-
-    def __init__(self, timeout_s: float):
-        self._ends_at = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """Above 0. Raises TimeoutError when there is none left."""
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(_TOO_LONG)
-        return left
-
-    def result_of(self, wait: Callable[[], Any]) -> Any:
-        """What the function returns or raises, which cannot be told to end itself. Raises TimeoutError."""
-        found: list[Any] = []
-        errors: list[OSError] = []
-
-        def run() -> None:
-            try:
-                found.append(wait())
-            except (OSError, UnicodeError) as error:
-                errors.append(error if isinstance(error, OSError) else OSError("it names no server"))
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(self.left_s())
-        if errors:
-            raise errors[0]
-        if not found:
-            raise TimeoutError(_TOO_LONG)
-        return found[0]
-
-
-class _Timed(HTTPConnection):
-    """A connection that sends and receives until a deadline, whatever the server makes of its time."""
-
-    def __init__(self, *arguments: Any, deadline: _Deadline, **more: Any):
-        super().__init__(*arguments, **more)
-        self._deadline = deadline
-        self._create_connection = self._connected
-
-    def _connected(self, address: tuple[str, int], *_: object) -> "_TimedSocket":
-        """To the first of the server's addresses that answers. Raises OSError."""
-        found = self._deadline.result_of(lambda: socket.getaddrinfo(*address, type=socket.SOCK_STREAM))
-        error: OSError = OSError("it has no address")
-        for family, kind, protocol, _, place in found:
-            connection = socket.socket(family, kind, protocol)
-            try:
-                connection.settimeout(self._deadline.left_s())
-                connection.connect(place)
-                return _TimedSocket(connection, self._deadline)
-            except OSError as reason:
-                connection.close()
-                error = reason
-        raise error
-
-
-class _TimedSecure(_Timed, HTTPSConnection):
-    def connect(self) -> None:
-        HTTPConnection.connect(self)  # also through a proxy
-        host = self._tunnel_host or self.host  # type: ignore[attr-defined]
-        plain: Any = self.sock
-        self.sock = plain.secured(self._context, host)  # type: ignore[attr-defined]
-
-
-class _TimedSocket:
-    """As much of a socket as http.client uses."""
-
-    def __init__(self, connection: "socket.socket | SSLSocket", deadline: _Deadline):
-        self._connection = connection
-        self._deadline = deadline
-        self._readers = 0
-        self._is_closed = False
-
-    def setsockopt(self, *option: Any) -> None:
-        self._connection.setsockopt(*option)
-
-    def secured(self, context: Any, host: str) -> "_TimedSocket":
-        self._connection.settimeout(self._deadline.left_s())
-        return _TimedSocket(context.wrap_socket(self._connection, server_hostname=host), self._deadline)
-
-    def sendall(self, data: bytes) -> None:
-        self._connection.settimeout(self._deadline.left_s())
-        self._connection.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        self._readers += 1
-        return io.BufferedReader(_TimedReader(self))
-
-    def receive_into(self, buffer: Any) -> int:
-        self._connection.settimeout(self._deadline.left_s())
-        return self._connection.recv_into(buffer)
-
-    def release(self) -> None:
-        """A file that was made of it is closed."""
-        self._readers -= 1
-        if self._is_closed and not self._readers:
-            self._connection.close()
-
-    def close(self) -> None:
-        """Files made of it can still be read."""
-        self._is_closed = True
-        if not self._readers:
-            self._connection.close()
-
-
-class _TimedReader(io.RawIOBase):
-    """What a socket receives."""
-
-    def __init__(self, source: _TimedSocket):
-        self._source = source
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._source.receive_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._source.release()
-        super().close()

@@ -80,10 +80,13 @@ class VectorDatabase(Protocol):
         """
 
     def store(self, photos: Sequence[PushedPhoto], removed: Sequence[bytes]) -> None:
-        """Puts the photos in place of those of the same paths, and removes others by path: all of it or nothing."""
+        """Puts the photos in place of those of the same paths, and removes others by path.
+
+        All of it or nothing; in Chroma, each photo whole or not at all.
+        """
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """All that is read within the block is as of its start."""
+        """All that is read within the block is as of its start, but in Chroma, which cannot promise that."""
 
     def has_photos(self, conditions: Conditions) -> bool: ...
 

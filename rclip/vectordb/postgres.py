@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from rclip.errors import (
 from rclip.vectordb import rows
 from rclip.vectordb.conditions import after, where
 from rclip.vectordb.interface import SCHEMA_VERSION, Conditions, ModelStamp, PushedPhoto, ScoredRow
+from rclip.vectordb.limits import time_limit_s, too_long
 
 SHARDS = 8
 
@@ -48,10 +49,6 @@ _DEFAULTS = {
     "application_name": "rclip",
 }
 """Of libpq, where neither the address nor the environment says otherwise."""
-
-_TIME_LIMIT_VARIABLE = "RCLIP_DATABASE_TIMEOUT_S"
-_TIME_LIMIT_S = 300.0
-"""For one answer, or one row of it: a server may say that more is to come, and then be silent."""
 
 LOCK = 0x72636C70
 """Of PostgreSQL's advisory locks: whoever writes holds it to the end of a transaction."""
@@ -425,7 +422,7 @@ def _wait(
     connection: Any, wait: Any, error: type[Exception], steps: Generator[Any, int, Any], *args: Any, **named: Any
 ) -> Any:
     """As psycopg's `Connection.wait`, through which all its answers come, but not for ever."""
-    return wait(_steps_in_time(connection, steps, error, _time_limit_s()), *args, **named)
+    return wait(_steps_in_time(connection, steps, error, time_limit_s()), *args, **named)
 
 
 def _steps_in_time(
@@ -442,17 +439,9 @@ def _steps_in_time(
             state = steps.send((yield state))
             if time.monotonic() - begin > limit_s:
                 connection.close()
-                raise error(f"no whole answer within {limit_s:g} s ({_TIME_LIMIT_VARIABLE} raises the limit)")
+                raise error(too_long(limit_s))
     except StopIteration as end:
         return end.value
-
-
-def _time_limit_s() -> float:
-    with suppress(ValueError):
-        asked = float(os.environ.get(_TIME_LIMIT_VARIABLE, ""))
-        if 0 < asked < 1e6:
-            return asked
-    return _TIME_LIMIT_S
 
 
 def _is_unsaid(name: str, given: dict[str, Any]) -> bool:

@@ -1,0 +1,1 @@
+"""Chroma: a server (`chroma+http://host:port`), or a folder on this machine (`chroma:///folder`)."""

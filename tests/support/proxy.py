@@ -1,0 +1,55 @@
+"""A server between a client and a server, which changes or cuts what is said."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Proxy:
+    """Between the command and the server; what the server says goes through `change`, with its number of bytes before.
+
+    A `change` that returns None cuts both off.
+    """
+
+    def __init__(self, port: int, change: Callable[[bytes, int], bytes | None]):
+        self._port, self._change = port, change
+        self.said = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            if self._port < 0:
+                client.close()
+                return
+            with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+                forward = threading.Thread(target=self._forward, args=(client, server))
+                forward.start()
+                with suppress(OSError):
+                    while data := server.recv(4096):
+                        changed = self._change(data, self.said)
+                        self.said += len(data)
+                        if changed is None:
+                            break
+                        client.sendall(changed)
+                for each in (client, server):
+                    with suppress(OSError):
+                        each.shutdown(socket.SHUT_RDWR)
+                forward.join()
+
+    @staticmethod
+    def _forward(client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(4096):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._port = -1
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
+        self._listener.close()
