@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rclip import argument_checks, datadir
 from rclip.argument_checks import StrPath
@@ -252,6 +252,7 @@ class Library:
         page: int = 1,
         sort: str | None = None,
         fold: float | None = COPIES,
+        moments: int = 1,
     ) -> list[Hit]:
         """The photos most like `query`, best first: so many or, with `page`, so many after those of the pages before.
 
@@ -262,14 +263,16 @@ class Library:
         the photos of a page in this order or, without a query, all photos before they are divided into pages.
 
         Exact copies, and files of one shot such as RAW and JPEG, are one hit with `copies`, of `top` in all. Where
-        `fold` is less than 1, photos whose vectors have at least that cosine are so, too; None makes each a hit.
+        `fold` is less than 1, photos whose vectors have at least that cosine are so, too; None makes each a hit. A film
+        is one hit, that of its best moment. With more `moments`, so many of them at most are hits, and each file is.
 
         Raises `UsageError` for an empty query and for what is no picture, TypeError for what is no query at all.
         """
         if query is None:
             checked = argument_checks.filters(filters), _checked_fold(fold)
             return self._combined.without_query(Page.of(top, page, sort), *checked)
-        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, page=page, sort=sort, fold=fold)
+        wanted: dict[str, Any] = {"page": page, "sort": sort, "fold": fold, "moments": moments}
+        ((_, found),) = self.search_blocks([[Query.of(query)]], top, filters, **wanted)
         if isinstance(found, RclipError):
             raise found
         return found
@@ -283,15 +286,17 @@ class Library:
         page: int = 1,
         sort: str | None = None,
         fold: float | None = COPIES,
+        moments: int = 1,
     ) -> "Iterator[tuple[AnyQuery, list[Hit] | RclipError]]":
         """Each query, as it was given, with what `search` finds for it or, in place of hits, would raise.
 
         Takes some dozens of queries at a time, because it answers those together. `search_blocks` lets you say which.
         """
+        wanted: dict[str, Any] = {"page": page, "sort": sort, "fold": fold, "moments": moments}
         rest = iter(_several("queries", queries))
         while block := list(islice(rest, _BLOCK)):
             asked = [_query_or_error(query) for query in block]
-            answers = self.search_blocks([asked], top, filters, page=page, sort=sort, fold=fold)
+            answers = self.search_blocks([asked], top, filters, **wanted)
             yield from ((query, found) for query, (_, found) in zip(block, answers, strict=True))
 
     def search_blocks(
@@ -303,13 +308,14 @@ class Library:
         page: int = 1,
         sort: str | None = None,
         fold: float | None = COPIES,
+        moments: int = 1,
     ) -> "Iterator[tuple[Query | RclipError, list[Hit] | RclipError]]":
         """The same for blocks of queries that come one after the other, from a pipe for example.
 
         A block is answered before the next is asked for. An error in place of a query is passed on.
         """
         wanted, checked = Page.of(top, page, sort), (argument_checks.filters(filters), _checked_fold(fold))
-        yield from self._combined.answers(blocks, wanted, *checked)
+        yield from self._combined.answers(blocks, wanted, *checked, argument_checks.count("moments", moments))
 
     def version(self) -> tuple[int, ...] | None:
         """Differs from an earlier one where anything may have been stored since; None while somebody stores something.

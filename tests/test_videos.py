@@ -84,6 +84,61 @@ def test_a_film_is_found_by_its_best_moment(rclip: Command, film: Path, draw: Dr
     assert rclip("-n", "-t", "1", "--format", "[{at}]", "a yellow heart").out == "[]\n"
 
 
+def test_moments_are_results_of_their_own(rclip: Command, film: Path, draw: Draw) -> None:
+    """As many of each film as are asked for, ranked among all files; copies are files, too."""
+    film.with_name("copy.mp4").write_bytes(film.read_bytes())
+    draw("a.png", "blue square")
+    draw("b.png", "blue square")
+    update(rclip)
+
+    def found(*arguments: str) -> list[tuple[str, str | None]]:
+        lines = rclip("-n", "--json", *arguments, "a blue square").lines
+        hits = [json.loads(line) for line in lines]
+        assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+        assert [hit["rank"] for hit in hits] == list(range(1, len(hits) + 1))
+        return [(os.path.basename(hit["path"]), hit.get("at")) for hit in hits]
+
+    every = found("--moments", "9")
+    films = [name for name in every if name[1]]
+    times = ["0:00:00", "0:00:04", "0:00:08"]
+    assert sorted(films) == [(name, at) for name in ("clip.mp4", "copy.mp4") for at in times]
+    assert next(at for name, at in films if name == "clip.mp4") == "0:00:04"
+    two = found("--moments", "2")
+    assert two == [each for each in every if each not in films[4:]]
+    assert found("--moments", "1") == found("--all")
+    assert found("--moments", "9", "-t", "3") == every[:3]
+    assert len(found()) == 3
+    with Library(film.parent, model=rclip.model, data_dir=rclip.data_dir) as library:
+        hits = library.search("a blue square", None, moments=2)
+        assert [(os.path.basename(hit.path), hit.at or None) for hit in hits] == two
+        assert len({hit.id for hit in hits}) == len(hits)
+
+
+def test_moments_of_several_indexes(rclip: Command, film: Path, photos: Path) -> None:
+    assert rclip("--init").code == 0
+    (photos.parent / "other").mkdir()
+    write_film(photos.parent / "other/second.mp4", ("blue square", "red circle"))
+    folders = (str(photos), str(photos.parent / "other"), str(photos))
+    update(rclip, *folders)
+    asked = ("-n", "--format", "{path:.0}{at}", "--moments", "9", "a red circle", *folders)
+    assert sorted(rclip(*asked).lines) == ["0:00:00", "0:00:00", "0:00:04", "0:00:04", "0:00:08"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--moments", "2", "--type", "video"), "--moments needs a query"),
+        (("--moments", "2", "--fold", "0.9", "a cat"), "--moments and --fold cannot be used together"),
+        (("--moments", "0", "a cat"), "must be a whole number of at least 1"),
+        (("-i", "--moments", "2"), "--interactive and --moments cannot be used together"),
+    ],
+)
+def test_moments_that_cannot_be_asked_for(rclip: Command, arguments: tuple[str, ...], told: str) -> None:
+    done = rclip(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert told in one_line(done.err)
+
+
 def test_the_table_shows_the_time(rclip: Command, film: Path) -> None:
     long = write_film(film.with_name("x" * 100 + ".mp4"), ["yellow heart"])
     update(rclip)

@@ -237,7 +237,8 @@ def _listed(named: "Sequence[argparse.Action]") -> str:
     for action in named:
         value = "" if action.nargs == 0 else f" {action.metavar}"
         entry = "/".join(action.option_strings) + value
-        if lines[-1] and len(f"{lines[-1]}, {entry},") > _help_columns() - 2:
+        comma = "" if action is named[-1] else ","
+        if lines[-1] and len(f"{lines[-1]}, {entry}{comma}") > _help_columns() - 1:
             lines.append("")
         lines[-1] += f", {entry}" if lines[-1] else entry
     return ",\n".join(lines)

@@ -26,6 +26,7 @@ class Usage:
     NOT_TOGETHER = "{one} and {other} cannot be used together: leave one of them out"
     ONLY_WITH = "{option} works only with {other}: add that, or leave {option} out"
     TAKES_NO_QUERY = "{option} takes no query and no filters: leave them out"
+    MOMENTS_WITHOUT_QUERY = "--moments needs a query: without one, a video is one result"
     QUERIES_WITH_TERMS = "--queries reads all terms from the file: leave out --add and --subtract"
     NO_QUERY = 'the query is missing, such as: rclip "a red kite"; rclip --help lists the options'
     QUERY_IS_FOLDER = '{folder} is a folder; add a query: rclip "a red kite" {folders}'

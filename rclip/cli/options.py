@@ -204,12 +204,12 @@ class Options(NamedTuple):
     def wanted(self) -> dict[str, Any]:
         """Which page of the results, in which order, and what is one result, as `Library.search` takes it."""
         page = {"page": self.values["page"] or 1, "sort": self.values["sort"]}
-        return page if self.database else page | {"fold": self.fold}
+        return page if self.database else page | {"fold": self.fold, "moments": self.values["moments"] or 1}
 
     @property
     def fold(self) -> float | None:
         """From which cosine photos are one result; None where each is its own."""
-        return None if self.values["all"] else self.values["fold"]
+        return None if self.values["all"] or self.values["moments"] else self.values["fold"]
 
     @property
     def max_image_megapixels(self) -> float | None:

@@ -48,6 +48,7 @@ class Search(Action):
             is_setting=True,
         ),
         Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
+        Option(("--moments",), "of each video, its N best moments; as --all (1)", "N", choices.count),
         Option(("--approximate",), "search a huge index in a moment, and miss a few"),
         Option(
             ("--from",),
@@ -67,6 +68,8 @@ class Search(Action):
             raise UsageError(Usage.QUERIES_WITH_TERMS)
         if values["all"] and values["fold"] is not None:
             raise UsageError(Usage.NOT_TOGETHER.format(one="--all", other="--fold"))
+        if values["moments"] and values["fold"] is not None:
+            raise UsageError(Usage.NOT_TOGETHER.format(one="--moments", other="--fold"))
         if values["queries"]:
             return None, words
         if has_filters and not has_terms and all(map(is_plainly_a_folder, words)):
@@ -89,6 +92,8 @@ class Search(Action):
                 raise UsageError(Usage.QUERY_IS_FOLDER.format(folder=folder, folders=folder))
 
         _refuse_misplaced(options)
+        if options.values["moments"] and not (options.query or options.queries):
+            raise UsageError(Usage.MOMENTS_WITHOUT_QUERY)
         if options.database:
             _refuse_files_of_others(options)
 
@@ -242,7 +247,7 @@ _PLACING = ("copy_to", "link_to", "keep_paths")
 
 def _refuse_files_of_others(options: Options) -> None:
     """Paths of a database could name any file here: only those inside a folder that was named are opened."""
-    for name in (*_PLACING, "all", "fold", "approximate", "approximate_from"):
+    for name in (*_PLACING, "all", "fold", "moments", "approximate", "approximate_from"):
         setting = options.settings.get(name)
         if setting.is_of_this_run if setting else options.values[name]:
             raise UsageError(Usage.NOT_TOGETHER.format(one=f"--{name.replace('_', '-')}", other="--from"))
@@ -345,7 +350,7 @@ class Browse(Action):
     options = (Option(("-i", "--interactive"), "search and select on the whole terminal"),)
 
     def split(self, words: Sequence[str], values: Mapping[str, Any]) -> "tuple[Query | None, Sequence[str]]":
-        for name in ("queries", "top", "page", "open", "copy_to", "link_to"):
+        for name in ("queries", "top", "page", "moments", "open", "copy_to", "link_to"):
             if values[name]:
                 other = f"--{name.replace('_', '-')}"
                 raise UsageError(Usage.NOT_TOGETHER.format(one="--interactive", other=other))

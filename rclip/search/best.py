@@ -1,5 +1,6 @@
 """The photos of one index with the highest scores for each query."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -45,16 +46,25 @@ class _Nearest:
 class BestSearch:
     """Finds the best photos for queries, in the index as it is when the first is asked."""
 
-    def __init__(self, index: PhotoIndex, number: int, select: Callable[[int | None], Selection], fold: float | None):
+    def __init__(
+        self,
+        index: PhotoIndex,
+        number: int,
+        select: Callable[[int | None], Selection],
+        fold: float | None,
+        moments: int = 1,
+    ):
         """`select` makes the selection in the snapshot of the first query, whose version it is given.
 
-        Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own.
+        Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own,
+        and of a film the best `moments` are results.
         """
         self._store = index.store
         self._vectors = index.vector_search()
         self._number = number
         self._select = select
         self._fold = fold
+        self._moments = moments
 
     def find(self, queries: Sequence[EncodedQuery], top: int) -> Iterator[list[ScoredPhoto]]:
         """The best photos for each query. May be called again for more queries."""
@@ -121,8 +131,8 @@ class BestSearch:
     def _best(self, nearest: _Nearest, query: EncodedQuery, top: int, selection: Selection) -> list[ScoredPhoto]:
         """Looks up the best, and ever more of them until the exact scores of enough results leave no doubt.
 
-        A film is found by its best moment. Photos may be ignored, missing, in other folders, copies, or pass no filter;
-        nearly always one round is enough.
+        A film is found by its best moments. Photos may be ignored, missing, in other folders, copies, or pass no
+        filter; nearly always one round is enough.
         """
         lookup = Lookup(self._store, self._number, selection, query)
         folding = None if self._fold is None else Folding(lookup, self._fold)
@@ -133,7 +143,7 @@ class BestSearch:
             left = [id_ for id_ in ids.tolist() if id_ not in folding.folded] if folding else ids.tolist()
             found = [hit for hit in lookup.passing(left) if _score(hit) >= nearest.min_score]
             candidates = sorted(candidates + found, key=lambda hit: -_score(hit))
-            best = folding.results(candidates, top) if folding else _each_file_once(candidates)[:top]
+            best = folding.results(candidates, top) if folding else _best_moments(candidates, self._moments)[:top]
             looked_up += len(ids)
             is_settled = len(best) == top and (_score(best[-1]) >= rest_is_below or looked_up > top + _MAX_TIES)
             if is_settled or rest_is_below < nearest.min_score:
@@ -167,12 +177,15 @@ class BestSearch:
             ids, scores = (of_one[0] for of_one in found)
 
 
-def _each_file_once(photos: Sequence[ScoredPhoto]) -> list[ScoredPhoto]:
-    """Without the moments of a film that come after another one of it."""
-    first: dict[int, ScoredPhoto] = {}
+def _best_moments(photos: Sequence[ScoredPhoto], most: int) -> list[ScoredPhoto]:
+    """Without the moments of a film that come after so many others of it."""
+    counts: Counter[int] = Counter()
+    kept = []
     for photo in photos:
-        first.setdefault(photo.row.photo_id, photo)
-    return [*first.values()]
+        counts[photo.row.photo_id] += 1
+        if counts[photo.row.photo_id] <= most:
+            kept.append(photo)
+    return kept
 
 
 def _score(photo: ScoredPhoto) -> float:

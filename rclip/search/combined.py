@@ -52,11 +52,13 @@ class CombinedSearch:
         wanted: Page,
         filters: "Filters | None",
         fold: float | None,
+        moments: int = 1,
     ) -> Iterator[Answer]:
         """See `Library.search_blocks`."""
+        fold = fold if moments == 1 else None
         searchers = self.searchers()
         stores = [searcher.store for searcher in searchers]
-        finders = [searcher.search(filters, fold) for searcher in searchers]
+        finders = [searcher.search(filters, fold, moments) for searcher in searchers]
         for block in blocks:
             if not searchers:
                 yield from ((asked, asked if isinstance(asked, RclipError) else []) for asked in block)

@@ -222,8 +222,11 @@ def together(results: Sequence[ScoredPhoto], similarity: float | None, top: int)
 
 
 def _names(result: ScoredPhoto, similarity: float | None) -> list[bytes]:
+    """By which a photo is recognized; by itself, also a film's moment is one."""
+    if similarity is None:
+        return [b"%s\0%d" % (result.path, result.row.at_ms or 0)]
     photos = [result, *(copy.photo for copy in result.copies)]
-    return [photo.path for photo in photos] + ([] if similarity is None else [photo.row.digest for photo in photos])
+    return [photo.path for photo in photos] + [photo.row.digest for photo in photos]
 
 
 def _joined(one: ScoredPhoto, other: ScoredPhoto) -> ScoredPhoto:

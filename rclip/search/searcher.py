@@ -54,13 +54,14 @@ class Searcher:
     # --- searches ----------------------------------------------------------------------------------------------------
 
     def search(
-        self, filters: "Filters | None", fold: float | None = COPIES
+        self, filters: "Filters | None", fold: float | None = COPIES, moments: int = 1
     ) -> Callable[[Sequence[EncodedQuery], int], Iterator[list[ScoredPhoto]]]:
         """A function that finds the best photos for each query, in the index as it is when the first is asked.
 
-        Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own.
+        Photos with a cosine of at least `fold` are one result, as exact copies always are; with None, each is its own,
+        and of a film the best `moments` are results.
         """
-        search = BestSearch(self._index, self._number, lambda version: self._selection(filters, version), fold)
+        search = BestSearch(self._index, self._number, lambda version: self._selection(filters, version), fold, moments)
         self._prepare(filters)
         return search.find
 
