@@ -652,6 +652,13 @@ class NoUsableWorker(_WithData, RclipError):
     reason: str
 
 
+class NoWorkerYet(_WithData, RclipError):
+    """The run waits for a first worker."""
+
+    sentence = "waiting for a worker of the cluster {address}"
+    address: str
+
+
 class WorkerNotUsed(_WithData, RclipError):
     """A worker that differs from this machine; the run goes on without it."""
 

@@ -266,6 +266,7 @@ ADVICE: dict[type[RclipError], str] = {
     errors.CannotReachCluster: "start it with dask scheduler, and see docs/cluster.md",
     errors.ClusterLost: "run the same again; everything stored is kept",
     errors.NoUsableWorker: "start workers with dask worker, and see docs/cluster.md",
+    errors.NoWorkerYet: "start one with dask worker, and see docs/cluster.md",
     errors.WorkerNotUsed: "fix that and start it again",
     errors.NotSorted: "rclip --index --approximate does that",
     errors.MissingModelPackage: "to install it: {python} -P -m pip install open_clip_torch transformers",

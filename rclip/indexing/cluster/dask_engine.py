@@ -4,6 +4,7 @@ import importlib
 import itertools
 import logging
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -35,7 +36,8 @@ class DaskEngine:
             raise MissingPackage(what="a cluster", package="distributed") from error
         dask: Any = distributed  # its functions have no types
         if isolation.owns_process:
-            logging.disable(logging.CRITICAL)  # what Dask logs to the terminal we report ourselves
+            logging.disable(logging.CRITICAL)  # what Dask writes to the terminal we report ourselves
+            warnings.filterwarnings("ignore", module="distributed")
         self._cluster: Any = None
         self._client: Any = None
         try:

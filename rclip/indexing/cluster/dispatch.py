@@ -13,7 +13,7 @@ from itertools import islice
 from statistics import median
 
 from rclip import signals
-from rclip.errors import NoUsableWorker, RclipError, WorkerNotUsed, plain_reason
+from rclip.errors import NoUsableWorker, NoWorkerYet, RclipError, WorkerNotUsed, plain_reason
 from rclip.indexing.cluster import wire
 from rclip.indexing.cluster.interface import Engine, Facts, Job, Result, UnreadPhoto
 from rclip.photo.failures import DecodeError, FailureKind
@@ -26,6 +26,9 @@ _LOOKED_EVERY_S = 0.5
 _WAITED_S = 0.2
 _WORKERS_WITHIN_S = 30.0
 """When there is none for so long, the run ends."""
+
+_SAYS_AFTER_S = 2.0
+"""Somebody may wait for the first in vain."""
 
 _SLOW_TIMES, _SLOW_S = 10, 10.0
 """A batch is given to a second worker after so many times the median, and so many seconds."""
@@ -115,6 +118,8 @@ class Dispatcher:
         self._done_by: dict[str, tuple[int, float]] = {}
         """By host, the photos that it has read, and when it began."""
         self._looked_s = self._last_usable_s = float("-inf")
+        self._has_said = False
+        """That there is no worker."""
         self._ready: list[tuple[bytes, Result]] = []
 
     def read(self, paths: Iterable[bytes], count: int) -> Iterator[Results]:
@@ -181,9 +186,14 @@ class Dispatcher:
             raise NoUsableWorker(address=self._engine.address, reason="none of its workers can be used")
         elif now_s - self._last_usable_s > _WORKERS_WITHIN_S:
             raise NoUsableWorker(address=self._engine.address, reason="it has no workers")
+        elif now_s - self._last_usable_s > _SAYS_AFTER_S and not self._has_said:
+            self._has_said = True
+            self._notify(NoWorkerYet(address=self._engine.address))
 
     def _bury(self, worker: _Worker) -> None:
         """Gives what a worker had that has vanished to others."""
+        if worker.check is not None:
+            self._engine.forget(worker.check)
         for number, batch in worker.batches.items():
             self._engine.forget(number)
             batch.numbers.discard(number)

@@ -47,6 +47,8 @@ class ClusterSource:
         self._readers: PhotoReaders | None = None
         self._known: list[Outcome] = []
         """That need no reading."""
+        self._reading: dict[bytes, PendingFile] = {}
+        """By their paths, those that workers have."""
 
     def batches(self, pending: Sequence[PendingFile]) -> Generator[EncodedBatch, None, None]:
         """All that becomes of the files: first the photos."""
@@ -62,21 +64,22 @@ class ClusterSource:
         return self._readers.rates() if self._readers else {}
 
     def _photos(self, photos: Sequence[PendingFile]) -> Iterator[EncodedBatch]:
-        by_path = {self._folder + each.file.path: each for each in photos}
-        unknown = self._unknown(by_path)
+        unknown = self._unknown(photos)
         if first := next(unknown, None):
-            self._readers = self._open_readers(_spread(list(by_path)))
-            for results in self._readers.read(_chained(first, unknown), len(by_path)):
-                yield self._batch([(by_path[path], result) for path, result in results])
+            self._readers = self._open_readers([self._folder + each.file.path for each in _spread(photos)])
+            for results in self._readers.read(_chained(first, unknown), len(photos)):
+                yield self._batch([(self._reading.pop(path), result) for path, result in results])
                 yield from self._known_ones()
         yield from self._known_ones(is_end=True)
 
-    def _unknown(self, by_path: Mapping[bytes, PendingFile]) -> Iterator[bytes]:
+    def _unknown(self, photos: Sequence[PendingFile]) -> Iterator[bytes]:
         """The paths of files that must be read."""
-        for path, pending in by_path.items():
+        for pending in photos:
             if self.claims.knows_file(pending):
                 self._known.append(KnownFile(pending, pending.file.stat))
             else:
+                path = self._folder + pending.file.path
+                self._reading[path] = pending
                 yield path
 
     def _known_ones(self, is_end: bool = False) -> Iterator[EncodedBatch]:
@@ -130,9 +133,9 @@ def _chained(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
     yield from others
 
 
-def _spread(paths: Sequence[bytes]) -> list[bytes]:
+def _spread(photos: Sequence[PendingFile]) -> list[PendingFile]:
     """The first, the middle and the last."""
-    return [paths[number * (len(paths) - 1) // (_SAMPLES - 1)] for number in range(min(_SAMPLES, len(paths)))]
+    return [photos[number * (len(photos) - 1) // (_SAMPLES - 1)] for number in range(min(_SAMPLES, len(photos)))]
 
 
 # --- the job, and who may do it --------------------------------------------------------------------------------------
@@ -211,4 +214,4 @@ def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
         return 0.0
     a, b = np.array(one, np.float64), np.array(other, np.float64)
     length = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / length) if np.isfinite(length) and length else 0.0
+    return float(a @ b / length) if length else 0.0

@@ -83,7 +83,7 @@ def read_facts(received: object) -> Facts:
     texts = [given[name] for name in ("version", "model_digest", "host")]
     _require(all(map(_is_text, [*texts, *_list(given["extras"])])), "facts")
     _require(type(given["preprocessing"]) is int, "facts")
-    _require(all(type(number) is float for number in _list(given["vector"])), "a vector")
+    _require(all(type(number) is float and abs(number) < 2 for number in _list(given["vector"])), "a vector")
     samples = tuple(map(_sample, _list(given["samples"])))
     return Facts(**{**given, "samples": samples, "extras": tuple(given["extras"]), "vector": tuple(given["vector"])})
 
@@ -203,9 +203,14 @@ def _parts(received: object, count: int) -> tuple[dict[str, Any], bytes]:
     line, _, rest = _without_form(received).partition(b"\n")
     _require(len(line) <= _MOST_BYTES_EACH * (1 + count), "its length")
     try:
-        return _object(json.loads(line)), rest
+        return _object(json.loads(line, parse_constant=_refuse_constant)), rest
     except (ValueError, RecursionError):
         raise Unsound("it cannot be read") from None
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN is in no order, so no limits would hold it."""
+    raise ValueError(name)
 
 
 def _object(given: object) -> dict[str, Any]:
