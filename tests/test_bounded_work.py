@@ -16,8 +16,8 @@ from rclip.photo import image
 from rclip.photo.decode_pool import DecodePool, start_ahead
 from rclip.photo.failures import DecodeError
 from rclip.search.query import parse_line, parse_words
-from tests.support import bombs, pictures
-from tests.support.command import Command, one_line
+from tests.support import bombs, pictures, tiff_bombs
+from tests.support.command import PEAK, Command, one_line
 from tests.support.gallery import Draw
 from tests.support.processes import children, held
 from tests.support.terminals import KITTY, Display, on_terminal
@@ -136,6 +136,38 @@ def test_a_small_picture_in_huge_tiles_counts_as_large(tmp_path: Path) -> None:
             pool.decode(file, "tif")
     finally:
         pool.close()
+
+
+def test_bombs_for_the_deep_decoders_are_a_line_each_and_the_rest_is_indexed(
+    rclip: Command, photos: Path, draw: Draw
+) -> None:
+    """Of memory, none may take more than one large picture; most are refused before they take any."""
+    made = tiff_bombs.REFUSED | tiff_bombs.SHOWN
+    for name, make in made.items():
+        (photos / name).write_bytes(make())
+    draw("zebra.jpg", "red star")
+    limits = ("--max-image-megapixels", "100")
+    done = rclip("--index", "-v", *limits, prefix=(sys.executable, "-S", "-c", PEAK))
+    *told, megabytes = done.err.splitlines()
+    assert (done.code, done.out) == (0, "")
+    assert any(f"found {len(tiff_bombs.SHOWN) + 1} new photos" in line for line in told), told
+    assert int(megabytes) < 1500
+    reasons = [line.strip() for line in rclip("--stats").lines if ": " in line]
+    assert sorted(line.partition(": ")[0] for line in reasons) == sorted(tiff_bombs.REFUSED)
+    assert max(map(len, reasons)) < 600
+    assert rclip("-n", "-t", "1", "a red star").lines == ["zebra.jpg"]
+
+
+@pytest.mark.slow
+def test_bombs_for_the_deep_decoders_that_take_time_end_at_its_limit(rclip: Command, photos: Path, draw: Draw) -> None:
+    for name, make in tiff_bombs.SLOW.items():
+        (photos / name).write_bytes(make())
+    draw("zebra.jpg", "red star")
+    assert rclip("--index", env={"RCLIP_PHOTO_TIMEOUT_S": "2"}).code == 0
+    told = rclip("--stats").out
+    for name in tiff_bombs.SLOW:
+        assert f"{name}: it takes longer than 2 s to decode" in told
+    assert rclip("-n", "a red star").lines == ["zebra.jpg"]
 
 
 def test_a_sparse_file_of_a_terabyte_gets_no_memory_for_it(indexed: Command) -> None:

@@ -80,23 +80,28 @@ _EXIF_TAGS |= {"OffsetTimeOriginal": 0x9011, "OffsetTimeDigitized": 0x9012}
 _GPS_TAGS = {"GPSLatitudeRef": 1, "GPSLatitude": 2, "GPSLongitudeRef": 3, "GPSLongitude": 4}
 
 
+_PHOTO, _GPS, _IPTC, _PHOTOSHOP, _XMP = 0x8769, 0x8825, 0x83BB, 0x8649, 0x02BC
+_KNOWN_TAGS = frozenset((*metadata_parser.MAIN_TAGS, _PHOTO, _GPS, _IPTC, _PHOTOSHOP, _XMP))
+"""Each that is asked for is read whole, and a file has thousands, which may all be its megabytes."""
+
+
 def _metadata(page: "TiffPage", size: tuple[int, int]) -> PhotoMetadata:
     """What Pillow's own way to it would give, which knows no big-endian BigTIFFs."""
     try:
-        blocks = _blocks({tag.code: tag.value for tag in page.tags})
+        blocks = _blocks({tag.code: tag.value for tag in page.tags if tag.code in _KNOWN_TAGS})
     except Exception:  # what is broken there must not cost the picture
         blocks = Blocks()
     return metadata_parser.parse(blocks, *size)
 
 
 def _blocks(tags: dict[int, Any]) -> Blocks:
-    photo, gps = (value if isinstance(value, dict) else {} for value in (tags.get(0x8769), tags.get(0x8825)))
-    iptc = metadata_blocks.iptc_of(_as_bytes(tags.get(0x83BB)), _as_bytes(tags.get(0x8649)))
+    photo, gps = (value if isinstance(value, dict) else {} for value in (tags.get(_PHOTO), tags.get(_GPS)))
+    iptc = metadata_blocks.iptc_of(_as_bytes(tags.get(_IPTC)), _as_bytes(tags.get(_PHOTOSHOP)))
     return Blocks(
         main={tag: value for tag, value in tags.items() if tag in metadata_parser.MAIN_TAGS},
         photo={_EXIF_TAGS[name]: value for name, value in photo.items() if name in _EXIF_TAGS},
         gps={_GPS_TAGS[name]: _fractions(value) for name, value in gps.items() if name in _GPS_TAGS},
-        xmp=_as_bytes(tags.get(0x02BC)),
+        xmp=_as_bytes(tags.get(_XMP)),
         iptc=iptc,
     )
 
