@@ -198,6 +198,37 @@ def test_a_sparse_file_is_not_read_to_its_end(indexed: Command) -> None:
     assert indexed("--index").err == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "size_bytes", "told"),
+    [
+        ("sparse.mkv", 200 << 30, True),
+        ("sparse.tif", 30 << 30, True),
+        ("beginning and end.jpg", 20 << 30, True),
+        ("less.jpg", 1 << 30, False),
+    ],
+)
+def test_a_file_that_is_mostly_holes_is_not_read(
+    indexed: Command, draw: Draw, name: str, size_bytes: int, told: bool
+) -> None:
+    """A film may take a minute of processor time for every 64 MB, and one of holes claims to have thousands of them."""
+    (indexed.cwd / "a.jpg").unlink()
+    content = draw("b.jpg", "blue star").read_bytes()
+    with open(indexed.cwd / name, "wb") as file:
+        file.write(content)
+        try:
+            file.truncate(size_bytes)
+        except OSError:
+            pytest.skip("the disk takes no such file")
+        if name.startswith("beginning"):
+            file.seek(size_bytes - 5)
+            file.write(b"end")
+    done = indexed("--index")
+    assert done.code == 0
+    reason = f"{name}: more than 1 GB of it is missing, as of a download that is not complete"
+    assert (reason in indexed("--stats").out) == told
+    assert len(indexed("-n", "a blue star").lines) == (1 if told else 2)
+
+
 # --- time: of files ---------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from rclip.photo import video
 from rclip.photo.decode_pool import DecodePool, default_max_pixels
 from rclip.photo.failures import DecodeError, FailureKind
 from rclip.photo.metadata import PhotoMetadata
+from tests.support import pictures
 from tests.support.command import Command, one_line, start, update
 from tests.support.films import KINDS, Kind, scene, write_film, write_sound
 from tests.support.gallery import Draw
@@ -42,13 +44,13 @@ class Kept(NamedTuple):
     image: Image.Image
 
 
-def looked_at(path: Path) -> list[Kept]:
-    with path.open("rb") as file, video.opened(file, room()) as film:
+def looked_at(path: Path, max_pixels: int | None = None) -> list[Kept]:
+    with path.open("rb") as file, video.opened(file, room(max_pixels)) as film:
         return [Kept(look.at_ms, look.image) for look in video.looks(film, 0, 64) if look.image]
 
 
-def room() -> video.Room:
-    return video.Room(default_max_pixels(), lambda pixels: None)
+def room(max_pixels: int | None = None) -> video.Room:
+    return video.Room(max_pixels or default_max_pixels(), lambda pixels: None)
 
 
 def metadata_of(path: Path) -> PhotoMetadata:
@@ -792,6 +794,24 @@ def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> No
         list(decoders.film(file, "mp4"))
     decoders.close()
     assert caught.value.kind == FailureKind.TOO_LARGE
+
+
+def test_a_film_whose_pictures_grow_is_shown_as_far_as_they_are_allowed(tmp_path: Path) -> None:
+    """Each of them says how large it is, whatever the film says."""
+    sizes = ((160, 120), (160, 120), (6000, 4500), (200, 120))
+    film = tmp_path / "a.mkv"
+    with av.open(str(film), "w", format="matroska") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
+        for number, (size, color) in enumerate(zip(sizes, ("red", "blue", "lime", "yellow"), strict=True)):
+            picture = Image.new("RGB", size, color)
+            picture.paste("black", (0, 0, size[0] // 2, size[1] // 2))
+            packet = av.Packet(pictures.saved(picture, "JPEG"))
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 1000), True
+            packet.pts = packet.dts = 2500 * number
+            container.mux(packet)
+    assert [look.at_ms for look in looked_at(film, 20_000_000)] == [0, 2500, 7500]
+    assert [look.at_ms for look in looked_at(film, 30_000_000)] == [0, 2500, 5000, 7500]
 
 
 def test_a_film_whose_decoder_dies_keeps_what_was_found(tmp_path: Path) -> None:

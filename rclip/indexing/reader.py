@@ -24,8 +24,8 @@ from rclip.index.store import Store
 from rclip.indexing.claims import Claims
 from rclip.indexing.diff import PendingFile
 from rclip.photo.decode_pool import DecodePool, FilmPart
-from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind, too_many_bytes
-from rclip.photo.memory import most_file_bytes
+from rclip.photo.failures import DecodeError, FailedPhoto, FailureKind
+from rclip.photo.file_sizes import require_plausible
 from rclip.photo.metadata import PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
 
@@ -168,8 +168,10 @@ class Reader:
         if not S_ISREG(status.st_mode):
             yield self._failed(pending, stat, None, DecodeError(NOT_REGULAR, FailureKind.PASSING))
             return
-        if stat.size_bytes > most_file_bytes(suffix(pending.file.path)):
-            yield self._failed(pending, stat, None, too_many_bytes(stat.size_bytes))
+        try:
+            require_plausible(file, suffix(pending.file.path))
+        except DecodeError as error:
+            yield self._failed(pending, stat, None, error)
             return
         digest = digest_of(UntilStopped(file, stat.size_bytes, lambda: self._is_stopped))
         if not self._claims.claim(digest):

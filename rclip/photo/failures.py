@@ -58,11 +58,6 @@ class DecodeError(Exception):
         self.extra = extra
 
 
-def too_many_bytes(size_bytes: int) -> DecodeError:
-    """The error for a file that is not even read."""
-    return DecodeError(f"it has {size_bytes >> 30:,} GB, more than any photo or film")
-
-
 class OutOfMemory(DecodeError):
     """A file whose decoder wants more memory than it has been given."""
 

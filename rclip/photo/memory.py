@@ -3,23 +3,13 @@
 import os
 from contextlib import suppress
 
-from rclip import formats
-
 BYTES_PER_PIXEL = 20
 """The most that a decoder takes: JPEG 2000 19, WebP 16, most others 4 to 8."""
-
-
-_MOST_PHOTO_BYTES, _MOST_FILM_BYTES = 32 << 30, 256 << 30
 
 
 def pixels_in(megapixels: float) -> int:
     """A limit of so many megapixels, at least one pixel and within what the kernel takes for a limit of memory."""
     return max(1, round(min(megapixels * 1e6, 1e12)))
-
-
-def most_file_bytes(suffix: str) -> int:
-    """No photo, or film, has more. A file with holes may claim any size, takes no room, and would be read for days."""
-    return _MOST_FILM_BYTES if suffix in formats.VIDEO.suffixes else _MOST_PHOTO_BYTES
 
 
 def machine_bytes() -> int:

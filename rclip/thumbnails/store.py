@@ -9,8 +9,7 @@ from typing import BinaryIO
 from rclip import isolation
 from rclip.files import digest_of, file_stat, suffix
 from rclip.photo.decode_pool import DecodePool
-from rclip.photo.failures import too_many_bytes
-from rclip.photo.memory import most_file_bytes
+from rclip.photo.file_sizes import require_plausible
 from rclip.thumbnails.file_cache import FileCache
 
 SIDES = (480, 2048)
@@ -72,8 +71,7 @@ class Thumbnails:
         with open(path, "rb", opener=isolation.open_regular) as file:
             now = file_stat(os.fstat(file.fileno()))
             if digest is None or (now.size_bytes, now.mtime_ns) != known:
-                if now.size_bytes > most_file_bytes(suffix(path)):
-                    raise too_many_bytes(now.size_bytes)
+                require_plausible(file, suffix(path))
                 digest = digest_of(file)
             return self.make(digest, long_side, file, suffix(path), at_ms)
 

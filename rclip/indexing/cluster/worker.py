@@ -25,8 +25,8 @@ from rclip.indexing.reader import CHANGED, NOT_REGULAR, VANISHED, UntilStopped, 
 from rclip.models import Model
 from rclip.models.config import ModelConfig
 from rclip.photo.decode_pool import DecodePool, default_max_pixels
-from rclip.photo.failures import DecodeError, FailureKind, too_many_bytes
-from rclip.photo.memory import most_file_bytes
+from rclip.photo.failures import DecodeError, FailureKind
+from rclip.photo.file_sizes import require_plausible
 
 _KEPT_FOR_S = 300.0
 _TORCH_AFTER = 8
@@ -174,8 +174,10 @@ class _Bench:
             if not S_ISREG(status.st_mode):
                 return _unread(DecodeError(NOT_REGULAR, FailureKind.PASSING)), None
             stat = file_stat(status)
-            if stat.size_bytes > most_file_bytes(suffix(path)):
-                return _unread(too_many_bytes(stat.size_bytes), *stat[:2]), None
+            try:
+                require_plausible(file, suffix(path))
+            except DecodeError as error:
+                return _unread(error, *stat[:2]), None
             digest = digest_of(UntilStopped(file, stat.size_bytes, lambda: False))
             try:
                 square, metadata = self._decoders.decode(file, suffix(path))

@@ -14,13 +14,13 @@ class Room:
 
     def __init__(self, max_pixels: int, reserve: Callable[[int], None]):
         """`reserve` is called with the number of pixels, and returns when there is memory for them."""
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._reserve = reserve
 
     def claim(self, width: int, height: int, pictures: int = 1) -> None:
         """For so many of that size. Raises `DecodeError` for a picture above the limit."""
-        if width * height > self._max_pixels:
-            limit = f"{self._max_pixels / 1e6:.3g} megapixels"
+        if width * height > self.max_pixels:
+            limit = f"{self.max_pixels / 1e6:.3g} megapixels"
             raise DecodeError(f"{width}×{height} is more than {limit}", FailureKind.TOO_LARGE)
         self._reserve(width * height * pictures)
 

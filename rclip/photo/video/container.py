@@ -153,6 +153,7 @@ class Film:
         room.claim(context.width, context.height, _DECODER_FRAMES)
         context.thread_type = "SLICE"  # threads of whole frames hold frames back
         context.thread_count = 2
+        context.options = {"max_pixels": str(room.max_pixels)}  # as later ones may be larger than they said at first
         self._start_ms = (container.start_time or 0) * 1000 // _MICROSECONDS
         self._frames = 0
         told_ms = (container.duration or 0) * 1000 // _MICROSECONDS
