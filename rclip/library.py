@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from rclip.search.push import Pushed
     from rclip.search.statistics import Stats
     from rclip.thumbnails import Thumbnails
+    from rclip.vectordb import ModelStamp
 
 __all__ = ["Hit", "Library"]
 
@@ -443,13 +444,32 @@ class Library:
         from contextlib import closing
 
         from rclip.search import push
-        from rclip.vectordb import ModelStamp, open_database
+        from rclip.vectordb import open_database
 
-        identity = self.model_identity()
-        stamp = ModelStamp(identity.name, identity.key, identity.preprocessing, identity.dimensions)
         report = (lambda _: None) if report is None else argument_checks.function("report", report)
         with closing(open_database(argument_checks.text("url", url), self._data_dir)) as database:
-            return push.push(self._combined.all_searchers(), database, stamp, report)
+            return push.push(self._combined.all_searchers(), database, self._stamp(), report)
+
+    def database_recall(self, url: str) -> float | None:
+        """The share of the ten best photos that the approximate index of a database finds, by 24 ordinary queries.
+
+        None where it has no such index. Each query is also answered exactly, which may take seconds. Raises as `push`.
+        """
+        from contextlib import closing
+
+        from rclip.search import push
+        from rclip.search.sample_queries import SAMPLE_QUERIES
+        from rclip.vectordb import open_database
+
+        with closing(open_database(argument_checks.text("url", url), self._data_dir)) as database:
+            database.require(self._stamp())
+            return push.measured_recall(database, self._encoder.encode_texts(SAMPLE_QUERIES[::6]))
+
+    def _stamp(self) -> "ModelStamp":
+        from rclip.vectordb import ModelStamp
+
+        identity = self.model_identity()
+        return ModelStamp(identity.name, identity.key, identity.preprocessing, identity.dimensions)
 
     @property
     def reads_english_only(self) -> bool:

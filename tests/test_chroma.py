@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from rclip.photo.metadata import PhotoMetadata
+from rclip.search.push import measured_recall
 from rclip.vectordb import Conditions, ModelStamp, PushedPhoto
 from rclip.vectordb.chroma import records
 from rclip.vectordb.chroma.database import EXACT_UP_TO, ChromaDatabase
@@ -178,6 +179,9 @@ def test_a_large_collection_is_asked_by_its_index_and_exactly_where_that_does_no
 
         assert found(20, True) == right[:20]
         assert len(set(found(20, False)) & set(right[:20])) > 15
+        recall = measured_recall(database, query[None])
+        assert recall is not None
+        assert 0.7 < recall <= 1
         assert found(20, False, b"/1/") == [path for path in right if path.startswith(b"/1/")][:20]
         assert len(found(None, False)) == len(photos)
         database.store([], [photo.path for photo in photos[600:]])

@@ -165,6 +165,16 @@ def test_an_index_of_pgvector_is_used_and_hides_nothing(pushed: Database, kind: 
     ]
 
 
+def test_what_an_index_of_pgvector_finds_is_measured_and_told(pushed: Database) -> None:
+    push = ("-n", "--push", pushed.url, "-v")
+    assert pushed(*push).err.splitlines()[1] == (
+        "rclip: the database is searched exactly: none of the best photos is missed"
+    )
+    pushed.sql("CREATE INDEX ON rclip_photos USING hnsw (vector halfvec_ip_ops)")
+    told = pushed(*push).err.splitlines()[1]
+    assert told == "rclip: the database's approximate index finds 100.0% of the ten best photos, by 24 queries"
+
+
 # --- pushing ----------------------------------------------------------------------------------------------------------
 
 

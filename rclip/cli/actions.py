@@ -41,7 +41,7 @@ class Index(Action):
 
     options = (
         Option(("--index",), "only bring the index up to date"),
-        Option(("-v", "--verbose"), "--index: changes, in a pipe too; --json: the model"),
+        Option(("-v", "--verbose"), "--index: changes, in a pipe too; --json: the model; --push: recall"),
         Option(
             ("--cluster",),
             "--index: read photos on a Dask cluster, like tcp://host:8786",
@@ -231,9 +231,13 @@ class Push(Action):
                 raise
             finally:
                 activity.stop()
-        tell(_told(done))
-        if done.left_out:
-            tell(Notice.PUSH_LEFT_OUT.format(count=done.left_out, most=LONGEST_PATH))
+            tell(_told(done))
+            if done.left_out:
+                tell(Notice.PUSH_LEFT_OUT.format(count=done.left_out, most=LONGEST_PATH))
+            if options.values["verbose"]:
+                with activity.shown(Doing.MEASURING):
+                    recall = library.database_recall(url)
+                tell(Notice.NO_DATABASE_RECALL if recall is None else Notice.DATABASE_RECALL.format(recall=recall))
         return ExitCode.FOUND
 
 

@@ -4,14 +4,17 @@ Both sides are listed in the order of paths and compared, as the walk and the ta
 is a transaction of its own, so a push that was interrupted goes on where it was.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+import numpy as np
+
 from rclip.errors import NothingToPush
 from rclip.search.searcher import Searcher
-from rclip.vectordb import ModelStamp, PushedPhoto, VectorDatabase
+from rclip.vectordb import Conditions, ModelStamp, PushedPhoto, VectorDatabase
 from rclip.vectordb.rows import LONGEST_PATH
 
 _BATCH = 2000
@@ -52,6 +55,27 @@ def push(
         for folder in searcher.ranges:
             run.push_folder(searcher, folder, tuple(each for each in inner if each.startswith(folder)))
     return run.pushed
+
+
+RECALL_TOP = 10
+
+
+def measured_recall(database: VectorDatabase, queries: np.ndarray) -> float | None:
+    """The share of the ten best photos of each query that the database's approximate index finds; None without one.
+
+    (Q, D) float32 of length 1
+    """
+    if not database.is_approximate:
+        return None
+    found = total = 0
+    for query in queries:
+        with database.snapshot():
+            exact, approximate = (
+                {row.photo.path for row in database.nearest(query, RECALL_TOP, Conditions(), -math.inf, is_exact)}
+                for is_exact in (True, False)
+            )
+        found, total = found + len(exact & approximate), total + len(exact)
+    return found / total if total else None
 
 
 def _inside(searcher: Searcher, searchers: Sequence[Searcher]) -> list[bytes]:
