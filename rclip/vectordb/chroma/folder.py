@@ -108,14 +108,19 @@ class ChromaFolder:
     # --- whose it is -------------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
-        """An empty folder for the user alone, with a mark, which is noted."""
+        """An empty folder for the user alone, with a mark, which is noted before: whoever sees the mark sees the note.
+
+        Of two pushes at once, the second finds what the first has made.
+        """
         mark = os.urandom(_MARK_BYTES).hex().encode()
         try:
-            datadir.make_private(self._folder)
-            os.chmod(self._folder, 0o700)
             datadir.make_private(self._notes)
-            datadir.replace_file(os.path.join(self._folder, _MARK), [mark])
-            datadir.replace_file(self._note(), [mark + os.fsencode(self._folder)])
+            with _locked(self._notes):
+                if not _is_there(self._folder):
+                    datadir.make_private(self._folder)
+                    os.chmod(self._folder, 0o700)
+                    datadir.replace_file(self._note(), [mark + os.fsencode(self._folder)])
+                    datadir.replace_file(os.path.join(self._folder, _MARK), [mark])
         except OSError as error:
             raise NoChromaFolder(url=self.url, path=self._folder, reason=plain_reason(error)) from None
 
@@ -227,10 +232,20 @@ class _Limited:
         return self._channel.recv(count)
 
 
-def _is_there(folder: str) -> bool:
-    """With something in it."""
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return bool(os.listdir(folder))
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_there(folder: str) -> bool:
+    """With something in it, but for what a push puts there that is about to make it."""
+    try:
+        return any(not name.startswith(datadir.TEMPORARY) for name in os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

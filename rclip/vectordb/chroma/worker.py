@@ -94,7 +94,9 @@ class _Worker:
         return {"id": str(self._collection.id), "metadata": metadata, "configuration_json": configuration}
 
     def _create(self, body: dict[str, Any]) -> None:
-        self._client.create_collection(self._name, embedding_function=None, **body)
+        """Where there is one already, another push has made it."""
+        if self._find(None) is None:
+            self._collection = self._client.create_collection(self._name, embedding_function=None, **body)
 
     def _count(self, _: object) -> int:
         return int(self._collection.count())
