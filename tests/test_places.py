@@ -255,6 +255,14 @@ def test_a_run_without_places_does_not_look_for_them(package: Path, rclip: Comma
     assert (rclip.data_dir / "places.cache").exists()
 
 
+def test_a_name_does_not_import_numpy(package: Path) -> None:
+    """Which must be imported after the number of its threads is set: its start would cost a third of a query."""
+    assert labels("Lisbon")
+    program = "import sys; from rclip.filters import parse_near; parse_near('Lisbon'); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def opened_again(name: str = "Lisbon") -> list[str]:
     places._opened.cache_clear()
     return labels(name)
