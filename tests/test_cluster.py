@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -391,6 +392,24 @@ def test_without_a_scheduler_it_says_so(rclip: Command, gallery: Path) -> None:
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert line.startswith("rclip: cannot reach the cluster tcp://127.0.0.1:9: ")
+
+
+def test_another_server_is_no_scheduler(rclip: Command, gallery: Path) -> None:
+    with contextlib.ExitStack() as sockets:
+        server = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):  # it is closed
+                while True:
+                    connection = sockets.enter_context(server.accept()[0])
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        done = index(rclip, address)
+    assert done.code == 2
+    assert done.err.startswith(f"rclip: cannot reach the cluster {address}: another program answers there; ")
+    assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.slow

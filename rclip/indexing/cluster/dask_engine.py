@@ -47,7 +47,7 @@ class DaskEngine:
                 self._cluster = LocalCluster()
             where = self._cluster.cluster if self._cluster else address
             self._client = dask.Client(where, timeout=_CONNECTED_WITHIN_S, set_as_default=False, name="rclip")
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except Exception as error:  # of Dask, or of what it makes of another program's words
             self.close()
             raise CannotReachCluster(address=address, reason=_reason(error)) from error
         except BaseException:
@@ -64,7 +64,7 @@ class DaskEngine:
         """See `Engine`."""
         try:
             there: dict[str, int] = self._client.nthreads()
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:
             raise self._lost(error) from error
         return there
 
@@ -129,6 +129,8 @@ class DaskEngine:
 
 def _reason(error: BaseException) -> str:
     """In one line; of a chain of errors, the first says most."""
+    if isinstance(error, MemoryError):  # it takes the first bytes of any answer for a length
+        return "another program answers there"
     while isinstance(error.__cause__, OSError):
         error = error.__cause__
     return plain_reason(error)
