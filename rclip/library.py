@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rclip.filters import Filters
-    from rclip.indexing.cluster.session import Cluster
     from rclip.indexing.progress import Progress
     from rclip.indexing.summary import Summary
     from rclip.maintenance.check import Finding
@@ -181,7 +180,7 @@ class Library:
         `ReadOnlyIndex` where one that lies with its photos may not be written, and these have changed.
         """
         from rclip.indexing import unread_videos
-        from rclip.indexing.all_indexes import update_all
+        from rclip.indexing.all_indexes import cluster_at, report_old_decoders, update_all
         from rclip.indexing.summary import Summary
         from rclip.indexing.update import UpdateOptions
 
@@ -192,30 +191,18 @@ class Library:
             batch_size=self._batch_size,
             max_pixels=self._max_pixels,
             suffixes=unread_videos.suffixes(self._data_dir, self._include_videos),
-            before_reading=self._report_old_decoders,
+            before_reading=partial(report_old_decoders, self._data_dir, self._notify),
         )
         if is_settled is not None:
             options = options._replace(is_settled=is_settled)
         around = None if changed is None else [os.fsencode(path) for path in argument_checks.paths("changed", changed)]
-        with self._writers, self._cluster(cluster) as opened:
+        address = None if cluster is None else argument_checks.text("cluster", cluster)
+        with self._writers, cluster_at(address, self._notify) as opened:
             datadir.sweep(self._model.folder)
             options = options._replace(cluster=opened)
             update_all(self._parts, options, summary, report, around, self._notify)
         unread_videos.note_reported(summary, self._data_dir)
         return summary
-
-    def _cluster(self, address: str | None) -> "AbstractContextManager[Cluster | None]":
-        if address is None:
-            return nullcontext()
-        from rclip.indexing.cluster.session import Cluster
-
-        return Cluster(argument_checks.text("cluster", address), self._notify)
-
-    def _report_old_decoders(self) -> None:
-        from rclip.photo.soundness import old_decoders
-
-        for old in old_decoders(self._data_dir):
-            self._notify(old)
 
     def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Brings the search caches up to date, as a search does itself where it can. Raises `StoreError`.
@@ -237,12 +224,7 @@ class Library:
         """
         from rclip.maintenance import recovery
 
-        for index, _ in self._parts:
-            recovery.require_existing(index)
-        for index, _ in self._parts:
-            with self._writers:
-                rebuilt = recovery.rebuild_index(index)
-            yield rebuilt
+        yield from recovery.rebuild_all([index for index, _ in self._parts], self._writers)
 
     def search(
         self,
@@ -355,12 +337,11 @@ class Library:
     @property
     def thumbnails(self) -> "Thumbnails":
         """The cache of thumbnails, and what makes them."""
-        from rclip.photo.decode_pool import default_max_pixels
         from rclip.thumbnails import Thumbnails
 
         with self._thumbnails_lock:
             if self._made_thumbnails is None:
-                self._made_thumbnails = Thumbnails(self._data_dir, self._max_pixels or default_max_pixels())
+                self._made_thumbnails = Thumbnails(self._data_dir, self._max_pixels)
             return self._made_thumbnails
 
     def facets(self) -> "Facets":
@@ -492,13 +473,10 @@ class Library:
 
         Raises `StoreError` when the index cannot be opened.
         """
-        from rclip.maintenance.check import check_index, check_weights
+        from rclip.maintenance.check import check_all
 
         self._combined.warn_unless_adopted()
-        yield check_weights(self._model)
-        for index, _ in self._parts:
-            where = f" ({index.path})" if len(self._parts) > 1 else ""
-            yield from (each._replace(summary=each.summary + where) for each in check_index(index))
+        yield from check_all(self._model, [index for index, _ in self._parts])
 
     def prune(self, older_than_s: float, with_offline: bool = False, with_excluded: bool = False) -> "Pruned":
         """Forgets files below the directories that have been missing for so long, and frees their space.
@@ -507,18 +485,11 @@ class Library:
         what no run has looked for and is not there. What is excluded now is forgotten only `with_excluded`, and then
         all of it. Raises `StoreError`.
         """
-        from rclip.maintenance.prune import prune_index, together
+        from rclip.maintenance.prune import prune_all
 
         older_than_s = argument_checks.number("older_than_s", older_than_s)
         with self._writers:
-            parts = [
-                prune_index(
-                    *(index, scope.ranges(), older_than_s, with_offline),
-                    is_excluded_of(index, scope) if with_excluded and index.exists() else None,
-                )
-                for index, scope in self._parts
-            ]
-        return together(parts)
+            return prune_all(self._parts, older_than_s, with_offline, is_excluded_of if with_excluded else None)
 
 
 def _warn(said: str | RclipError) -> None:

@@ -39,7 +39,7 @@ def rclip_on_gallery(tmp_path_factory: pytest.TempPathFactory, prepared_data: Pa
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("color", "shape"), few(GALLERY, fast=4))
+@pytest.mark.parametrize(("color", "shape"), few(GALLERY))
 def test_finds_what_is_in_the_pictures(rclip_on_gallery: Command, color: str, shape: str) -> None:
     found = rclip_on_gallery("-n", "-t", "1", f"a {color} {shape}")
     assert (found.code, found.lines, found.err) == (0, [f"{shape}s/{color}.jpg"], "")

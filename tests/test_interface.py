@@ -58,13 +58,13 @@ class Desk:
 
         async def run() -> None:
             async with app.run_test(size=size) as pilot:
-                await until(pilot, lambda: not app._is_initial)
+                await until(pilot, lambda: not app.main.is_initial)
                 await play(app, pilot)
 
         try:
             asyncio.run(run())
         finally:
-            app._close()
+            app.close()
         return app
 
 
@@ -88,16 +88,16 @@ def desk(gallery: Path, prepared_data: Path, tiny_checkpoint: Path, tmp_path: Pa
 
 
 def names(app: Interface) -> list[str]:
-    return ["/".join(hit.path.split("/")[-2:]) for hit in app.grid.hits]
+    return ["/".join(hit.path.split("/")[-2:]) for hit in app.main.grid.hits]
 
 
 def status(app: Interface) -> str:
-    return str(app._main.query_one("#status", Static).content)
+    return str(app.main.query_one("#status", Static).content)
 
 
 async def searched(app: Interface, pilot: "Pilot[None]", number: int) -> None:
     """Waits for the answer to the request of that number, or a later one."""
-    await until(pilot, lambda: app.searches.number >= number and not app.searches.is_loading)
+    await until(pilot, lambda: app.main.searches.number >= number and not app.main.searches.is_loading)
 
 
 # --- searching --------------------------------------------------------------------------------------------------------
@@ -106,20 +106,20 @@ async def searched(app: Interface, pilot: "Pilot[None]", number: int) -> None:
 def test_without_a_query_the_newest_are_shown_and_typing_searches(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
         assert len(names(app)) == 12
-        assert app.focused is app.query_input
+        assert app.focused is app.main.query_input
         await pilot.press(*"a red star")
         await until(pilot, lambda: names(app)[0] == "stars/red.jpg")
         await pilot.press("enter")
-        assert app.grid.has_focus
+        assert app.main.grid.has_focus
 
     desk.play(play)
 
 
 def test_a_query_of_the_command_line_is_there_already(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        assert app.query_input.value == "a blue circle"
+        assert app.main.query_input.value == "a blue circle"
         assert names(app)[0] == "circles/blue.jpg"
-        assert app.focused is app.grid
+        assert app.focused is app.main.grid
 
     desk.play(play, "a blue circle")
 
@@ -128,34 +128,34 @@ def test_a_picture_of_the_command_line_is_asked_with(desk: Desk, tmp_path: Path)
     shutil.copy(desk.photos / "stars/green.jpg", tmp_path / "mine.jpg")
 
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        assert app.query_input.value.startswith("picture:")
+        assert app.main.query_input.value.startswith("picture:")
         assert names(app)[0] == "stars/green.jpg"
-        assert "a picture" in str(app._main.query_one("#terms", Static).content)
+        assert "a picture" in str(app.main.query_one("#terms", Static).content)
 
     desk.play(play, str(tmp_path / "mine.jpg"))
 
 
 def test_more_like_this_and_terms_that_are_added_and_taken_away(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        focused = app.grid.hits[0]
+        focused = app.main.grid.hits[0]
         await pilot.press("m")
         await searched(app, pilot, 2)
-        assert app.query_input.value == f"photo:{focused.id}"
-        assert focused.path not in [hit.path for hit in app.grid.hits]
-        second = app.grid.hits[1]
+        assert app.main.query_input.value == f"photo:{focused.id}"
+        assert focused.path not in [hit.path for hit in app.main.grid.hits]
+        second = app.main.grid.hits[1]
         await pilot.press("right", "minus")
         await searched(app, pilot, 3)
-        assert app.query_input.value == f"photo:{focused.id} - photo:{second.id}"
-        terms = app._main.query_one("#terms", Static)
+        assert app.main.query_input.value == f"photo:{focused.id} - photo:{second.id}"
+        terms = app.main.query_one("#terms", Static)
         assert terms.display
         assert "+ red.jpg" in str(terms.content)
         assert f"− {os.path.basename(second.path)}" in str(terms.content)
-        await app.run_action("drop_term(0)")
+        await app.run_action("screen.drop_term(0)")
         await searched(app, pilot, 4)
-        assert app.query_input.value == f"- photo:{second.id}"
+        assert app.main.query_input.value == f"- photo:{second.id}"
         await pilot.press("backspace", "backspace", "backspace")
         await until(pilot, lambda: names(app)[0] == "stars/red.jpg")
-        assert app.query_input.value == "a red star"
+        assert app.main.query_input.value == "a red star"
 
     desk.play(play, "a red star")
 
@@ -178,14 +178,14 @@ def test_more_are_fetched_on_the_way_down(desk: Desk, draw: Draw) -> None:
         library.update()
 
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        assert len(app.grid.hits) == 50
+        assert len(app.main.grid.hits) == 50
         await pilot.press("G")
-        await until(pilot, lambda: len(app.grid.hits) == 100)
+        await until(pilot, lambda: len(app.main.grid.hits) == 100)
         await pilot.press("end")
-        await until(pilot, lambda: len(app.grid.hits) == 102)
+        await until(pilot, lambda: len(app.main.grid.hits) == 102)
         await pilot.press("end")
-        assert app.grid.cursor == 101
-        assert app.grid.tiles[-1].number + app.grid.first >= 101
+        assert app.main.grid.cursor == 101
+        assert app.main.grid.tiles[-1].number + app.main.grid.first >= 101
         assert "102 of 102" in status(app)
 
     desk.play(play, "a red star")
@@ -196,7 +196,7 @@ def test_more_are_fetched_on_the_way_down(desk: Desk, draw: Draw) -> None:
 
 def test_each_tile_gets_the_picture_of_its_photo(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        tiles = [tile for tile, _ in app.grid.filled()]
+        tiles = [tile for tile, _ in app.main.grid.filled()]
         await until(pilot, lambda: all(tile.drawing for tile in tiles))
         first = tiles[0]
         assert first.hit
@@ -214,10 +214,10 @@ def test_a_photo_that_cannot_be_shown_has_the_reason_in_its_place(desk: Desk) ->
     (desk.photos / "stars/red.jpg").unlink()
 
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        tile = app.grid.tiles[0]
+        tile = app.main.grid.tiles[0]
         await until(pilot, lambda: "cannot open" in str(tile.render()))
         await pilot.press("enter")
-        await until(pilot, lambda: "cannot open" in app.detail.query_one(LargePicture).message)
+        await until(pilot, lambda: "cannot open" in app.main.gallery.detail.query_one(LargePicture).message)
 
     desk.play(play, "a red star")
 
@@ -225,18 +225,18 @@ def test_a_photo_that_cannot_be_shown_has_the_reason_in_its_place(desk: Desk) ->
 def test_the_large_view_has_facts_and_goes_from_photo_to_photo(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
         await pilot.press("enter")
-        large = app.detail.query_one(LargePicture)
+        large = app.main.gallery.detail.query_one(LargePicture)
         await until(pilot, lambda: large.drawing is not None)
-        facts = str(app.detail.query_one("#facts-text", Static).content)
+        facts = str(app.main.gallery.detail.query_one("#facts-text", Static).content)
         assert "1 of 12" in facts
         assert "red.jpg" in facts
         assert str(desk.photos / "stars") in facts
-        assert f"{app.grid.hits[0].score:.3f}" in facts
+        assert f"{app.main.grid.hits[0].score:.3f}" in facts
         await pilot.press("right", "space")
-        facts = str(app.detail.query_one("#facts-text", Static).content)
+        facts = str(app.main.gallery.detail.query_one("#facts-text", Static).content)
         assert "✓ selected   2 of 12" in facts
         await pilot.press("escape")
-        assert app.focused is app.grid
+        assert app.focused is app.main.grid
         assert not app.query_one(Detail).display
 
     desk.play(play, "a red star")
@@ -256,32 +256,32 @@ def test_the_grid_fits_its_place(width: int, height: int, cell: tuple[int, int])
 
 def test_keys_and_mouse_move_the_focus(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        columns = app.grid.arrangement.columns
+        columns = app.main.grid.arrangement.columns
         await pilot.press("right", "l", "left", "h", "right")
-        assert app.grid.cursor == 1
+        assert app.main.grid.cursor == 1
         await pilot.press("down")
-        assert app.grid.cursor == 1 + columns
+        assert app.main.grid.cursor == 1 + columns
         await pilot.press("k", "up")
-        assert app.query_input.has_focus
+        assert app.main.query_input.has_focus
         await pilot.press("down")
-        assert app.grid.has_focus
-        await pilot.click(app.grid.tiles[2])
-        assert app.grid.cursor == 2
-        await pilot.click(app.grid.tiles[3], control=True)
-        assert list(app.selected) == [app.grid.hits[3].id]
-        await pilot.click(app.grid.tiles[3])
-        await until(pilot, lambda: app.detail.display)
+        assert app.main.grid.has_focus
+        await pilot.click(app.main.grid.tiles[2])
+        assert app.main.grid.cursor == 2
+        await pilot.click(app.main.grid.tiles[3], control=True)
+        assert list(app.selected) == [app.main.grid.hits[3].id]
+        await pilot.click(app.main.grid.tiles[3])
+        await until(pilot, lambda: app.main.gallery.detail.display)
 
     desk.play(play, "a red star")
 
 
 def test_the_number_of_tiles_follows_the_size_of_the_terminal(desk: Desk) -> None:
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        before = app.grid.count
+        before = app.main.grid.count
         await pilot.press("end")
         await pilot.resize_terminal(60, 20)
-        await until(pilot, lambda: app.grid.count < before)
-        focused = [tile for tile, hit in app.grid.filled() if hit is app.grid.focused_hit]
+        await until(pilot, lambda: app.main.grid.count < before)
+        focused = [tile for tile, hit in app.main.grid.filled() if hit is app.main.grid.focused_hit]
         assert len(focused) == 1
         await until(pilot, lambda: focused[0].drawing is not None)
 
@@ -293,7 +293,7 @@ def test_help_lists_the_keys(desk: Desk) -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         await pilot.press("escape")
-        assert app.focused is app.grid
+        assert app.focused is app.main.grid
 
     desk.play(play, "a red star")
 
@@ -315,7 +315,7 @@ def test_filters_narrow_the_search_and_say_where_they_are_wrong(desk: Desk) -> N
         await until(pilot, lambda: not panel.query_one("#rating", Input).has_class("wrong"))
         await pilot.press("escape", "x")
         await until(pilot, lambda: len(names(app)) == 12)
-        assert app.query_input.value == ""
+        assert app.main.query_input.value == ""
 
     desk.play(play, "a red star")
 
@@ -431,7 +431,7 @@ def test_the_list_is_saved_and_nothing_is_overwritten(desk: Desk, tmp_path: Path
     path = tmp_path / name
 
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        app.grid.move(1)
+        app.main.grid.move(1)
         await pilot.press("space", "s")
         app.query_one("#answer", Input).value = str(path)
         await pilot.press("enter")
@@ -474,13 +474,13 @@ def test_a_name_is_neither_markup_nor_a_sequence(desk: Desk, draw: Draw) -> None
         library.update()
 
     async def play(app: Interface, pilot: "Pilot[None]") -> None:
-        number = next(n for n, hit in enumerate(app.grid.hits) if "pwned" in hit.path)
-        app.grid.move(number)
+        number = next(n for n, hit in enumerate(app.main.grid.hits) if "pwned" in hit.path)
+        app.main.grid.move(number)
         await pilot.press("m")
         await searched(app, pilot, 2)
         await pilot.press("backspace")
         await searched(app, pilot, 3)
-        app.grid.move(number)
+        app.main.grid.move(number)
         await pilot.press("f", "escape", "enter", "space", "o")
         await until(pilot, lambda: "opened" in status(app))
         shown = "".join(

@@ -11,7 +11,7 @@ from rclip.models.hardware import has_bf16
 from tests.support import pictures
 from tests.support.command import Command, imported_by
 from tests.support.gallery import Draw
-from tests.support.source import imports, modules
+from tests.support.source import PACKAGE, imports, modules
 from tests.support.tiers import few
 
 LAYERS = (
@@ -144,7 +144,7 @@ OWNED = {
             f"tui/{module}"
             for module in (
                 *("app", "detail", "driver", "facts", "filter_panel", "grid", "help", "keys", "lines", "pictures"),
-                *("query_line", "style"),
+                *("gallery", "main_screen", "query_line", "style"),
             )
         )
     },
@@ -252,6 +252,29 @@ def test_only_the_store_asks_its_database() -> None:
         if module.startswith("index/store/") or module == "maintenance/recovery":  # which has a connection of its own
             continue
         assert not any(isinstance(node, ast.Attribute) and node.attr == "connection" for node in ast.walk(tree)), module
+
+
+MOST_LINES = 250
+"""Of a class, blank ones and docstrings aside: a contract should not be shorter for it."""
+
+
+def code_lines(definition: ast.ClassDef, source: list[str]) -> int:
+    """How many lines of the class have code or comments."""
+    documented: set[int] = set()
+    for node in ast.walk(definition):
+        for statement in getattr(node, "body", []) if isinstance(getattr(node, "body", []), list) else []:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                documented |= set(range(statement.lineno, (statement.end_lineno or 0) + 1))
+    lines = range(definition.lineno, (definition.end_lineno or 0) + 1)
+    return sum(number not in documented and bool(source[number - 1].strip()) for number in lines)
+
+
+def test_no_class_is_too_long_to_have_one_job() -> None:
+    for module, tree in modules().items():
+        source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                assert code_lines(node, source) <= MOST_LINES, f"{module}: {node.name}"
 
 
 # --- what speed rests on: what a run does not import ------------------------------------------------------------------

@@ -42,9 +42,9 @@ def test_support_holds_no_tests() -> None:
         assert not [name for name in names if name.startswith("test_")], module
 
 
-def test_the_quick_tier_has_two_cases_of_a_test_that_starts_processes_and_all_of_one_that_does_not() -> None:
+def test_the_quick_tier_has_one_case_of_a_test_that_starts_processes_and_all_of_one_that_does_not() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", "-m", "not slow"]
     files = ["tests/test_help.py", "tests/test_globs.py"]
     found = subprocess.run([*command, *files], cwd=TESTS.parent, capture_output=True, text=True, check=True).stdout
-    assert found.count("::test_a_missing_value_is_answered_in_one_line[") == 2
+    assert found.count("::test_a_missing_value_is_answered_in_one_line[") == 1
     assert found.count("::test_a_glob_matches_what_git_lists_for_it[") > 2

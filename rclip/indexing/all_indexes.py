@@ -1,7 +1,9 @@
 """Updates of several indexes: those of the directories of a library."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rclip.errors import RclipError, ReadOnlyIndex, StoreError
 from rclip.index.photo_index import PhotoIndex
@@ -9,6 +11,9 @@ from rclip.index.scope import Scope
 from rclip.indexing.progress import Report
 from rclip.indexing.summary import Summary
 from rclip.indexing.update import UpdateOptions, update_index
+
+if TYPE_CHECKING:
+    from rclip.indexing.cluster.session import Cluster
 
 
 def update_all(
@@ -22,6 +27,25 @@ def update_all(
     """Updates each; see `update_index`. Raises the worst `StoreError` when all else is done; others are reported."""
     updates = [partial(update_index, *part, options, summary, report, changed) for part in parts]
     _raise_worst([error for update in updates for error in _errors_of(update)], notify)
+
+
+def cluster_at(
+    address: str | None, notify: Callable[[str | RclipError], None]
+) -> "AbstractContextManager[Cluster | None]":
+    """The cluster with a Dask scheduler at that address, as long as it is open; None without an address."""
+    if address is None:
+        return nullcontext()
+    from rclip.indexing.cluster.session import Cluster
+
+    return Cluster(address, notify)
+
+
+def report_old_decoders(data_dir: str, notify: Callable[[str | RclipError], None]) -> None:
+    """Once a day; see `old_decoders`."""
+    from rclip.photo.soundness import old_decoders  # most updates read nothing
+
+    for old in old_decoders(data_dir):
+        notify(old)
 
 
 def _errors_of(update: Callable[[], list[StoreError]]) -> list[StoreError]:

@@ -56,6 +56,14 @@ class Finding(NamedTuple):
     """The folder that a portable index is for; empty for the user's own index."""
 
 
+def check_all(model: Model, indexes: Sequence[PhotoIndex]) -> Iterator[Finding]:
+    """The model's weights and each index, which is named where there are several."""
+    yield check_weights(model)
+    for index in indexes:
+        where = f" ({index.path})" if len(indexes) > 1 else ""
+        yield from (each._replace(summary=each.summary + where) for each in check_index(index))
+
+
 def check_weights(model: Model) -> Finding:
     """Both towers' files against their checksums."""
     faults = model.discard_damaged_weights()

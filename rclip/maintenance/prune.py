@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rclip.errors import StoreError, plain_reason
 from rclip.index.photo_index import PhotoIndex
+from rclip.index.scope import Scope
 from rclip.index.store import Store, maintenance
 from rclip.index.vector_cache import VectorCache
 
@@ -89,8 +90,20 @@ def _forget_excluded(store: Store, folders: Iterable[bytes], is_excluded: Callab
         return store.files.forget(excluded)
 
 
-def together(several: Iterable[Pruned]) -> Pruned:
-    """What was done to several indexes."""
+def prune_all(
+    parts: Iterable[tuple[PhotoIndex, Scope]],
+    older_than_s: float,
+    with_offline: bool,
+    is_excluded_of: Callable[[PhotoIndex, Scope], Callable[[bytes], bool]] | None,
+) -> Pruned:
+    """The same for several indexes and their folders; None where what is excluded is not to be forgotten."""
+    several = [
+        prune_index(
+            *(index, scope.ranges(), older_than_s, with_offline),
+            is_excluded_of(index, scope) if is_excluded_of and index.exists() else None,
+        )
+        for index, scope in parts
+    ]
     forgotten, kept_offline, freed_bytes, blocked_by = zip(*several, strict=True)
     return Pruned(sum(forgotten), sum(kept_offline), sum(freed_bytes), next(filter(None, blocked_by), None))
 

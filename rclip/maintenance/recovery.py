@@ -11,8 +11,8 @@ import stat
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -74,6 +74,16 @@ def require_existing(index: PhotoIndex) -> None:
     index.require_adopted()
     if not index.exists():
         raise NoIndex(path=index.path, root=index.location.folder_served)
+
+
+def rebuild_all(indexes: Sequence[PhotoIndex], lock: AbstractContextManager[object]) -> Iterator[Rebuilt]:
+    """Each when it is asked for, with the lock. Raises `StoreError` where there is none, before anything is done."""
+    for index in indexes:
+        require_existing(index)
+    for index in indexes:
+        with lock:
+            rebuilt = rebuild_index(index)
+        yield rebuilt
 
 
 def rebuild_index(index: PhotoIndex) -> Rebuilt:

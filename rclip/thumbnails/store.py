@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from rclip import isolation
 from rclip.files import digest_of, file_stat, suffix
-from rclip.photo.decode_pool import DecodePool
+from rclip.photo.decode_pool import DecodePool, default_max_pixels
 from rclip.photo.file_sizes import require_plausible
 from rclip.thumbnails.file_cache import FileCache
 
@@ -27,10 +27,10 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 class Thumbnails:
     """For any number of threads at once. As many are made at the same time as there are cores."""
 
-    def __init__(self, data_dir: str, max_pixels: int, max_bytes: int = MAX_BYTES):
-        """Nothing is started or written before it is needed."""
+    def __init__(self, data_dir: str, max_pixels: int | None = None, max_bytes: int = MAX_BYTES):
+        """Nothing is started or written before it is needed. `max_pixels` None is for a limit by the memory."""
         self.files = FileCache(os.path.join(data_dir, FOLDER), max_bytes)
-        self._decoders = DecodePool(0, max_pixels)
+        self._decoders = DecodePool(0, max_pixels or default_max_pixels())
         self._cores = threading.Semaphore(os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._in_work: dict[str, threading.Lock] = {}

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from rclip.errors import RclipError
 from rclip.search.hits import absolute
 from rclip.tui import texts
-from rclip.tui.jobs import Job, Jobs
-from rclip.tui.opened import Opened
+from rclip.tui.jobs import Job
+from rclip.tui.workers import Workers
 
 if TYPE_CHECKING:
     from rclip.search.hits import Hit
     from rclip.tui.setup import Setup
+
+
+Ask = Callable[[str, str, Callable[[str], None]], None]
+"""Is given a question, an answer to start from, and what to call with the user's own."""
 
 
 class Errands:
@@ -22,20 +26,20 @@ class Errands:
     def __init__(
         self,
         setup: "Setup",
-        opened: Opened,
-        jobs: Jobs,
+        workers: Workers,
         say: Callable[[str, bool], None],
         show_failure: Callable[[Exception], None],
     ):
         """`say` is given a line, and whether it is an error; `show_failure` an error that was raised."""
         self._setup = setup
-        self._opened = opened
-        self._jobs = jobs
+        self._workers = workers
         self._say = say
         self._show_failure = show_failure
 
     def copy_paths(self, hits: "Sequence[Hit]", write: Callable[[str], object]) -> None:
         """To the clipboard by OSC 52, which also works over ssh; `write` sends it to the terminal."""
+        if not hits:
+            return
         text = "\n".join(absolute(hit.path) for hit in hits)
         write(f"\x1b]52;c;{base64.b64encode(os.fsencode(text)).decode()}\a")
         self._say(texts.COPIED_PATHS.format(count="the path" if len(hits) == 1 else f"{len(hits):,} paths"), False)
@@ -51,15 +55,20 @@ class Errands:
             else:
                 self._say(texts.OPENED.format(path=path), False)
 
-        self._jobs.want([Job(("open", path), lambda: self._setup.show_files([path], starts_ms), done)])
+        self._workers.errands.want([Job(("open", path), lambda: self._setup.show_files([path], starts_ms), done)])
 
-    def copy_files(self, hits: "Sequence[Hit]", folder: str) -> None:
+    def ask_where_to_copy(self, hits: "Sequence[Hit]", ask: Ask) -> None:
+        """And copies their files there."""
+        if hits:
+            ask(texts.COPY_TO.format(count=texts.photos(len(hits))), "", lambda folder: self._copy(hits, folder))
+
+    def _copy(self, hits: "Sequence[Hit]", folder: str) -> None:
         """Into the folder, which is made if it is missing."""
         folder = os.path.expanduser(folder)
 
         def work() -> Any:
             os.makedirs(folder, exist_ok=True)
-            return self._opened.explorer().copy([hit.id for hit in hits], folder)
+            return self._workers.opened.explorer().copy([hit.id for hit in hits], folder)
 
         def done(outcome: Any) -> None:
             if isinstance(outcome, OSError) and not isinstance(outcome, RclipError):
@@ -73,9 +82,15 @@ class Errands:
             else:
                 self._say(texts.COPIED.format(count=texts.photos(len(outcome.paths)), folder=folder), False)
 
-        self._jobs.want([Job(("copy", folder), work, done)])
+        self._workers.errands.want([Job(("copy", folder), work, done)])
 
-    def save(self, hits: "Sequence[Hit]", path: str) -> None:
+    def ask_where_to_save(self, hits: "Sequence[Hit]", ask: Ask) -> None:
+        """And writes a list of them there."""
+        if hits:
+            question = texts.SAVE_AS.format(count=texts.photos(len(hits)))
+            ask(question, "photos.txt", lambda path: self._save(hits, path))
+
+    def _save(self, hits: "Sequence[Hit]", path: str) -> None:
         """A list of them, never over a file that is there."""
         from rclip.explore import listing
 

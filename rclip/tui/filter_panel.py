@@ -1,6 +1,6 @@
 """The side panel: a field for each filter, and below them what there is to choose from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -12,6 +12,8 @@ from textual.widgets import Checkbox, Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from rclip.terminal.text import printable, shortened
+from rclip.tui.jobs import Job
+from rclip.tui.workers import Workers
 
 if TYPE_CHECKING:
     from rclip.search.facets import Facets
@@ -99,6 +101,17 @@ class FilterPanel(VerticalScroll, can_focus=False):
         self.post_message(self.Changed(self.texts()))
 
     # --- what there is to choose from --------------------------------------------------------------------------------
+
+    def offer_facets(self, workers: Workers, show_failure: Callable[[Exception], None]) -> None:
+        """When a thread has counted them."""
+
+        def done(outcome: "Facets | Exception") -> None:
+            if isinstance(outcome, Exception):
+                show_failure(outcome)
+            else:
+                self.offer(outcome)
+
+        workers.errands.want([Job("facets", lambda: workers.opened.explorer().facets(), done)])
 
     def offer(self, facets: "Facets") -> None:
         """Lists the values that photos have; the years as a histogram."""

@@ -152,11 +152,12 @@ class Grid(Widget, can_focus=True):
 
     cursor: var[int] = var(0, init=False)
 
-    def __init__(self, screen: "Screen"):
+    def __init__(self, screen: "Screen", selected: "dict[str, Hit]"):
+        """`selected` has the photos that are selected, by their ids, and is kept up to date."""
         super().__init__(id="grid")
         self._terminal = screen
         self.hits: list[Hit] = []
-        self.selected: dict[str, Hit] = {}
+        self.selected = selected
         self._top_row = 0
         self.arrangement = Layout(1, 1, Box(10, 5))
 
@@ -170,10 +171,6 @@ class Grid(Widget, can_focus=True):
             self.set_reactive(Grid.cursor, 0)
         else:
             self.set_reactive(Grid.cursor, self._within(self.cursor))
-        self.update_tiles()
-
-    def show_selected(self, selected: "dict[str, Hit]") -> None:
-        self.selected = selected
         self.update_tiles()
 
     @property
@@ -206,6 +203,28 @@ class Grid(Widget, can_focus=True):
             hit = self.hits[number] if number < len(self.hits) else None
             tile.show(hit, number == self.cursor and hit is not None, hit is not None and hit.id in self.selected)
         self.post_message(self.Moved())
+
+    # --- what is selected --------------------------------------------------------------------------------------------
+
+    def toggle_focused(self) -> None:
+        """Selects the focused photo, or no longer."""
+        hit = self.focused_hit
+        if hit:
+            if self.selected.pop(hit.id, None) is None:
+                self.selected[hit.id] = hit
+            self.update_tiles()
+
+    def select_all(self) -> None:
+        self.selected |= {hit.id: hit for hit in self.hits}
+        self.update_tiles()
+
+    def select_none(self) -> None:
+        self.selected.clear()
+        self.update_tiles()
+
+    def chosen(self) -> "list[Hit]":
+        """The selected photos or, where there are none, the focused one."""
+        return list(self.selected.values()) or ([self.focused_hit] if self.focused_hit else [])
 
     # --- its size ----------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Terms(Static):
             weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g} × "
             shown = shortened(printable(self._shown_name(term)), _MOST_COLUMNS)
             chip = Content.styled(f" {sign} {weight}{shown} ✕ ", f"{color} on $surface")
-            parts += [chip.stylize(Style.from_meta({"@click": f"app.drop_term({number})"})), Content("  ")]
+            parts += [chip.stylize(Style.from_meta({"@click": f"screen.drop_term({number})"})), Content("  ")]
         self.update(Content("").join(parts), layout=False)
 
     def _shown_name(self, term: "AskedTerm") -> str:
@@ -123,5 +123,5 @@ class Hints(Static):
         parts = []
         for key, meaning, action in hints:
             hint = Content.assemble((key, "bold $accent"), " ", (meaning, "$foreground-muted"))
-            parts.append(hint.stylize(Style.from_meta({"@click": f"app.{action}"})) if action else hint)
+            parts.append(hint.stylize(Style.from_meta({"@click": action})) if action else hint)
         self.update(Content("   ").join(parts), layout=False)

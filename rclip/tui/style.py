@@ -39,6 +39,7 @@ Screen { background: $background; }
 #query:focus { background: $background; }
 #terms { height: 1; padding: 0 2; link-style: none; link-color: $foreground; margin: 0 0 1 0; }
 #body { height: 1fr; padding: 0 1; }
+#gallery { width: 1fr; height: 1fr; }
 #grid { layout: grid; grid-gutter: 0; width: 1fr; height: 1fr; }
 Tile { text-wrap: nowrap; }
 #detail { width: 1fr; height: 1fr; padding: 0 1; }

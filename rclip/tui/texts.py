@@ -28,22 +28,22 @@ CHANGES = {
 }
 
 HINTS_FOR_TYPING = (
-    ("enter", "go to the photos", "leave_search"),
+    ("enter", "go to the photos", "screen.leave_search"),
     ("+ -", "between terms: more, less of this", ""),
-    ("ctrl+q", "done", "leave"),
+    ("ctrl+q", "done", "app.leave"),
 )
 HINTS = (
-    ("/", "search", "search"),
-    ("enter", "view", "view"),
-    ("space", "select", "select"),
-    ("m", "more like this", "more_like_this"),
-    ("f", "filters", "filters"),
-    ("?", "help", "help"),
-    ("q", "done", "leave"),
-    ("+", "add", "add_photo(1)"),
-    ("-", "take away", "add_photo(-1)"),
-    ("y", "copy path", "copy_paths"),
-    ("c", "copy to", "copy_files"),
+    ("/", "search", "screen.search"),
+    ("enter", "view", "screen.view"),
+    ("space", "select", "screen.select"),
+    ("m", "more like this", "screen.more_like_this"),
+    ("f", "filters", "screen.filters"),
+    ("?", "help", "screen.help"),
+    ("q", "done", "app.leave"),
+    ("+", "add", "screen.add_photo(1)"),
+    ("-", "take away", "screen.add_photo(-1)"),
+    ("y", "copy path", "screen.copy_paths"),
+    ("c", "copy to", "screen.copy_files"),
 )
 """Keys, what they do, and the action for those who would rather click."""
 

@@ -1,15 +1,14 @@
 """The pictures of the photos in sight: made by threads, remembered, and put into the widgets that show them."""
 
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rclip.tui.detail import Detail
 from rclip.tui.grid import Grid, Tile
-from rclip.tui.jobs import Job, Jobs
-from rclip.tui.opened import Opened
+from rclip.tui.jobs import Job
 from rclip.tui.pictures import Drawing, drawing_of
+from rclip.tui.workers import Workers
 
 if TYPE_CHECKING:
     from rclip.search.hits import Hit
@@ -26,23 +25,15 @@ class Pictures:
 
     def __init__(
         self,
-        opened: Opened,
+        workers: Workers,
         screen: "Screen",
-        deliver: Callable[[Callable[[], None]], None],
         sentence_of: Callable[[Exception], str],
     ):
-        """`deliver` as for `Jobs`; `sentence_of` says why a picture cannot be shown, or raises its error."""
-        self._opened = opened
+        """`sentence_of` says why a picture cannot be shown, or raises its error."""
+        self._workers = workers
         self._terminal = screen
         self._sentence_of = sentence_of
-        self._drawing = Jobs(min(4, (os.cpu_count() or 1) + 1), deliver)
-        self._enlarging = Jobs(1, deliver)
         self._drawings: OrderedDict[tuple[object, ...], Drawing] = OrderedDict()
-
-    def close(self) -> None:
-        """Begins nothing more."""
-        self._drawing.close()
-        self._enlarging.close()
 
     # --- small ones --------------------------------------------------------------------------------------------------
 
@@ -59,9 +50,9 @@ class Pictures:
                 jobs.append(self._small(tile, hit))
         return jobs
 
-    def want(self, jobs: Sequence[Job]) -> None:
-        """In place of those that have not been begun."""
-        self._drawing.want(jobs)
+    def draw(self, grid: Grid) -> None:
+        """Those in sight that are remembered at once, the others and those of the next screen when they are made."""
+        self._workers.drawing.want(self.draw_remembered(grid))
 
     def _draw_remembered(self, tile: Tile, hit: "Hit") -> bool:
         found = self._drawings.get(self._key(hit, tile))
@@ -85,7 +76,7 @@ class Pictures:
         return Job(key, lambda: self._drawn(hit, _SMALL, tile.box, tile.image_id), done)
 
     def _drawn(self, hit: "Hit", long_side: int, box: "Box", image_id: int) -> Drawing:
-        file = self._opened.explorer().thumbnail(hit.id, long_side)
+        file = self._workers.opened.explorer().thumbnail(hit.id, long_side)
         return drawing_of(file, box, self._terminal, image_id)
 
     def _key(self, hit: "Hit", tile: Tile) -> tuple[object, ...]:
@@ -114,4 +105,4 @@ class Pictures:
         def work(side: int) -> Callable[[], Drawing]:
             return lambda: self._drawn(hit, side, box, image_id)
 
-        self._enlarging.want([Job((hit.id, box, side), work(side), done) for side in (_SMALL, _LARGE)])
+        self._workers.enlarging.want([Job((hit.id, box, side), work(side), done) for side in (_SMALL, _LARGE)])

@@ -33,12 +33,10 @@ from rclip.errors import (
     plain_reason,
     without_passwords,
 )
-from rclip.vectordb import rows
+from rclip.vectordb import postgres_tables, rows
 from rclip.vectordb.conditions import after, where
 from rclip.vectordb.interface import SCHEMA_VERSION, Conditions, ModelStamp, PushedPhoto, ScoredRow
 from rclip.vectordb.limits import time_limit_s, too_long
-
-SHARDS = 8
 
 _DEFAULTS = {
     "connect_timeout": "10",
@@ -56,44 +54,8 @@ LOCK = 0x72636C70
 _HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'rclip_meta' AND pg_table_is_visible(oid))"
 
 _PAGE = 10_000  # rows listed at a time
-_PLAIN_DIMENSIONS = 1900  # up to which a vector is kept in its row, where it is read fastest
 _MOST_FROM_AN_INDEX = 1000  # for more photos, an approximate index looks no further
 
-_TABLES = """
-    CREATE TABLE rclip_meta (key text PRIMARY KEY, value text NOT NULL);
-    CREATE TABLE rclip_photos (
-        path bytea NOT NULL,
-        fingerprint bytea NOT NULL,
-        size_bytes bigint NOT NULL,
-        mtime_ns bigint NOT NULL,
-        vector halfvec({dimensions}) NOT NULL,
-        suffix text NOT NULL,
-        captured_s bigint,
-        offset_min integer,
-        latitude double precision,
-        longitude double precision,
-        maker text NOT NULL,
-        model text NOT NULL,
-        width bigint,
-        height bigint,
-        keywords text[] NOT NULL,
-        rating integer,
-        missing_percent integer,
-        captured_from integer NOT NULL,
-        lens text NOT NULL,
-        title text NOT NULL,
-        headline text NOT NULL,
-        caption text NOT NULL
-    ) PARTITION BY HASH (path);
-    ALTER TABLE rclip_photos ALTER COLUMN vector SET STORAGE {storage};
-"""
-_SHARD = """
-    CREATE TABLE {name} PARTITION OF rclip_photos FOR VALUES WITH (MODULUS {shards}, REMAINDER {number});
-    ALTER TABLE {name} ADD PRIMARY KEY (path);
-    CREATE INDEX ON {name} (captured_s);
-    CREATE INDEX ON {name} (mtime_ns) WHERE captured_s IS NULL;
-    CREATE INDEX ON {name} (latitude, longitude) WHERE latitude IS NOT NULL;
-"""
 _CAN_ITERATE = """
     SELECT coalesce((
         SELECT string_to_array(substring(extversion from '^[0-9.]+'), '.')::int[] >= '{0,8}'::int[]
@@ -212,7 +174,7 @@ class PostgresDatabase:
                 raise OtherModelPushed(url=self.url, stored=stored.name[:200])
             self._dimensions = stored.dimensions
             self._can_iterate = bool(self._value(_CAN_ITERATE))
-            self._shards = self._found_shards(int(meta.get("shards", SHARDS)))
+            self._shards = self._found_shards(int(meta.get("shards", postgres_tables.SHARDS)))
 
     def _has_tables(self) -> bool:
         """Read from the catalogue: `to_regclass` may remember an answer from before a lock was waited for."""
@@ -236,22 +198,7 @@ class PostgresDatabase:
             if self._has_tables():
                 return
             self._create_extension(connection)
-            storage = "PLAIN" if model.dimensions <= _PLAIN_DIMENSIONS else "EXTERNAL"
-            tables = self._sql.SQL(_TABLES).format(
-                dimensions=self._sql.Literal(model.dimensions), storage=self._sql.SQL(storage)
-            )
-            connection.execute(tables)
-            for number in range(SHARDS):
-                shard = self._sql.SQL(_SHARD).format(
-                    name=self._sql.Identifier(f"rclip_photos_{number}"),
-                    shards=self._sql.Literal(SHARDS),
-                    number=self._sql.Literal(number),
-                )
-                connection.execute(shard)
-            meta = {"schema": SCHEMA_VERSION, "shards": SHARDS, **model._asdict()}
-            with connection.cursor() as cursor:
-                pairs = [(key, str(value)) for key, value in meta.items()]
-                cursor.executemany("INSERT INTO rclip_meta VALUES (%s, %s)", pairs)
+            postgres_tables.make(connection, self._sql, model)
 
     def _create_extension(self, connection: Any) -> None:
         try:

@@ -22,11 +22,9 @@ def _slow(case: Any) -> Any:
 _STARTS_PROCESSES = frozenset({"prepared_data", "tiny_checkpoint", "browser", "served", "server"})
 """Fixtures of tests that start the command, open a library, or ask a server or a browser: some tenths of a second."""
 
-_FAST_CASES = 2
-
 
 def mark_repeats(items: Iterable[pytest.Item]) -> None:
-    """Leaves to `make test-all` what takes long and shows nothing new: cases after the second of one test.
+    """Leaves to `make test-all` what takes long and is another case: of each test all but the first.
 
     Tests that only call functions keep all cases, and those that use `few` the ones chosen.
     """
@@ -36,5 +34,5 @@ def mark_repeats(items: Iterable[pytest.Item]) -> None:
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for cases in tests.values():
         if not any(case.get_closest_marker("slow") for case in cases):
-            for case in cases[_FAST_CASES:]:
+            for case in cases[1:]:
                 case.add_marker(pytest.mark.slow)
