@@ -492,7 +492,7 @@ class Lens(Filter):
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 _NEEDS_SIZE = "must be a size like 12mp, 1920x1080, 500kb or 5mb, or a range like 2mp..12mp or ..1mb"
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(mp|kb|mb|gb)|(\d{1,9})\s*[x×]\s*(\d{1,9})", re.IGNORECASE)
+_SIZE = r"(\d{1,9}(?:\.\d{1,6})?)\s*(mp|kb|mb|gb)|(\d{1,9})\s*[x×]\s*(\d{1,9})"
 _UNITS = {"mp": 10**6, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -513,7 +513,7 @@ def _bound(text: str) -> tuple[str, tuple[int, ...] | None]:
     """Its kind and numbers; empty for no text."""
     if not text.strip():
         return "", None
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if not found:
         return "wrong", (0,)
     number, unit, width, height = found.groups()

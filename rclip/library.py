@@ -26,7 +26,6 @@ from rclip.index.photo_index import PREPROCESSING_VERSION, PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.text_vectors import TextVectors
 from rclip.models import DEFAULT, Model
-from rclip.photo.memory import pixels_in
 from rclip.search.combined import CombinedSearch
 from rclip.search.folding import COPIES
 from rclip.search.hits import Hit, Page, hit_of, spelled
@@ -109,7 +108,7 @@ class Library:
         self._device = None if device is None else argument_checks.text("device", device)
         self._batch_size = None if batch_size is None else argument_checks.count("batch_size", batch_size)
         megapixels = argument_checks.number("max_image_megapixels", max_image_megapixels or 0)
-        self._max_pixels = pixels_in(megapixels) if megapixels else None
+        self._max_pixels = _pixels_in(megapixels) if megapixels else None
         self._notify = notify = _warn if notify is None else argument_checks.function("notify", notify)
         default_dir = datadir.own(None if data_dir is None else argument_checks.path("data_dir", data_dir))
         if approximate_from is not None:
@@ -510,6 +509,12 @@ def _several(name: str, values: Iterable[AnyQuery]) -> Iterable[AnyQuery]:
     if isinstance(values, str | bytes | os.PathLike | Query) or not isinstance(values, Iterable):
         raise argument_checks.wrong_type(name, f"a list of {name}", values)
     return values
+
+
+def _pixels_in(megapixels: float) -> int:
+    from rclip.photo.memory import pixels_in
+
+    return pixels_in(megapixels)
 
 
 def _rules(exclude_dirs: Iterable[StrPath], exclude: Iterable[str], include_hidden: bool) -> IgnoreRules:

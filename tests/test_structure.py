@@ -297,7 +297,7 @@ UNASKED = {
         "rclip.index.store.maintenance",
     ),
     *("rclip.remote_library", "rclip.search.remote", "rclip.search.push", "rclip.vectordb", "psycopg"),
-    *("rclip.search.newest", "rclip.search.all_photos"),
+    *("rclip.search.newest", "rclip.search.all_photos", "rclip.search.ranking", "rclip.photo.memory"),
     *("rclip.indexing.cluster", "dask", "distributed"),
 }
 """What a text query has no use for."""

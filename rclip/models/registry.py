@@ -148,7 +148,7 @@ _HUB = "hf-hub:"
 _REPOSITORY = r"\w[\w.-]*/[\w.-]+"
 _ARCHITECTURE = r"(\w[\w.-]*):([\w.-]+)"
 _ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
-_LIKE_OPENAIS = re.compile(r"(?:vit|rn|resnet)[-\d]", re.IGNORECASE | re.ASCII)
+_LIKE_OPENAIS = r"(?ia)(?:vit|rn|resnet)[-\d]"
 """How OpenAI's names begin. Nobody on the hub is called so, and a name that is mistyped asks nobody."""
 
 
@@ -159,7 +159,7 @@ def _remote(name: str) -> ModelFolder | None:
         return ModelFolder(name, repository=REPOSITORIES.get(name, ""), architecture=match[1], tag=match[2])
     if not re.fullmatch(_REPOSITORY, plain, re.ASCII) or plain.endswith(_ENDINGS):
         return None
-    is_mistyped = os.path.isdir(plain.split("/")[0]) or _LIKE_OPENAIS.match(plain) or _nearest(name)
+    is_mistyped = os.path.isdir(plain.split("/")[0]) or re.match(_LIKE_OPENAIS, plain) or _nearest(name)
     if is_mistyped and not name.startswith(_HUB):
         return None
     return ModelFolder(name, repository=plain)

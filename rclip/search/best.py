@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 
 from rclip.index.photo_index import PhotoIndex
-from rclip.search import ranking
 from rclip.search.folding import Folding
 from rclip.search.lookup import Lookup
 from rclip.search.query_encoder import EncodedQuery
@@ -99,6 +98,8 @@ class BestSearch:
 
     def _relevant(self, queries: Sequence[EncodedQuery], selection: Selection) -> list[_Nearest]:
         """With the lowest relevant score of each query, judged by all scores that the index has for it."""
+        from rclip.search import ranking  # most searches do without
+
         selection.settle()
         count = self._vectors.count(selection.vector_ids)
         together = _stacked(queries, count)
@@ -118,12 +119,14 @@ class BestSearch:
 
     def _are_copies(self, ids: np.ndarray, first: int) -> np.ndarray:
         """Whether each of the first looks like one before it, or is missing. (K,) -> (first,) bool"""
+        from rclip.search.ranking import COPY_COSINE
+
         rows = self._store.records(ids[:first].tolist())
         present = [number for number, row in enumerate(rows) if row]
         vectors = np.array([np.frombuffer(row.vector, np.float16) for row in rows if row], np.float32)
         copies = np.ones(first, bool)
         if present:
-            copies[present] = np.any(np.tril(vectors @ vectors.T, -1) >= ranking.COPY_COSINE, axis=1)
+            copies[present] = np.any(np.tril(vectors @ vectors.T, -1) >= COPY_COSINE, axis=1)
         return copies
 
     # --- the photos themselves ---------------------------------------------------------------------------------------
