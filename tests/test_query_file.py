@@ -241,3 +241,48 @@ def test_json_says_which_model_where_that_is_asked_for(rclip: Command, gallery: 
     for one, other in zip(answers(plain), answers(verbose), strict=True):
         assert other == one | {name: stats[name] for name in ("model", "digest", "precision")}
         assert list(other)[-3:] == ["model", "digest", "precision"]
+
+
+HOSTILE = (
+    "[" * 60_000,
+    '{"a":' * 10_000,
+    '{"query": "x", "query": "a red star", "id": 7}',
+    '{"query": "\\ud800"}',
+    '{"path": "\\udcff\\u0000"}',
+    '{"path": "./pipe.jpg"}',
+    '{"path": "./endless.jpg"}',
+    '{"path": "/proc/self/mem"}',
+    '{"path": "/etc/passwd"}',
+    '{"id": 1e400, "query": "a"}',
+    '{"id": NaN, "query": "a"}',
+    '{"id": "\\u001b[31m\\u202e", "query": "a red star"}',
+    '{"id": ' + "9" * 5000 + ', "query": "a"}',
+    '{"query": "file:///etc/passwd"}',
+    '{"query": "https://[::1/"}',
+    '{"path_b64": "' + "QUFB" * 15_000 + '"}',
+    '{"path": "' + "../" * 15_000 + '"}',
+    '{"query": "' + "+ a " * 12_000 + '"}',
+    '{"query": "' + "\\u0300" * 8000 + '"}',
+    "1e999999:a",
+    "-" * 50_000,
+    "\x1b[2J\u202e",
+    "\0",
+)
+
+
+@pytest.mark.parametrize("form", few([[], ["--json"]], fast=2))
+def test_hostile_lines_are_answered_or_a_line_each_and_the_last_is_answered(
+    rclip: Command, gallery: Path, tmp_path: Path, form: list[str]
+) -> None:
+    assert rclip("--index").code == 0
+    os.mkfifo(gallery / "pipe.jpg")
+    (gallery / "endless.jpg").symlink_to("/dev/zero")
+    lines = tmp_path / "lines"
+    lines.write_bytes("\n".join(HOSTILE).encode() + b"\n\xff\xfe\na red star\n")
+    done = rclip("-n", "-t", "1", "--queries", str(lines), *form)
+    for told in ("Traceback", "fault of rclip itself", "Warning", "root:"):
+        assert told not in done.out + done.err
+    assert "\x1b" not in done.err
+    assert len(done.err.splitlines()) <= len(HOSTILE)
+    assert max(map(len, done.err.splitlines())) < 6000
+    assert "stars/red.jpg" in done.lines[-1]

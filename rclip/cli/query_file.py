@@ -134,11 +134,20 @@ def _query(asked: dict[str, Any]) -> Query:
         raise UsageError(Usage.BAD_LITERAL)
     text: str = asked[given[0]]
     if given == ["query"]:
-        return literal(text) if is_literal or not text.strip() else parse_line(text)
+        return literal(text) if is_literal or not text.strip() else parse_line(_encodable(text))
     try:
         return picture(_decoded(text) if given == ["path_b64"] else text)
     except UnicodeEncodeError:  # half of a surrogate pair, as an escape
         raise UsageError(Usage.NO_PATH) from None
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can have as escapes and no answer could repeat."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return unicode(text)
+    return text
 
 
 def _decoded(base64: str) -> str:
