@@ -105,11 +105,13 @@ def test_a_cluster_within_the_process_makes_the_same_index(
     rclip: Command, gallery: Path, tmp_path: Path, prepared_data: Path
 ) -> None:
     (gallery / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (gallery / "holes.jpg").touch()
+    os.truncate(gallery / "holes.jpg", 64 << 30)  # no machine reads it
     shutil.copy(gallery / "stars/red.jpg", gallery / "copy.jpg")
     here = again(rclip, tmp_path, prepared_data)
     assert here("--index", "-v").code == 0
     done = index(rclip, "local")
-    assert done.err == ("rclip: index updated: found 12 new photos, 1 copy, 1 unreadable (rclip --stats lists them)\n")
+    assert done.err == ("rclip: index updated: found 12 new photos, 1 copy, 2 unreadable (rclip --stats lists them)\n")
     assert table(rclip) == table(here)
     assert metadata(rclip) == metadata(here)
     require_same_vectors(rclip, here)

@@ -101,7 +101,7 @@ class ClusterSource:
         path = self._folder + pending.file.path
         stat = self._stat_here(pending, result)
         if not isinstance(result, EncodedPhoto):
-            is_the_files_own = stat and result.digest and result.kind != FailureKind.CANNOT_OPEN
+            is_the_files_own = stat and result.kind != FailureKind.CANNOT_OPEN
             kind = result.kind if is_the_files_own or not result.kind.is_stored else FailureKind.PASSING
             failure = FailedPhoto(path, result.reason, kind, result.extra)
             return NoPhoto(pending, stat or pending.file.stat, result.digest if stat else None, failure)
