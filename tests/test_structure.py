@@ -26,6 +26,7 @@ LAYERS = (
     {
         "_version",
         "argument_checks",
+        "cores",
         "datadir",
         "deadlines",
         "desktop",

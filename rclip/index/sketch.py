@@ -36,6 +36,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import isolation, manifest
+from rclip.cores import CORES
 from rclip.index.mapped import give_back
 from rclip.vectors import dot_of_bytes
 
@@ -250,7 +251,7 @@ class Sketch:
             give_back(memory, head + int(numbers[0]) * rows.itemsize, head + int(numbers[-1] + 1) * rows.itemsize)
             return found
 
-        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(_MOST_THREADS, CORES)) as pool:
             yield from pool.map(scored, range(0, len(all_rows) if among is None else len(among), _SCANNED_ROWS))
 
     def _mapped(self) -> tuple[mmap.mmap, Quantizer, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import formats
+from rclip.cores import CORES
 from rclip.errors import plain_reason
 from rclip.files import FileStat, digest_of, file_stat, suffix
 from rclip.index.store import Store
@@ -29,7 +30,7 @@ from rclip.photo.file_sizes import require_plausible
 from rclip.photo.metadata import PhotoMetadata
 from rclip.resizing import CLIP_RESIZING, Resizing
 
-WORKERS = os.cpu_count() or 1
+WORKERS = CORES
 
 
 class NewPhoto(NamedTuple):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+from rclip.cores import CORES
 from rclip.files import SEPARATOR
 from rclip.index.store import Store
 from rclip.indexing.sidecar_files import BesidePhoto, SidecarFiles
@@ -14,7 +15,7 @@ from rclip.photo.metadata_parser import Layers
 from rclip.photo.sidecar import merged, read
 
 _STORED_TOGETHER = 500
-_WORKERS = os.cpu_count() or 1
+_WORKERS = CORES
 
 
 class _Change(NamedTuple):

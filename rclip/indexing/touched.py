@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from rclip import isolation
+from rclip.cores import CORES
 from rclip.files import FileStat, digest_of, file_stat
 from rclip.index.store import Store
 from rclip.indexing.diff import PendingFile, Plan
 from rclip.mounts import mounted
 
 _READ_FIRST = 64
-_WORKERS = os.cpu_count() or 1
+_WORKERS = CORES
 
 _KEEPS_CHANGE_TIMES = frozenset(
     {b"bcachefs", b"btrfs", b"ext2", b"ext3", b"ext4", b"f2fs", b"jfs", b"nilfs2", b"overlay", b"tmpfs", b"xfs", b"zfs"}

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from rclip.cores import CORES
+
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
-
-CORES = os.cpu_count() or 1
 
 _lock = threading.Lock()
 _wishes: list[list[int]] = []

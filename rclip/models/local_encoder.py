@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from rclip import signals
+from rclip.cores import CORES
 from rclip.models import blas, numpy_towers
-from rclip.models.blas import CORES
 from rclip.models.config import ModelConfig
 from rclip.models.hardware import has_bf16, may_have_gpu
 from rclip.resizing import Resizing

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from rclip import isolation
+from rclip.cores import CORES
 from rclip.errors import ForeignTextModel
 from rclip.models import blas, model_files, numpy_towers, registry
 from rclip.models.config import ModelConfig, TextConfig
@@ -144,7 +145,7 @@ class Model:
         # Texts of like length go together, and the longest of a batch decides what it costs.
         order = sorted(range(len(texts)), key=lambda number: len(tokens[number]))
         batches = [order[start : start + _TEXT_BATCH] for start in range(0, len(order), _TEXT_BATCH)]
-        with blas.limited(blas.CORES) if len(texts) > _FEW_TEXTS else _one_core():
+        with blas.limited(CORES) if len(texts) > _FEW_TEXTS else _one_core():
             vectors = np.concatenate([tower([tokens[number] for number in batch]) for batch in batches])
         return numpy_towers.require_finite(vectors[np.argsort(order)], self.name), list(cut)
 

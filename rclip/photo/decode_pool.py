@@ -28,6 +28,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rclip import formats, isolation
+from rclip.cores import CORES
 from rclip.errors import plain_reason
 from rclip.photo.failures import TIME_LIMIT_VARIABLE, DecodeError, FailureKind
 from rclip.photo.memory import BYTES_PER_PIXEL, bytes_for_file, bytes_for_film, machine_bytes
@@ -210,7 +211,7 @@ class DecodePool:
         if not self._put_back(process, is_alive=answer is not None):
             status = process.wait()
             if answer is None:
-                may_be_time = (time.monotonic() - started_s) * (os.cpu_count() or 1) >= time_limit_s()
+                may_be_time = (time.monotonic() - started_s) * CORES >= time_limit_s()
                 is_time = process.is_hung or (status == -signal.SIGPROF and may_be_time)
                 return _error_of_the_dead(process, status), is_time
         assert answer

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from rclip import formats, signals
+from rclip.cores import CORES
 from rclip.errors import plain_reason
 from rclip.photo import image
 from rclip.photo.failures import DecodeError, FailureKind, OutOfMemory
@@ -67,8 +68,7 @@ class _Memory:
 
     def __init__(self, connection: socket.socket):
         self._connection = connection
-        cores = os.cpu_count() or 1
-        beside = machine_bytes() // (4 * cores)  # of each of as many processes
+        beside = machine_bytes() // (4 * CORES)  # of each of as many processes
         self._beside = min(max(beside, _LEAST_BYTES_BESIDE), _MOST_BYTES_BESIDE) + _BYTES_OF_THREADS
         self._in_use = data_bytes()
         self._file = self._given = 0

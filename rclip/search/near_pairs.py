@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rclip.cores import CORES
 from rclip.models import blas
 
 SKETCH_DIMENSIONS = 64
@@ -56,7 +57,7 @@ def connected(vectors: np.ndarray, similarity: float, report: Report = lambda sh
     components = _Components(vectors, similarity)
     rows = _distinct(vectors, components)
     sketches = _sketches(vectors, rows)
-    with blas.limited(1), ThreadPoolExecutor(blas.CORES) as threads:
+    with blas.limited(1), ThreadPoolExecutor(CORES) as threads:
         try:
             _run(threads, _tasks(sketches, rows, similarity, components), report)
         except BaseException:
@@ -86,7 +87,7 @@ def _run(threads: ThreadPoolExecutor, tasks: Iterable[_Task], report: Report) ->
 
     for task in tasks:
         waiting.append((threads.submit(task.run), task.share))
-        finish(2 * blas.CORES)
+        finish(2 * CORES)
     finish(0)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from rclip import isolation
+from rclip.cores import CORES
 from rclip.files import digest_of, file_stat, suffix
 from rclip.photo.decode_pool import DecodePool, default_max_pixels
 from rclip.photo.file_sizes import require_plausible
@@ -31,7 +32,7 @@ class Thumbnails:
         """Nothing is started or written before it is needed. `max_pixels` None is for a limit by the memory."""
         self.files = FileCache(os.path.join(data_dir, FOLDER), max_bytes)
         self._decoders = DecodePool(0, max_pixels or default_max_pixels())
-        self._cores = threading.Semaphore(os.cpu_count() or 1)
+        self._cores = threading.Semaphore(CORES)
         self._lock = threading.Lock()
         self._in_work: dict[str, threading.Lock] = {}
 

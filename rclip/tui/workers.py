@@ -1,9 +1,9 @@
 """The threads of the interface, and the photos that they share."""
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rclip.cores import CORES
 from rclip.errors import RclipError
 from rclip.tui.jobs import Jobs
 from rclip.tui.opened import Opened
@@ -24,7 +24,7 @@ class Workers:
         """`deliver` as for `Jobs`, `notify` as for `Opened`."""
         self.opened = Opened(setup, notify)
         self.searching = Jobs(1, deliver)
-        self.drawing = Jobs(min(4, (os.cpu_count() or 1) + 1), deliver)
+        self.drawing = Jobs(min(4, CORES + 1), deliver)
         self.enlarging = Jobs(1, deliver)
         self.errands = Jobs(2, deliver)
         self.watching = Jobs(1, deliver)

@@ -3,13 +3,14 @@
 It opens no port, not even for Dask's pages: whoever reaches a port of Dask's can run programs as this user.
 """
 
-import os
 import tempfile
 from typing import Any
 
 from distributed import Scheduler, SpecCluster, Worker
 from distributed.http.routing import RoutingApplication
 from tornado.httpserver import HTTPServer
+
+from rclip.cores import CORES
 
 
 def _serve_nothing(server: Any, *_: object, **__: object) -> None:
@@ -32,7 +33,7 @@ class LocalCluster:
     def __init__(self) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="rclip-")
         inside = {"protocol": "inproc://", "dashboard": False}
-        own = {"nthreads": os.cpu_count(), "local_directory": self._scratch.name, "memory_limit": 0}
+        own = {"nthreads": CORES, "local_directory": self._scratch.name, "memory_limit": 0}
         self.cluster: Any = SpecCluster(  # type: ignore[no-untyped-call]
             {0: {"cls": _Worker, "options": inside | own}}, scheduler={"cls": _Scheduler, "options": inside}
         )

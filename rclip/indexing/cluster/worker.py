@@ -16,6 +16,7 @@ import numpy as np
 
 from rclip import datadir, formats
 from rclip._version import __version__
+from rclip.cores import CORES
 from rclip.errors import plain_reason
 from rclip.files import digest_of, file_stat, suffix
 from rclip.index.photo_index import PREPROCESSING_VERSION
@@ -120,7 +121,7 @@ class _Bench:
         self._encoding = threading.Lock()
         """The encoder takes batches of one thread at a time."""
         self._decoders = DecodePool(self._encoder.resolution, self._max_pixels, self._encoder.resizing)
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "rclip-decode")
+        self._threads = ThreadPoolExecutor(CORES, "rclip-decode")
         self.users = 0
         self.timer: threading.Timer | None = None
 

@@ -1,7 +1,6 @@
 """Files opened by Pillow: read as far as that goes without decoding, and only where the picture may be so large."""
 
 import io
-import os
 import re
 import struct
 from contextlib import suppress
@@ -23,6 +22,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from rclip.cores import CORES
 from rclip.formats import DEEP, HEIF, Extra
 from rclip.photo.failures import DecodeError, needs_extra
 from rclip.photo.image import headers, isobmff, jpeg, metadata_blocks
@@ -51,7 +51,7 @@ MOST_THREADS = 4
 
 def lift_limits() -> None:
     """Sets Pillow's own limits for the whole process, which must be rclip's, before anything is opened."""
-    AvifImagePlugin.DEFAULT_MAX_THREADS = min(MOST_THREADS, os.cpu_count() or 1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = min(MOST_THREADS, CORES)
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20  # editors store whole histories
     Image.MAX_IMAGE_PIXELS = None  # `Room` has a limit of its own, which also knows about scaled decoding
 
@@ -309,5 +309,5 @@ def _teach_pillow(extra: Extra) -> str:
         return "HEIF"
     from pillow_jxl import JpegXLImagePlugin  # registers itself
 
-    JpegXLImagePlugin.DECODE_THREADS = min(MOST_THREADS, os.cpu_count() or 1)
+    JpegXLImagePlugin.DECODE_THREADS = min(MOST_THREADS, CORES)
     return "JXL"
