@@ -228,7 +228,7 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
 # --- tokenizers of their size ----------------------------------------------------------------------------------------
 
 
-def _made_up(count: int, tokens: dict[str, int]) -> Iterator[tuple[str, str]]:
+def made_up(count: int, tokens: dict[str, int]) -> Iterator[tuple[str, str]]:
     """Adds words, each of two that are there, until there are so many tokens."""
     rng = random.Random(0)
     pieces = [token for token in tokens if len(token) == 1]
@@ -240,14 +240,14 @@ def _made_up(count: int, tokens: dict[str, int]) -> Iterator[tuple[str, str]]:
             yield left, right
 
 
-def _letters() -> list[str]:
+def letters() -> list[str]:
     return [*string.ascii_lowercase, "▁", *map(chr, range(0x4E00, 0x4E00 + 3000))]
 
 
 def gemma_like(count: int) -> dict[str, Any]:
     special = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    vocab = {token: number for number, token in enumerate([*special, *_letters()])}
-    merges = [list(pair) for pair in _made_up(count, vocab)]
+    vocab = {token: number for number, token in enumerate([*special, *letters()])}
+    merges = [list(pair) for pair in made_up(count, vocab)]
     model = {
         "type": "BPE",
         "vocab": vocab,
@@ -256,22 +256,26 @@ def gemma_like(count: int) -> dict[str, Any]:
         "byte_fallback": True,
         "fuse_unk": True,
     }
-    return _tokenizer(model, [0, 1, 2, 3], special, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, 1)
+    return tokenizer_json(
+        model, [0, 1, 2, 3], special, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, 1
+    )
 
 
 def unigram(count: int) -> dict[str, Any]:
     special = ["<s>", "<pad>", "</s>", "<unk>"]
-    vocab = {token: number for number, token in enumerate([*special, *_letters()])}
-    for _ in _made_up(count, vocab):
+    vocab = {token: number for number, token in enumerate([*special, *letters()])}
+    for _ in made_up(count, vocab):
         pass
     scored = [[token, 0.0 if number < 4 else -8 - number / 1e5] for token, number in vocab.items()]
-    made = _tokenizer({"type": "Unigram", "vocab": scored, "unk_id": 3}, [0, 1, 2, 3], special, {"type": "NFKC"}, 2)
+    made = tokenizer_json({"type": "Unigram", "vocab": scored, "unk_id": 3}, [0, 1, 2, 3], special, {"type": "NFKC"}, 2)
     return made | {
         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     }
 
 
-def _tokenizer(model: dict[str, Any], ids: list[int], special: list[str], normalizer: Any, end: int) -> dict[str, Any]:
+def tokenizer_json(
+    model: dict[str, Any], ids: list[int], special: list[str], normalizer: Any, end: int
+) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
     last = {"SpecialToken": {"id": special[end], "type_id": 0}}
     template = {

@@ -61,6 +61,8 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("many_queries.py", {"one query", "20 queries"}),
             ("videos.py", {"1 min of 160x120"}),
             ("models.py", {"tiny"}),
+            ("language.py", {"query, plain", "query, any language"}),
+            ("gpu.py", {"640x480", "12 MP"}),
             ("filtered_query.py", {"no filter", "half by date", "many names", "a day, no query"}),
         ]
     ),
