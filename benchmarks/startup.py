@@ -6,7 +6,7 @@
 "numpy" encodes all with the numpy tower, which starts at once; "torch" imports torch and hands it the weights first;
 "both" is what rclip does: numpy while torch starts, if there are enough pictures. In the end it says where numpy and
 torch take equally long, and how many pictures numpy encodes while torch starts: what `_TORCH_AFTER` and `_TORCH_FOR`
-in rclip/models/encoding.py rest on.
+in rclip/models/local_encoder.py rest on.
 """
 
 import shutil

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rclip.index.store import Store, recovery
-from rclip.index.store.metadata import PhotoWithoutMetadata
+from rclip.index.store.unread_metadata import PhotoWithoutMetadata
 from rclip.indexing.metadata_backfill import describe
 from rclip.indexing.summary import Summary
 from rclip.photo import image, metadata_parser

@@ -15,6 +15,7 @@ from rclip.files import FileStat, file_stat
 from rclip.index.location import IndexLocation
 from rclip.index.store import Store, importing
 from rclip.index.store.schema import APPLICATION_ID
+from rclip.index.store.unread_metadata import without_metadata
 from rclip.photo.failures import FailedPhoto
 from rclip.photo.metadata import PhotoMetadata
 from tests.support.command import Command, one_line
@@ -233,6 +234,6 @@ def test_what_an_index_lends_comes_in_parts_that_stand_alone(store: Store, tmp_p
         assert [row.path for row in borrower.files.rows(b"/a/b/")] == [row.path for row in store.files.rows(b"/a/b/")]
         ids = [row.id for row in borrower.files.rows(b"/a/b/")]
         assert borrower.metadata.of(ids) == store.metadata.of(range(1, 701))
-        assert borrower.metadata.without_metadata(b"/a/b/") == []
+        assert without_metadata(borrower, b"/a/b/") == []
     finally:
         borrower.close()

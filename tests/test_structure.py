@@ -291,6 +291,7 @@ UNASKED = {
         "rclip.index.store.filtering",
         "rclip.index.store.files",
         "rclip.index.store.films",
+        "rclip.index.store.unread_metadata",
         "rclip.index.approximate",
         "rclip.index.sketch",
         "rclip.index.store.importing",

@@ -8,7 +8,7 @@ from itertools import islice
 from rclip import formats
 from rclip.files import stat_fields, suffix
 from rclip.index.store import Store
-from rclip.index.store.metadata import PhotoWithoutMetadata
+from rclip.index.store.unread_metadata import PhotoWithoutMetadata
 from rclip.indexing.reader import WORKERS, open_without_waiting
 from rclip.indexing.summary import Summary
 from rclip.photo.decode_pool import DecodePool, default_max_pixels

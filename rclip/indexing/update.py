@@ -15,6 +15,7 @@ from rclip.ignoring import DEFAULT_RULES, IgnoreRules
 from rclip.index.photo_index import PhotoIndex
 from rclip.index.scope import Scope
 from rclip.index.store import Store
+from rclip.index.store.unread_metadata import without_metadata
 from rclip.indexing.diff import Plan, plan_update
 from rclip.indexing.ignore_files import IgnoreFiles, on_disk
 from rclip.indexing.parts import parts_around
@@ -171,7 +172,7 @@ def _describe(
     report: Report | None,
 ) -> None:
     """What an older rclip has indexed without asking it for more than its pixels."""
-    known = store.metadata.without_metadata(folder)
+    known = without_metadata(store, folder)
     photos = [photo for photo in known if not ignores_path(photo.path[len(folder) :])]
     if photos:
         from rclip.indexing.metadata_backfill import describe

@@ -1,9 +1,8 @@
 """The metadata of photos: the tables `metadata`, `own_metadata`, `sidecars` and `cameras`."""
 
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any
 
 from rclip.files import SEPARATOR
 from rclip.index.store.database import CHUNK_ROWS, Database
@@ -21,15 +20,6 @@ METADATA_COLUMNS = (*_WHEN_AND_WHERE, "camera", *_THE_REST)
 """All that the tables have of a photo."""
 
 _EFFECTIVE, _OWN = "metadata", "own_metadata"
-
-
-class PhotoWithoutMetadata(NamedTuple):
-    """A photo whose file has not been read for metadata."""
-
-    id: int
-    path: bytes
-    size_bytes: int
-    mtime_ns: int
 
 
 class MetadataTable:
@@ -102,31 +92,6 @@ class MetadataTable:
                 for id_, path, *texts in rows:
                     name = path.rpartition(SEPARATOR)[2].decode(errors="replace")
                     yield id_, (name, *(text for text in texts if text))
-
-    def without_metadata(self, folder: bytes) -> list[PhotoWithoutMetadata]:
-        """The photos in the folder whose files have not been read for all metadata, in path order."""
-        never = """
-            SELECT id, path, size, mtime_ns FROM images INDEXED BY images_without_metadata
-            WHERE path >= ? AND path < ? AND has_metadata = 0 AND vector IS NOT NULL AND missing_ns IS NULL
-            ORDER BY path
-        """
-        in_part = """
-            SELECT id, path, size, mtime_ns FROM images INDEXED BY images_listing
-            WHERE path >= ?1 AND path < ?2 AND missing_ns IS NULL
-            AND id IN (SELECT id FROM metadata INDEXED BY metadata_outdated WHERE is_outdated = 1)
-            ORDER BY path
-        """
-        with self._database.reading():
-            bounds = self._database.range_of(folder)
-            found = self._database.connection.execute(never, bounds).fetchall()
-            if self._has_outdated():
-                found = sorted({*found, *self._database.connection.execute(in_part, bounds)}, key=itemgetter(1))
-            require(are_valid(("id", "path", "size", "mtime_ns"), found))
-            return [PhotoWithoutMetadata(id_, self._database.outer(path), *row) for id_, path, *row in found]
-
-    def _has_outdated(self) -> bool:
-        sql = "SELECT EXISTS (SELECT 1 FROM metadata INDEXED BY metadata_outdated WHERE is_outdated = 1)"
-        return bool(self._database.value(sql))
 
     def incomplete(self, folder: bytes) -> dict[bytes, int]:
         """The photos in the folder of which a part is missing: their paths, and how many percent."""
