@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from rclip.files import stat_fields
+from rclip.files import SEPARATOR, stat_fields
 from rclip.photo.sidecar_names import sidecars_of
 
 _READER = b"1"
@@ -31,11 +31,12 @@ class SidecarFiles:
         """All that were listed; of photos elsewhere nothing is known."""
 
     def note(self, folder: bytes, photos: Iterable[bytes], files: Sequence["os.DirEntry[bytes]"]) -> None:
-        """A folder has been listed. `photos` has names of its entries, `files` those that may be sidecars."""
+        """A folder has been listed. `photos` has its entries, folders with a slash; `files` may be sidecars."""
         self.folders.add(folder)
-        if files:
+        own = [name for name in photos if not name.endswith(SEPARATOR)] if files else ()
+        if own:  # a folder may hold a million files of JSON and no photo
             entries = {entry.name: entry for entry in files}
-            for photo, names in sidecars_of(photos, entries):
+            for photo, names in sidecars_of(own, entries):
                 states = {name: state for name in names if (state := _state_of(entries[name]))}
                 if states:
                     self.found[folder + photo] = BesidePhoto(tuple(states), b"\0".join([_READER, *states.values()]))
