@@ -1,21 +1,19 @@
 """What a photo says of itself beside its pixels: when, where, by what, how large, and what somebody noted of it."""
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Origin(IntEnum):
-    """Where the time of a photo comes from. The numbers are stored."""
+class Origin:
+    """Where the time of a photo comes from: its own file, a file beside it that says more of it, or the file's name.
 
-    METADATA = 0
-    """The photo's own file."""
-    SIDECAR = 1
-    """A file beside it that says more of it."""
-    NAME = 2
-    """The file's name."""
+    The numbers are stored. No enumeration: one takes longer to be made than a query may spend on it.
+    """
+
+    NAMES = ("metadata", "sidecar", "name")
+    METADATA, SIDECAR, NAME = range(len(NAMES))
 
 
 class PhotoMetadata(NamedTuple):

@@ -1,7 +1,7 @@
 """What the tables' columns may hold. SQLite itself takes anything anywhere, and damage may put it there."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +13,19 @@ LATEST_MS = 1 << 41
 _OFF_UNIT = 0.01  # half precision is off by a twentieth of it
 
 
-class _Domain(NamedTuple):
-    """What a column may hold."""
+class _Domain:
+    """What a column may hold. No named tuple: a query would pay for each."""
 
-    types: frozenset[type]
-    lowest: float | None = None
-    highest: float | None = None
-    most_characters: int | None = None
+    __slots__ = ("highest", "lowest", "most_characters", "types")
+
+    def __init__(
+        self,
+        types: frozenset[type],
+        lowest: float | None = None,
+        highest: float | None = None,
+        most_characters: int | None = None,
+    ):
+        self.types, self.lowest, self.highest, self.most_characters = types, lowest, highest, most_characters
 
 
 def _text(most_characters: int) -> _Domain:
@@ -73,7 +79,7 @@ _DOMAINS = {
     "duration_ms": _whole_between(0, LATEST_MS),
     "resume_ms": _whole_between(0, LATEST_MS),
     "film_failure": _TEXT,
-    "captured_from": _Domain(frozenset([int]), min(Origin), max(Origin)),
+    "captured_from": _Domain(frozenset([int]), Origin.METADATA, Origin.NAME),
     "lens": _TEXT,
     "title": _TEXT,
     "headline": _TEXT,

@@ -187,7 +187,7 @@ def told_metadata(hit: Hit) -> dict[str, object]:
 def captured_from(hit: Hit) -> str:
     """What `captured` comes from: `metadata`, `sidecar`, `name`, or `file` where only the file's own time is known."""
     known = hit.metadata
-    return "file" if known.captured_s is None else Origin(known.captured_from).name.lower()
+    return "file" if known.captured_s is None else Origin.NAMES[known.captured_from]
 
 
 def modified(hit: Hit) -> "datetime":
