@@ -53,11 +53,11 @@ def measure(model: str, data_dir: Path, library: Path, runs: int) -> dict[str, l
         if not len(answer):
             raise SystemExit(f"{case}: nothing was found")
 
-    for _ in range(runs):
+    for run in range(runs):
         with Library(library, model=model, data_dir=data_dir) as opened:
             timed("cold", partial(opened.search, QUERY))
             for number in range(5):
-                text = f"{QUERY}, number {number}"
+                text = f"{QUERY}, number {number} of run {run}"  # texts are remembered, also by later processes
                 timed("warm", partial(opened.search, text))
                 timed("repeated", partial(opened.search, text))
             timed("vectors", lambda: opened.vectors().paths)

@@ -107,12 +107,12 @@ def measure_searches(ours: Ours, scratch: Path, rows: int, runs: int) -> dict[st
         opened.prepare_search()
     names = ("start", "search, warm", "search, repeated", "page, repeated")
     found: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(runs):
+    for run in range(runs):
         with Server(ours, data_dir, library) as server:
             found["start"].append(server.start_s)
             server.search(QUERY)
             for number in range(5):
-                text = f"{QUERY}, number {number}"
+                text = f"{QUERY}, number {number} of run {run}"  # texts are remembered, also by later processes
                 found["search, warm"].append(server.search(text)["seconds"])
                 found["search, repeated"].append(server.search(text)["seconds"])
                 found["page, repeated"].append(timed(lambda text=text: server.get(f"/?q={quote(text)}")))  # type: ignore[misc]
