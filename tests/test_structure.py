@@ -34,6 +34,7 @@ LAYERS = (
         "files",
         "filters",
         "formats",
+        "garbage",
         "globs",
         "ignore_patterns",
         "ignoring",

@@ -172,7 +172,7 @@ def test_what_an_index_of_pgvector_finds_is_measured_and_told(pushed: Database) 
     )
     pushed.sql("CREATE INDEX ON rclip_photos USING hnsw (vector halfvec_ip_ops)")
     told = pushed(*push).err.splitlines()[1]
-    assert told == "rclip: the database's approximate index finds 100.0% of the ten best photos, by 24 queries"
+    assert told == "rclip: the database's approximate index finds 100.0% of the ten best photos, in 24 queries"
 
 
 # --- pushing ----------------------------------------------------------------------------------------------------------

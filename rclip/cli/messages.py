@@ -151,7 +151,7 @@ class Notice:
     NOT_PUSHED = "the database has no photos here; rclip --push URL DIR brings some there"
     PUSHED = "pushed: {changes}"
     NOTHING_NEW = "nothing to push: the database already has all {photos:,} photos"
-    DATABASE_RECALL = "the database's approximate index finds {recall:.1%} of the ten best photos, by 24 queries"
+    DATABASE_RECALL = "the database's approximate index finds {recall:.1%} of the ten best photos, in 24 queries"
     NO_DATABASE_RECALL = "the database is searched exactly: none of the best photos is missed"
     PUSH_LEFT_OUT = "left out {count:,} with paths of more than {most:,} bytes"
     PUSH_STOPPED = "stopped; {stored:,} photos are in the database, and the next push goes on from there"
@@ -203,7 +203,7 @@ class Notice:
 
 RECALL = (
     "{rows:,} photos in {lists:,} lists, of which a query reads {probes:,}; "
-    "finds {recall:.1%} of the ten best, by {queries:,} queries"
+    "finds {recall:.1%} of the ten best, in {queries:,} queries"
 )
 """How well an approximate search finds."""
 

@@ -48,7 +48,7 @@ class Search(Action):
             is_setting=True,
         ),
         Option(("--all",), "a result for each copy, and for RAW and JPEG alike"),
-        Option(("--moments",), "of each video, its N best moments; as --all (1)", "N", choices.count),
+        Option(("--moments",), "up to N moments of each video, each as a result (1)", "N", choices.count),
         Option(("--approximate",), "search a huge index in a moment, and miss a few"),
         Option(
             ("--from",),
