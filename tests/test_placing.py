@@ -153,6 +153,28 @@ def test_nothing_is_overwritten_and_no_link_followed(indexed: Command, gallery: 
     assert list(outside.iterdir()) == []
 
 
+def test_what_a_link_leads_to_by_now_is_not_copied(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    """In place of a photo, and of its folder, after they were indexed; a link that was there then is followed."""
+    secrets, target = tmp_path / "secrets", tmp_path / "to"
+    secrets.mkdir()
+    (secrets / "red.jpg").write_bytes(b"secret")
+    shutil.copy2(gallery / "stars/blue.jpg", tmp_path / "far.jpg")
+    (gallery / "stars/near.jpg").symlink_to(tmp_path / "far.jpg")
+    assert indexed("--index").code == 0
+    (gallery / "stars/red.jpg").unlink()
+    (gallery / "stars/red.jpg").symlink_to(secrets / "red.jpg")
+    done = indexed("-n", "-t", "50", "--all", "--copy-to", target, "a red star")
+    assert (done.code, len(done.lines)) == (2, 13)
+    assert "red.jpg" in done.err
+    assert "a link leads out of the folder that was searched" in done.err
+    assert (target / "near.jpg").read_bytes() == (tmp_path / "far.jpg").read_bytes()
+    assert b"secret" not in files_in(target).values()
+    (gallery / "stars").rename(tmp_path / "moved")
+    (gallery / "stars").symlink_to(secrets)
+    indexed("-n", "-t", "50", "--all", "--copy-to", tmp_path / "again", "a red star")
+    assert b"secret" not in files_in(tmp_path / "again").values()
+
+
 @pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
 def test_a_link_or_file_in_the_place_of_a_subfolder_is_not_followed(
     indexed: Command, tmp_path: Path, option: str

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rclip.cli import activity
@@ -38,24 +39,27 @@ class Placing:
         self._option = next(option for option in _OPTIONS if values[_key(option)])
         self._folder: str = values[_key(self._option)]
         self._keeps_paths: bool = values["keep_paths"]
-        self._paths: dict[str, None] = {}
+        self._hits: dict[str, Hit] = {}
+        """By their absolute paths."""
         if os.path.realpath(self._folder) in library.folders:
             raise UsageError(Usage.TARGET_IS_SEARCHED.format(option=self._option, folder=self._folder))
 
     def add(self, hits: "Iterable[Hit]") -> None:
         from rclip.search.hits import absolute
 
-        self._paths |= dict.fromkeys(absolute(hit.path) for hit in hits)
+        self._hits |= {absolute(hit.path): hit for hit in hits}
 
     def finish(self) -> bool:
         """Puts them there, and says so. Returns whether all could be. Raises `UsageError`."""
         from rclip.explore import copying
 
-        if not self._paths:
+        if not self._hits:
             return True
-        paths = list(self._paths)
-        names = [copying.inner_path(path, self._library.folders) for path in paths] if self._keeps_paths else None
-        put = copying.copy if self._option == "--copy-to" else copying.link
+        paths, folders = list(self._hits), self._library.folders
+        names = [copying.inner_path(path, folders) for path in paths] if self._keeps_paths else None
+        put = copying.link
+        if self._option == "--copy-to":
+            put = partial(copying.copy, is_meant=copying.found_by(self._hits.values(), folders))
         self._prepare()
         with activity.shown(Doing.PLACING):
             copied = put(paths, self._folder, names)

@@ -10,12 +10,17 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rclip import isolation
 from rclip.datadir import TEMPORARY
 from rclip.errors import NotAFolder, is_full, plain_reason
 from rclip.ignoring import IGNORE_FILE
+from rclip.search.hits import absolute
+
+if TYPE_CHECKING:
+    from rclip.search.hits import Hit
 
 
 class Copied(NamedTuple):
@@ -29,12 +34,39 @@ class Copied(NamedTuple):
     """How many copies were there already."""
 
 
-def copy(paths: Sequence[str], folder: str, names: Sequence[str] | None = None) -> Copied:
+def copy(
+    paths: Sequence[str],
+    folder: str,
+    names: Sequence[str] | None = None,
+    is_meant: "IsMeant" = lambda path, status: True,
+) -> Copied:
     """Copies the files, each under its own name or one of `names`, which may have folders: `2019/a.jpg`.
 
-    If that name is taken, `a (2).jpg` is next, unless the same bytes are there already. Raises `UsageError`.
+    If that name is taken, `a (2).jpg` is next, unless the same bytes are there already. A file that `is_meant` says no
+    to is not copied. Raises `UsageError`.
     """
-    return _put(paths, folder, names, _copy)
+    return _put(paths, folder, names, partial(_copy, is_meant))
+
+
+IsMeant = Callable[[str, os.stat_result], bool]
+"""Whether the open file of that path is the one to copy."""
+
+
+def found_by(hits: Iterable["Hit"], folders: Sequence[str]) -> IsMeant:
+    """Of photos found in the folders, which are absolute and without links: no link leads out of these by now.
+
+    One that did so when the photo was indexed still leads to the same file.
+    """
+    known = {absolute(hit.path): (hit.size_bytes, hit.mtime_ns) for hit in hits}
+    starts = tuple(os.path.join(folder, "") for folder in folders)
+
+    def is_meant(path: str, status: os.stat_result) -> bool:
+        if (status.st_size, status.st_mtime_ns) == known[path]:
+            return True
+        real = os.path.realpath(path)
+        return real.startswith(starts) and os.path.samestat(status, os.lstat(real))
+
+    return is_meant
 
 
 def link(paths: Sequence[str], folder: str, names: Sequence[str] | None = None) -> Copied:
@@ -132,9 +164,11 @@ def _names_like(name: str) -> Iterator[str]:
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def _copy(path: str, name: str, folder: int) -> bool:
+def _copy(is_meant: IsMeant, path: str, name: str, folder: int) -> bool:
     """Whole or not at all: its bytes are written under another name first."""
     with open(path, "rb", opener=isolation.open_regular) as source:
+        if not is_meant(path, os.fstat(source.fileno())):
+            raise OSError("a link leads out of the folder that was searched")
         try:
             claim = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666, dir_fd=folder)
         except FileExistsError:

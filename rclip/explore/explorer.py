@@ -185,7 +185,9 @@ class Explorer:
         if self.library.holds(folder):
             with suppress(OSError):
                 copying.leave_out(folder)
-        return copying.copy([absolute(hit.path) for hit in self.photos(photo_ids)], folder)
+        hits = self.photos(photo_ids)
+        is_meant = copying.found_by(hits, self.library.folders)
+        return copying.copy([absolute(hit.path) for hit in hits], folder, is_meant=is_meant)
 
     def facets(self) -> "Facets":
         """What filters can choose from. While an update is running it may be that of a moment ago."""
