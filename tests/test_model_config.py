@@ -151,6 +151,18 @@ def test_every_number_counts(change: dict[str, Any], tmp_path: Path) -> None:
     assert cosine(numpy_towers.ImageTower(weights, other)(pixels), reference_images(weights, other, pixels)) > 0.99999
 
 
+@pytest.mark.parametrize("rows", [1, 9, 32, 33, 64, 65])
+@pytest.mark.parametrize(("outputs", "inputs"), [(2048, 512), (512, 2048), (1, 512), (2039, 512), (24, 40_000)])
+def test_a_linear_layer_is_torchs_however_its_product_is_divided(rows: int, outputs: int, inputs: int) -> None:
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((rows, inputs), (outputs, inputs), outputs))
+    expected = torch.nn.functional.linear(*(torch.tensor(array).double() for array in (x, weight, bias))).numpy()
+    for laid_out in (weight, np.asfortranarray(weight), np.repeat(weight, 2, axis=0)[::2]):
+        found = numpy_towers.linear(x[np.newaxis], laid_out, bias)
+        assert found.flags.c_contiguous
+        np.testing.assert_allclose(found[0], expected, atol=1e-5 * inputs**0.5)
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_torchs_over_all_that_can_come(name: str) -> None:
     x = np.concatenate([np.linspace(-12, 12, 200_001), [0, -0.0, 1e-30, -200, 200, 1e4, -1e4]]).astype(np.float32)
