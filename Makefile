@@ -57,7 +57,7 @@ $(OLDEST)/installed: pyproject.toml tests/oldest.py .venv/installed
 
 # What takes minutes: many runs at once for long, folders of 200,000 files, thousands of damaged pictures.
 soak: .venv/installed
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --timeout 3600
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
