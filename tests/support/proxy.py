@@ -43,9 +43,10 @@ class Proxy:
 
     @staticmethod
     def _forward(client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # a client that leaves without having read all resets the connection
             while data := client.recv(4096):
                 server.sendall(data)
+        with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
