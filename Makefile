@@ -77,7 +77,7 @@ docs: .venv/installed
 
 # The quick ones; the scripts' own --help says what they take at full size.
 bench: .venv/installed
-	for script in query_by_size filtered_query many_queries no_change indexing moved matrix_candidates sketch approximate cluster vector_databases fan_out startup library models language gpu relevance web videos; do \
+	for script in query_by_size filtered_query many_queries no_change indexing moved matrix_candidates sketch approximate cluster vector_databases fan_out startup library models language gpu relevance web interface videos; do \
 		$(BIN)/python benchmarks/$$script.py --quick || exit; echo; \
 	done
 

@@ -63,6 +63,7 @@ def figures(printed: str) -> dict[str, list[float]]:
             ("models.py", {"tiny"}),
             ("language.py", {"query, plain", "query, any language"}),
             ("gpu.py", {"640x480", "12 MP"}),
+            ("interface.py", {"frame, cold", "screen, warm"}),
             ("filtered_query.py", {"no filter", "half by date", "many names", "a day, no query"}),
         ]
     ),
