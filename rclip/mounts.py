@@ -20,10 +20,16 @@ def mounted() -> dict[bytes, bytes]:
     return kinds
 
 
+def near(folder: bytes, kinds: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those of the mount points that hold the folder, which ends in a slash, or lie in it."""
+    return {point: kind for point, kind in kinds.items() if folder.startswith(point) or point.startswith(folder)}
+
+
 def is_remote(folder: bytes, kinds: dict[bytes, bytes]) -> bool:
     """Whether the folder, which ends in a slash, is on another machine's drive, or holds one; also if nobody knows."""
-    around = [point for point in kinds if folder.startswith(point)]
-    inside = [point for point in kinds if point.startswith(folder)]
+    found = near(folder, kinds)
+    around = [point for point in found if folder.startswith(point)]
     if not around:
         return True
+    inside = [point for point in found if not folder.startswith(point)]
     return any(kinds[point] in REMOTE for point in (max(around, key=len), *inside))

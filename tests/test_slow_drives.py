@@ -1,11 +1,14 @@
 """Folders on a slow drive, or with very much else in them."""
 
 import os
+import threading
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from rclip.indexing.listing import Entry, Lister
 from rclip.indexing.walk import walk
 from tests.support.command import Command, unchanged
 from tests.support.gallery import Draw
@@ -49,6 +52,35 @@ def test_a_slow_drive_whose_folders_cannot_be_listed_or_come_and_go(
         f" cannot list {rclip.cwd}/{name}/: Permission denied; the index keeps its photos" for name in ("0", "3")
     ]
     assert done.code == 0
+
+
+def test_what_a_thread_raises_is_raised_to_who_waits_for_it() -> None:
+    """Who would wait for ever otherwise."""
+    folders = [b"/%02d/" % number for number in range(40)]
+    below = [b"/39/%02d/" % number for number in range(40)]
+
+    def list_folder(folder: bytes) -> list[Entry]:
+        time.sleep(0.005)
+        if threading.current_thread().name == "rclip-list":
+            raise MemoryError
+        return [(each, None) for each in below] if folder == folders[-1] else []
+
+    raised: list[BaseException] = []
+
+    def list_all() -> None:
+        lister = Lister(list_folder)
+        try:
+            for folder in (*folders, *below):
+                lister.entries(folder)
+        except MemoryError as error:
+            raised.append(error)
+        finally:
+            lister.close()
+
+    lists = threading.Thread(target=list_all, daemon=True)
+    lists.start()
+    lists.join(60)
+    assert len(raised) == 1
 
 
 @pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.soak)])

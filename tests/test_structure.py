@@ -38,6 +38,7 @@ LAYERS = (
         "globs",
         "ignore_patterns",
         "ignoring",
+        "inotify",
         "isolation",
         "manifest",
         "mounts",

@@ -37,6 +37,7 @@ class Watch(Action):
             raise UsageError(Usage.NOT_TOGETHER.format(one="--watch", other="-n"))
 
     def run(self, options: Options) -> int:
+        from rclip.indexing.parts import matters
         from rclip.watching import FolderWatch, Settling
 
         gc.enable()
@@ -45,7 +46,7 @@ class Watch(Action):
         signals.allow(_GRACE_S)
         folders = [os.path.abspath(os.path.expanduser(folder)) for folder in options.directories or (os.curdir,)]
         try:
-            watch = FolderWatch(folders, _RECHECK_S, _report)
+            watch = FolderWatch(folders, _RECHECK_S, _report, matters)
         except ImportError as error:
             raise UsageError(Usage.NO_WATCHFILES.format(python=sys.executable)) from error
         settling = Settling()

@@ -38,8 +38,8 @@ class Lister:
         self._tasks: list[tuple[bytes, Sequence[os.DirEntry[bytes]]]] = []
         """A heap: folders to be listed, and files of which the stat is wanted, in the order of the walk."""
         self._queued: set[bytes] = set()
-        self._listed: dict[bytes, list[Entry] | None] = {}
-        """None while a thread is at it."""
+        self._listed: dict[bytes, list[Entry] | BaseException | None] = {}
+        """None while a thread is at it; what it has raised, if it has."""
         self._is_closed = False
 
     def entries(self, folder: bytes) -> list[Entry]:
@@ -75,6 +75,8 @@ class Lister:
                 if entries is not None:
                     del self._listed[folder]
                     self._changed.notify_all()
+                    if isinstance(entries, BaseException):
+                        raise entries
                     return entries
                 self._changed.wait()
         entries = self._list_folder(folder)
@@ -106,9 +108,13 @@ class Lister:
             if files:
                 _fetch_stats(files)
                 continue
-            entries = self._list_folder(path)
+            listed: list[Entry] | BaseException
+            try:
+                listed = entries = self._list_folder(path)
+            except BaseException as error:  # or whoever needs this folder would wait for ever
+                listed, entries = error, []
             with self._changed:
-                self._listed[path] = entries
+                self._listed[path] = listed
                 self._queue(entries)
 
     def _has_task(self) -> bool:
