@@ -83,7 +83,7 @@ class MainScreen(Screen[None]):
         self.panel.display = bool(self._setup.filters)
         (self.grid if self._setup.query else self.query_input).focus()
         self._show_status()
-        self._ask_anew()
+        self.call_after_refresh(self._ask_anew)  # the thread that loads what it needs takes turns with this one
 
     # --- searching ---------------------------------------------------------------------------------------------------
 
