@@ -61,8 +61,11 @@ def touch(path: str) -> None:
         os.close(descriptor)
 
 
-def open_up(path: str, mode: int) -> None:
-    """Gives a file or folder that mode whatever the umask, where it is ours and its file system knows modes."""
+def open_up(path: str | int, mode: int) -> None:
+    """Gives a file or folder that mode whatever the umask, where it is ours and its file system knows modes.
+
+    In a folder that others may write to it is given open, as a descriptor: a path may lead elsewhere by now.
+    """
     with suppress(OSError):
         if stat.S_IMODE(os.stat(path).st_mode) != mode:
             os.chmod(path, mode)
@@ -76,7 +79,7 @@ def replace_file(path: str, parts: Iterable[Any], mode: int = 0o600) -> None:
     try:
         with open(descriptor, "wb") as file:
             if mode != 0o600:
-                open_up(temporary, mode)
+                open_up(descriptor, mode)
             for part in parts:
                 file.write(part)
             file.flush()
@@ -94,13 +97,13 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     It is as open to others as the one that it replaces, or as the umask says. Raises OSError.
     """
     path = os.path.realpath(path)
-    mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else None
-    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.urandom(8).hex()}")
+    mode = os.stat(path).st_mode & _MOST_MODE if os.path.exists(path) else None
+    temporary = os.path.join(os.path.dirname(path), temporary_name())
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 if mode is None else 0o600)
     try:
         with open(descriptor, "w+b") as file:
             if mode is not None:
-                open_up(temporary, mode)
+                open_up(descriptor, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -108,6 +111,52 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+_MOST_MODE = 0o666  # no program is made of data, least of all one with rights of the user's
+
+
+def temporary_name() -> str:
+    return f"{TEMPORARY}{os.urandom(8).hex()}"
+
+
+def create_in(folder: int, name: str | bytes, mode: int) -> int:
+    """A new file in an open folder, to be written; `mode` is less what the umask takes away. Raises OSError."""
+    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode, dir_fd=folder)
+
+
+def rename_new(temporary: str | bytes, name: str | bytes, folder: int) -> None:
+    """Gives a file in an open folder a name that nothing there has. Raises FileExistsError, and other OSError.
+
+    A file system without links is one without such a call: there the name is taken first, and for a moment empty.
+    """
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(create_in(folder, name, 0o600))
+        try:
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(name, dir_fd=folder)
+            raise
+    else:
+        os.unlink(temporary, dir_fd=folder)
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Writes a file of the user's where there is none yet, whole or not at all. Raises FileExistsError, and OSError."""
+    folder = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
+    temporary = temporary_name()
+    try:
+        with open(create_in(folder, temporary, 0o666), "wb") as file:
+            file.write(content)
+        rename_new(temporary, os.path.basename(path), folder)
+    finally:
+        with suppress(FileNotFoundError):  # it has its name
+            os.unlink(temporary, dir_fd=folder)
+        os.close(folder)
 
 
 def sweep(folder: str) -> None:

@@ -273,6 +273,14 @@ class NotAFolderName(_WithData, UsageError):
     name: str
 
 
+class CannotWriteTo(_WithData, UsageError):
+    """A folder that photos were to be copied to."""
+
+    sentence = "cannot write to {folder}: {reason}"
+    folder: str
+    reason: str
+
+
 class CannotInit(_WithData, UsageError):
     """A folder for a portable index that cannot be created."""
 

@@ -27,6 +27,7 @@ from rclip.tui.jobs import Job, Jobs
 from rclip.tui.setup import Setup
 from tests.support import pictures
 from tests.support.command import Command, one_line
+from tests.support.disks import Mount
 from tests.support.gallery import Draw
 from tests.support.interactive import interactive
 from tests.support.terminals import KITTY, XTERM
@@ -430,6 +431,61 @@ def test_photos_are_copied_to_a_folder_that_is_made(desk: Desk, tmp_path: Path) 
     assert len(app.selected) == 2
     copies = {path.read_bytes() for path in (tmp_path / "out/new").iterdir()}
     assert copies == {Path(hit.path).read_bytes() for hit in app.selected.values()}
+
+
+def test_no_copy_is_forgotten_and_none_is_cut_off_unasked(desk: Desk, tmp_path: Path) -> None:
+    """A second one to the same folder, others that wait, and one that is at work when the user leaves."""
+    sizes: set[int] = set()
+    target = tmp_path / "out"
+
+    async def play(app: Interface, pilot: "Pilot[None]") -> None:
+        sizes.update(Path(hit.path).stat().st_size for hit in app.main.grid.hits[:4])
+        with app._background.opened.explorer()._copying:  # as long as a large copy takes
+            for _ in range(4):
+                await pilot.press("c")
+                app.query_one("#answer", Input).value = str(target)
+                await pilot.press("enter", "right")
+            await pilot.press("q")
+            assert "still being copied" in status(app)
+        await until(pilot, lambda: not app._background.copying.is_busy)
+        await pilot.press("q")
+
+    desk.play(play, "a red star")
+    assert {path.stat().st_size for path in target.iterdir()} == sizes
+    assert len(list(target.iterdir())) == 4
+
+
+@pytest.mark.parametrize("what", ["a file", "a link", "a dangling link", "a pipe", "a full disk"])
+def test_a_list_is_saved_whole_and_over_nothing(desk: Desk, tmp_path: Path, mount: Mount, what: str) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    path, victim = folder / "list.txt", tmp_path / "victim"
+    if what == "a file":
+        path.write_text("precious")
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a full disk":
+        mount(folder, 8192)
+        (folder / "ballast").write_bytes(bytes(8192))
+    else:
+        path.symlink_to(victim)
+    if what == "a link":
+        victim.write_text("precious")
+    before = os.lstat(path) if what != "a full disk" else None
+
+    async def play(app: Interface, pilot: "Pilot[None]") -> None:
+        await pilot.press("a", "s")
+        app.query_one("#answer", Input).value = str(path)
+        await pilot.press("enter")
+        await until(pilot, lambda: "exists already" in status(app) or "No space left" in status(app))
+
+    desk.play(play, "a red star")
+    assert set(os.listdir(folder)) == ({"ballast"} if what == "a full disk" else {"list.txt"})
+    if before:
+        assert os.path.samestat(before, os.lstat(path))
+        assert before.st_size == os.lstat(path).st_size
+    assert (victim.read_text() if victim.exists() else "precious") == "precious"
+    assert victim.exists() == (what == "a link")
 
 
 @pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.json"])

@@ -1,14 +1,18 @@
 """`--copy-to` and `--link-to`: photos found are put into a folder, which may hold anybody's files."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from rclip.explore import copying
+from tests.support import spare_file_system
 from tests.support.command import Command, one_line, start, unchanged
 from tests.support.disks import Mount
 from tests.support.gallery import Draw
@@ -269,7 +273,147 @@ def test_a_killed_run_leaves_no_half_copy(indexed: Command, gallery: Path, tmp_p
     run.send_signal(signal.SIGKILL)
     run.communicate()
     named = target / "red.jpg"
-    assert not named.exists() or named.stat().st_size in (0, (gallery / "stars/red.jpg").stat().st_size)
+    assert not named.exists() or named.stat().st_size == (gallery / "stars/red.jpg").stat().st_size
+    again = indexed("-n", "-t", "1", "--copy-to", target, "a red star")
+    assert again.code == 0
+    assert [path.name for path in target.glob("[!.]*")] == ["red.jpg"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_leaves_nothing(indexed: Command, gallery: Path, tmp_path: Path, number: int) -> None:
+    with open(gallery / "stars/red.jpg", "ab") as file:
+        file.write(bytes(300 << 20))
+    indexed("--index")
+    target = tmp_path / "target"
+    run = start(indexed, "-n", "-t", "1", "--copy-to", str(target), "a red star", stderr=subprocess.DEVNULL)
+    while not (target.exists() and any(path.stat().st_size for path in target.iterdir())):
+        assert run.poll() is None
+    run.send_signal(number)
+    run.communicate(timeout=60)
+    assert (run.returncode, os.listdir(target)) == (128 + number, [])
+
+
+# --- photos that change, and others at work --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["grows", "shrinks", "rewritten"])
+def test_a_photo_that_changes_while_it_is_copied_is_not(tmp_path: Path, how: str) -> None:
+    """One that grew as quickly as it is read would be copied for ever."""
+    photo, target = tmp_path / "a.jpg", tmp_path / "to"
+    photo.write_bytes(bytes(4 << 20))
+    target.mkdir()
+    asked = 0
+
+    def change() -> bool:
+        nonlocal asked
+        asked += 1
+        assert asked < 20
+        with open(photo, "ab" if how == "grows" else "r+b") as file:
+            if how == "shrinks":
+                file.truncate(100)
+            else:
+                file.write(b"x" * (1 << 20))
+        os.utime(photo, (1e9, 1e9 + asked))
+        return False
+
+    copied = copying.copy([str(photo)], str(target), care=copying.Care(is_ended=change))
+    assert copied.failed == [(str(photo), "it has just been changed")]
+    assert os.listdir(target) == []
+
+
+def test_what_only_claims_to_be_large_is_not_copied(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    """A file of holes costs whoever puts it there nothing, and would fill the disk."""
+    os.truncate(gallery / "stars/red.jpg", 20 << 30)
+    done = indexed("-n", "-t", "2", "--copy-to", tmp_path / "to", "a red star")
+    assert done.code == 2
+    assert "red.jpg into" in done.err
+    assert "more than 1 GB of it is missing" in done.err
+    assert len(os.listdir(tmp_path / "to")) == 1
+
+
+def test_several_runs_at_once_copy_each_photo_once(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    for path in gallery.rglob("*.jpg"):
+        with open(path, "ab") as file:
+            file.write(os.urandom(2 << 20))
+    indexed("--index")
+    target = tmp_path / "to"
+    runs = [
+        start(indexed, "-n", "-t", "12", "--copy-to", str(target), "a star", stderr=subprocess.DEVNULL)
+        for _ in range(4)
+    ]
+    for run in runs:
+        run.communicate(timeout=60)
+        assert run.returncode == 0
+    assert sorted(files_in(target).values()) == sorted(files_in(gallery).values())
+
+
+def test_what_others_put_there_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    photo, target = tmp_path / "a.jpg", tmp_path / "to"
+    photo.write_bytes(bytes(4 << 20))
+    target.mkdir()
+
+    def write() -> bool:
+        (target / "a.jpg").write_bytes(b"precious")
+        return False
+
+    copied = copying.copy([str(photo)], str(target), care=copying.Care(is_ended=write))
+    assert copied.paths == [str(target / "a (2).jpg")]
+    assert files_in(target) == {"a.jpg": b"precious", "a (2).jpg": photo.read_bytes()}
+
+
+def copied_apart(*prefix: str, paths: Sequence[str], folder: Path, script: str = "") -> copying.Copied:
+    """By a process of its own."""
+    code = "import json, sys; from rclip.explore import copying\n" + script
+    code += "print(json.dumps(copying.copy(json.loads(sys.argv[1]), sys.argv[2])))"
+    command = [*prefix, sys.executable, "-P", "-c", code, json.dumps(paths), str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    if prefix and done.returncode == 77:
+        pytest.skip("the kernel takes no filter here")
+    assert done.returncode == 0, done.stderr
+    return copying.Copied(*json.loads(done.stdout))
+
+
+def test_on_a_file_system_without_links_nothing_is_overwritten_either(gallery: Path, tmp_path: Path) -> None:
+    """As on a memory card."""
+    prefix = (sys.executable, "-S", str(Path(spare_file_system.__file__)))
+    target = tmp_path / "to"
+    target.mkdir()
+    (target / "red.jpg").write_bytes(b"precious")
+    paths = [str(path) for path in gallery.rglob("*.jpg")]
+    for present in (0, 12):
+        copied = copied_apart(*prefix, paths=paths, folder=target)
+        assert (copied.failed, copied.present) == ([], present)
+        assert sorted(files_in(target).values()) == sorted([b"precious", *files_in(gallery).values()])
+        assert not list(target.glob(".*"))
+
+
+def test_a_copy_is_no_more_open_than_the_photo_and_no_program(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    modes = {"red": (0o4600, 0o600), "blue": (0o777, 0o644), "green": (0o2440, 0o640), "yellow": (0o400, 0o600)}
+    for name, (mode, _) in modes.items():
+        (gallery / f"stars/{name}.jpg").chmod(mode)
+    done = indexed("-n", "-t", "9", "--copy-to", tmp_path / "to", "--keep-paths", "a star", "stars")
+    assert done.code == 0
+    found = {path.stem: path.stat().st_mode & 0o7777 for path in (tmp_path / "to").iterdir()}
+    assert found == {name: mode for name, (_, mode) in modes.items()}
+
+
+def test_a_file_too_large_for_the_target_stops_no_other(indexed: Command, gallery: Path, tmp_path: Path) -> None:
+    """As one of 4 GB is for FAT."""
+    with open(gallery / "stars/red.jpg", "ab") as file:
+        file.write(bytes(3 << 20))
+    indexed("--index")
+    limited = ("bash", "-c", 'ulimit -f 2000; exec "$@"', "bash")
+    done = indexed("-n", "-t", "12", "--copy-to", tmp_path / "to", "a red star", prefix=limited)
+    assert done.code == 2
+    assert done.err.count("File too large") == 1
+    assert len(files_in(tmp_path / "to")) == 11
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(indexed: Command, tmp_path: Path, drop_root: tuple[str, ...]) -> None:
+    (tmp_path / "to").mkdir(mode=0o300)
+    for option in ("--copy-to", "--link-to"):
+        done = indexed("-n", "-t", "1", option, tmp_path / "to", "a star", prefix=drop_root)
+        assert (done.code, one_line(done.err)) == (2, f"rclip: cannot write to {tmp_path}/to: Permission denied")
 
 
 @pytest.mark.parametrize(
@@ -302,6 +446,25 @@ def test_ten_photos_of_one_name_have_ten_names(tmp_path: Path) -> None:
     copied = copying.copy(paths, str(tmp_path / "to"))
     assert [os.path.basename(path) for path in copied.paths] == ["a.b.jpg", *(f"a.b ({n}).jpg" for n in range(2, 11))]
     assert [Path(path).read_text() for path in copied.paths] == [str(number) for number in range(10)]
+
+
+def test_no_name_is_looked_at_again_and_again(tmp_path: Path) -> None:
+    """Each album may have a `cover.jpg`: of ten thousand, the last was compared with all others."""
+    paths = []
+    for number in range(300):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}/cover.jpg").write_bytes(b"%03d" % (number // 2))
+        paths.append(str(tmp_path / f"{number}/cover.jpg"))
+    (tmp_path / "to").mkdir()
+    count = "import collections\nopened = collections.Counter()\n"
+    count += "sys.addaudithook(lambda event, given: opened.update(given[:1]) if event == 'open' else None)\n"
+    first = copied_apart(paths=paths, folder=tmp_path / "to")
+    assert (len(set(first.paths)), first.present) == (150, 150)
+    last = "copied = copying.copy(json.loads(sys.argv[1]), sys.argv[2])\n"
+    last += "assert max(count for name, count in opened.items() if 'cover' in str(name)) < 10\n"
+    second = copied_apart(paths=paths, folder=tmp_path / "to", script=count + last)
+    assert (second.paths, second.present) == (first.paths, 300)
+    assert len(os.listdir(tmp_path / "to")) == 150
 
 
 def test_a_photo_is_its_own_copy(draw: Draw, photos: Path) -> None:

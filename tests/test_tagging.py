@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from rclip.explore import tagging
 from rclip.explore.tagging import Outcome
+from tests.support import spare_file_system
 from tests.support.command import Command, one_line, update
 from tests.support.gallery import Draw
 from tests.support.sidecars import DARKTABLE, DIGIKAM, LIGHTROOM, bag, xmp
@@ -243,6 +245,47 @@ def test_a_folder_that_was_replaced_by_a_link_is_not_written_to(
         assert "a link leads out of the folder that was searched" in done.err
         assert contents(tmp_path / "victim") == before
     assert (photos / "b.jpg.xmp").exists()
+
+
+def test_a_folder_is_listed_once_for_all_its_photos(photos: Path) -> None:
+    """Ten thousand photos took as many listings of it."""
+    names = [f"{number}.{ending}" for number in range(200) for ending in ("jpg", "CR3")]
+    for name in names:
+        (photos / name).touch()
+    (photos / "7.jpg.xmp").write_bytes(DARKTABLE)
+    (photos / "8.xmp").write_bytes(LIGHTROOM)
+    code = (
+        "import sys; from rclip.explore import tagging; listed = []\n"
+        "sys.addaudithook(lambda event, _: listed.append(1) if event in ('os.listdir', 'os.scandir') else None)\n"
+        "done = tagging.tag(sys.argv[2:], 'word', sys.argv[1:2])\n"
+        "assert len(listed) == 1, len(listed)\n"
+        "print(*sorted({(one.outcome.value, one.sidecar[-6:]) for one in done if one.outcome.value != 'made'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, photos, *(photos / name for name in names)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "('changed', '/8.xmp') ('changed', 'pg.xmp') ('unchanged', '/8.xmp')\n"
+    assert len(list(photos.glob("*.xmp"))) == 2 * 200 - 1
+
+
+def test_on_a_file_system_without_links_no_sidecar_is_overwritten(photos: Path) -> None:
+    """As on a memory card, where another program has made one a moment ago."""
+    code = (
+        "import os, sys; from rclip import datadir\n"
+        "folder = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "open(os.open('made', os.O_CREAT | os.O_WRONLY, dir_fd=folder), 'w').close()\n"
+        "try: datadir.rename_new('made', 'a.jpg.xmp', folder)\n"
+        "except FileExistsError: print('refused')\n"
+        "datadir.rename_new('made', 'b.jpg.xmp', folder)\n"
+    )
+    (photos / "a.jpg.xmp").write_bytes(LIGHTROOM)
+    script = [sys.executable, "-S", spare_file_system.__file__, sys.executable, "-P", "-c", code, str(photos)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("the kernel takes no filter here")
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+    assert contents(photos) == {"a.jpg.xmp": LIGHTROOM, "b.jpg.xmp": b""}
 
 
 def test_a_new_sidecar_in_the_place_of_another_users_is_no_program_and_not_for_all_to_write(

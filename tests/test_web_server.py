@@ -292,7 +292,18 @@ def test_a_selection_is_listed(served: Served, gallery: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{", b"[" * 100_000, b'{"ids": "0-1"}', b'{"ids": [1]}', b'{"ids": [], "format": "exe"}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b'{"ids": "0-1"}',
+        b'{"ids": [1]}',
+        b'{"ids": [], "format": "exe"}',
+        b'{"ids": [], "format": ["text"]}',
+        b'{"ids": [], "format": {}}',
+    ],
 )
 def test_a_selection_that_is_none(served: Served, content: bytes) -> None:
     assert served.post("/api/selection", content).status == 400
@@ -324,6 +335,61 @@ def test_photos_are_copied_only_where_that_was_allowed(
         assert 'data-do="copy"' in allowed.ask("/").text
     assert 'data-do="copy"' not in served.ask("/").text
     assert len(list(gallery.rglob("*.jpg"))) == len(GALLERY)
+
+
+def test_a_hundred_copies_at_once_are_one(rclip: Command, gallery: Path, tmp_path: Path) -> None:
+    rclip("--index")
+    target = tmp_path / "copies"
+    target.mkdir()
+    with serving(rclip, "-n", "--allow-copy", str(target)) as served:
+        ids = [photo["id"] for photo in served.ask("/api/search").json["photos"]]
+        with ThreadPoolExecutor(100) as pool:
+            answers = list(pool.map(lambda _: served.post("/api/copy", {"ids": ids * 3}), range(100)))
+    assert {len(answer.json["copied"]) for answer in answers} == {len(GALLERY)}
+    assert sorted(path.read_bytes() for path in target.iterdir()) == sorted(
+        path.read_bytes() for path in gallery.rglob("*.jpg")
+    )
+
+
+@pytest.mark.parametrize("what", ["a link", "another folder", "nothing", "a pipe"])
+def test_another_folder_in_the_place_of_the_allowed_one_is_not_written_to(
+    rclip: Command, gallery: Path, tmp_path: Path, what: str
+) -> None:
+    """Whoever may write to the folder above could choose where."""
+    rclip("--index")
+    target, victim = gallery / "copies", tmp_path / "victim"
+    target.mkdir()
+    victim.mkdir()
+    with serving(rclip, "-n", "--allow-copy", str(target)) as served:
+        ids = [photo["id"] for photo in served.ask("/api/search").json["photos"]]
+        target.rename(tmp_path / "moved")
+        if what == "a link":
+            target.symlink_to(victim)
+        elif what == "another folder":
+            target.mkdir()
+        elif what == "a pipe":
+            os.mkfifo(target)
+        answer = served.post("/api/copy", {"ids": ids})
+        assert answer.status == 400
+        assert answer.json["error"].startswith(f"cannot write to {target}: ")
+    assert [*victim.iterdir(), *(target.iterdir() if target.is_dir() else ())] == []
+    assert not list(tmp_path.rglob(".rclipignore"))
+
+
+def test_a_server_that_ends_leaves_no_half_copy(rclip: Command, gallery: Path, tmp_path: Path) -> None:
+    with open(gallery / "stars/red.jpg", "ab") as file:
+        file.write(bytes(300 << 20))
+    rclip("--index")
+    target = tmp_path / "copies"
+    target.mkdir()
+    with serving(rclip, "-n", "--allow-copy", str(target)) as served, ThreadPoolExecutor(1) as pool:
+        ids = [photo["id"] for photo in served.ask("/api/search?q=a+red+star&count=1").json["photos"]]
+        asked = pool.submit(served.post, "/api/copy", {"ids": ids})
+        until(lambda: any(path.stat().st_size for path in target.iterdir()) or asked.done())
+        code, _ = served.stop()
+        assert code == 0
+        assert asked.exception() or asked.result().json["failed"]
+    assert os.listdir(target) == []
 
 
 # --- who may ask ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclip.cli import activity
 from rclip.cli.messages import Doing, Notice, Usage, tell
-from rclip.errors import UsageError, plain_reason
+from rclip.errors import CannotWriteTo, UsageError, plain_reason
 
 if TYPE_CHECKING:
     from rclip.explore.copying import Copied
@@ -59,7 +59,7 @@ class Placing:
         names = [copying.inner_path(path, folders) for path in paths] if self._keeps_paths else None
         put = copying.link
         if self._option == "--copy-to":
-            put = partial(copying.copy, is_meant=copying.found_by(self._hits.values(), folders))
+            put = partial(copying.copy, care=copying.Care(copying.found_by(self._hits.values(), folders)))
         self._prepare()
         with activity.shown(Doing.PLACING):
             copied = put(paths, self._folder, names)
@@ -73,10 +73,10 @@ class Placing:
             os.makedirs(self._folder, exist_ok=True)
             reason = "" if not self._library.holds(self._folder) or copying.leave_out(self._folder) else _HAS_FILES
         except FileExistsError as error:
-            raise UsageError(Usage.NO_TARGET.format(folder=self._folder, reason=plain_reason(error))) from error
+            raise CannotWriteTo(folder=self._folder, reason=plain_reason(error)) from error
         except OSError as error:
             if not os.path.isdir(self._folder):
-                raise UsageError(Usage.NO_TARGET.format(folder=self._folder, reason=plain_reason(error))) from error
+                raise CannotWriteTo(folder=self._folder, reason=plain_reason(error)) from error
             reason = plain_reason(error)
         if reason:
             tell(Notice.TARGET_IS_INDEXED.format(folder=self._folder, reason=reason))

@@ -4,22 +4,27 @@ The folder may hold anybody's files: below it no link is followed, and a file th
 photo's bytes.
 """
 
+import errno
+import io
 import os
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from rclip import isolation
-from rclip.datadir import TEMPORARY
-from rclip.errors import NotAFolder, is_full, plain_reason
+from rclip import datadir, isolation
+from rclip.errors import CannotWriteTo, is_full, plain_reason
+from rclip.files import digest_of, suffix
 from rclip.ignoring import IGNORE_FILE
+from rclip.photo.failures import DecodeError
+from rclip.photo.file_sizes import require_plausible
 from rclip.search.hits import absolute
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rclip.search.hits import Hit
 
 
@@ -34,22 +39,41 @@ class Copied(NamedTuple):
     """How many copies were there already."""
 
 
-def copy(
-    paths: Sequence[str],
-    folder: str,
-    names: Sequence[str] | None = None,
-    is_meant: "IsMeant" = lambda path, status: True,
-) -> Copied:
-    """Copies the files, each under its own name or one of `names`, which may have folders: `2019/a.jpg`.
-
-    If that name is taken, `a (2).jpg` is next, unless the same bytes are there already. A file that `is_meant` says no
-    to is not copied. Raises `UsageError`.
-    """
-    return _put(paths, folder, names, partial(_copy, is_meant))
-
-
 IsMeant = Callable[[str, os.stat_result], bool]
 """Whether the open file of that path is the one to copy."""
+
+
+IsTarget = Callable[[os.stat_result], bool]
+"""Whether the open folder is the one to copy to."""
+
+
+def any_folder(_: os.stat_result) -> bool:
+    """Whichever is there."""
+    return True
+
+
+def this_folder(path: str) -> IsTarget:
+    """The one that is there now, and none that is put in its place later. Raises OSError."""
+    return partial(os.path.samestat, os.stat(path))
+
+
+class Care(NamedTuple):
+    """What is looked at before and while photos are copied."""
+
+    is_meant: IsMeant = lambda path, status: True
+    """A file that it says no to is not copied."""
+    is_target: IsTarget = any_folder
+    is_ended: Callable[[], bool] = lambda: False
+    """Whether to stop, and leave nothing that is half done."""
+
+
+def copy(paths: Sequence[str], folder: str, names: Sequence[str] | None = None, care: Care = Care()) -> Copied:  # noqa: B008 - it is a constant
+    """Copies the files, each under its own name or one of `names`, which may have folders: `2019/a.jpg`.
+
+    If that name is taken, `a (2).jpg` is next, unless the same bytes are there already. A copy is no more open to
+    others than the photo. Raises `CannotWriteTo`.
+    """
+    return _put(paths, folder, names, partial(_opened, care), care)
 
 
 def found_by(hits: Iterable["Hit"], folders: Sequence[str]) -> IsMeant:
@@ -71,7 +95,7 @@ def found_by(hits: Iterable["Hit"], folders: Sequence[str]) -> IsMeant:
 
 def link(paths: Sequence[str], folder: str, names: Sequence[str] | None = None) -> Copied:
     """The same with symbolic links to the files, whose `paths` are absolute."""
-    return _put(paths, folder, names, _link)
+    return _put(paths, folder, names, _linked, Care())
 
 
 def inner_path(path: str, folders: Iterable[str]) -> str:
@@ -82,47 +106,66 @@ def inner_path(path: str, folders: Iterable[str]) -> str:
     return next((real.removeprefix(start) for start in starts if real.startswith(start)), name)
 
 
-_Place = Callable[[str, str, int], bool]
-"""Puts the file of a path under a name into a folder that is open. Returns whether it was there already.
+class _Photo(Protocol):
+    """One that is to be put into a folder that is open."""
 
-Raises FileExistsError where something else has that name, and OSError.
-"""
+    @property
+    def marks(self) -> tuple[Hashable, ...]:
+        """What has none of them is not the same."""
+
+    def mark_of(self, name: str) -> Hashable:
+        """Of what has that name there. Raises OSError for what cannot be the same, and where nothing has it."""
+
+    def is_same(self, name: str) -> bool:
+        """Whether what has that name there, and one of the marks, is this photo or its copy."""
+
+    def put(self, name: str) -> None:
+        """Raises FileExistsError where something has that name, and OSError."""
 
 
-def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, place: _Place) -> Copied:
-    if not os.path.isdir(folder):
-        raise NotAFolder(path=folder)
-    target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+_Opener = Callable[[str, int], "AbstractContextManager[_Photo]"]
+"""From a path and a folder that is open. Raises OSError."""
+
+
+def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened: _Opener, care: Care) -> Copied:
+    target = _open_target(folder, care)
     done: list[str] = []
     failed: list[tuple[str, str]] = []
     present = 0
     reason = ""
+    known: dict[str, _Names] = {}
     try:
         for path, name in zip(paths, names or map(os.path.basename, paths), strict=True):
             if reason:
                 failed.append((path, reason))
                 continue
+            inside, name = os.path.split(name)
+            likes = known.setdefault(os.path.join(inside, name), _Names(name))
             try:
-                found, was_there = _under_free_name(path, name, target, place)
+                with _folder_in(target, inside) as below, opened(path, below) as photo:
+                    found, was_there = likes.take(photo)
             except OSError as error:
                 failed.append((path, plain_reason(error)))
-                reason = plain_reason(error) if is_full(error) else ""  # the others would fill it, too
+                is_for_all = is_full(error) and error.errno != errno.EFBIG  # FAT has no files of 4 GB
+                is_over = is_for_all or care.is_ended()
+                reason = plain_reason(error) if is_over else ""
             else:
-                done.append(os.path.join(folder, found))
+                done.append(os.path.join(folder, inside, found))
                 present += was_there
     finally:
         os.close(target)
     return Copied(done, failed, present)
 
 
-def _under_free_name(path: str, name: str, target: int, place: _Place) -> tuple[str, bool]:
-    """The name that it has got, and whether it was there already. Raises OSError."""
-    inside, name = os.path.split(name)
-    with _folder_in(target, inside) as folder:
-        for candidate in _names_like(name):
-            with suppress(FileExistsError):
-                return os.path.join(inside, candidate), place(path, candidate, folder)
-    raise OSError("too many files of this name")
+def _open_target(folder: str, care: Care) -> int:
+    try:
+        target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CannotWriteTo(folder=folder, reason=plain_reason(error)) from error
+    if not care.is_target(os.fstat(target)):
+        os.close(target)
+        raise CannotWriteTo(folder=folder, reason="another folder is in its place by now")
+    return target
 
 
 @contextmanager
@@ -146,93 +189,194 @@ def _folder_in(target: int, inside: str) -> Iterator[int]:
         os.close(here)
 
 
-_MOST_OF_ONE_NAME = 10_000
+# --- names -----------------------------------------------------------------------------------------------------------
+
+_MOST_OF_ONE_NAME = 1_000_000
 _NAME_BYTES = 255  # of most file systems
 
 
-def _names_like(name: str) -> Iterator[str]:
+class _Names:
+    """Those that photos of one name may get in one folder. None is looked at twice: ten thousand may be `cover.jpg`."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._number = 1
+        """Of the first that has not been looked at."""
+        self._given: list[str] = []
+        """To photos, and not looked at since."""
+        self._taken: dict[Hashable, list[str]] = {}
+        """The others, by the marks of what has them."""
+
+    def take(self, photo: _Photo) -> tuple[str, bool]:
+        """Puts a photo under the first free name; returns that, and whether it was there already. Raises OSError."""
+        if (found := self._of_same(photo)) is not None:
+            return found, True
+        while self._number < _MOST_OF_ONE_NAME:
+            name = _numbered(self._name, self._number)
+            is_free = _is_free(photo, name)
+            self._number += 1
+            if is_free:
+                self._given.append(name)
+                return name, False
+            if self._look(photo, name) in photo.marks and photo.is_same(name):
+                return name, True
+        raise OSError("too many files of this name")
+
+    def _of_same(self, photo: _Photo) -> str | None:
+        """The name of the photo, or of its copy, among those that are taken."""
+        while self._given:
+            self._look(photo, self._given.pop())
+        alike = (name for mark in photo.marks for name in self._taken.get(mark, ())) if self._taken else ()
+        return next(filter(photo.is_same, alike), None)
+
+    def _look(self, photo: _Photo, name: str) -> Hashable:
+        with suppress(OSError):
+            mark = photo.mark_of(name)
+            self._taken.setdefault(mark, []).append(name)
+            return mark
+        return None
+
+
+def _is_free(photo: _Photo, name: str) -> bool:
+    """Whether the photo could be put there, and is by now. Raises OSError."""
+    try:
+        photo.put(name)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _numbered(name: str, number: int) -> str:
     """`a.jpg`, `a (2).jpg` and so on, none longer than a name may be."""
-    yield name
+    if number == 1:
+        return name
     stem, ending = os.path.splitext(name)
-    for number in range(2, _MOST_OF_ONE_NAME):
-        last = f" ({number}){ending}"
-        while stem and len(os.fsencode(stem + last)) > _NAME_BYTES:
-            stem = stem[:-1]
-        yield stem + last
+    last = f" ({number}){ending}"
+    while stem and len(os.fsencode(stem + last)) > _NAME_BYTES:
+        stem = stem[:-1]
+    return stem + last
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def _copy(is_meant: IsMeant, path: str, name: str, folder: int) -> bool:
-    """Whole or not at all: its bytes are written under another name first."""
+@contextmanager
+def _opened(care: Care, path: str, folder: int) -> Iterator[_Photo]:
     with open(path, "rb", opener=isolation.open_regular) as source:
-        if not is_meant(path, os.fstat(source.fileno())):
+        if not care.is_meant(path, os.fstat(source.fileno())):
             raise OSError("a link leads out of the folder that was searched")
         try:
-            claim = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666, dir_fd=folder)
-        except FileExistsError:
-            if _has_bytes_of(source, name, folder):
-                return True
-            raise
-        temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
+            require_plausible(source, suffix(os.fsencode(path)))
+        except DecodeError as error:
+            raise OSError(str(error)) from error
+        copied = _Copy(source, folder, care.is_ended)
         try:
-            mode = stat.S_IMODE(os.fstat(claim).st_mode)
-            os.close(claim)
-            _write(source, temporary, mode, folder)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            for made in (temporary, name):
-                with suppress(OSError):
-                    os.unlink(made, dir_fd=folder)
-            raise
-    return False
+            yield copied
+        finally:
+            copied.close()
 
 
-def _write(source: BinaryIO, name: str, mode: int, folder: int) -> None:
-    descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode, dir_fd=folder)
-    with open(descriptor, "wb") as file:
-        shutil.copyfileobj(source, file, _CHUNK_BYTES)
-        file.flush()
-        status = os.fstat(source.fileno())
-        os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+class _Copy:
+    """Whole or not at all: its bytes are written under another name first."""
+
+    def __init__(self, source: BinaryIO, folder: int, is_ended: Callable[[], bool]):
+        self._source = source
+        self._folder = folder
+        self._is_ended = is_ended
+        self._status = os.fstat(source.fileno())
+        self._temporary = datadir.temporary_name()
+        self._is_written = False
+
+    @cached_property
+    def marks(self) -> tuple[Hashable, ...]:
+        self._source.seek(0)
+        return (_mark_of(self._source),)
+
+    def mark_of(self, name: str) -> Hashable:
+        with open(name, "rb", opener=isolation.open_itself_in(self._folder)) as other:
+            return _mark_of(other)
+
+    def is_same(self, name: str) -> bool:
+        with suppress(OSError), open(name, "rb", opener=isolation.open_itself_in(self._folder)) as other:
+            return os.fstat(other.fileno()).st_size == self._status.st_size and all(
+                other.read(len(chunk)) == chunk for chunk in self._chunks()
+            )
+        return False
+
+    def put(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            raise FileExistsError
+        if not self._is_written:
+            self._write()
+            self._is_written = True
+        datadir.rename_new(self._temporary, name, self._folder)
+
+    def _write(self) -> None:
+        mode = self._status.st_mode & _MOST_MODE | _LEAST_MODE
+        with open(datadir.create_in(self._folder, self._temporary, mode), "wb") as file:
+            for chunk in self._chunks():
+                file.write(chunk)
+            file.flush()
+            os.utime(file.fileno(), ns=(self._status.st_atime_ns, self._status.st_mtime_ns))
+
+    def _chunks(self) -> Iterator[bytes]:
+        """All bytes that it had when it was opened. Raises OSError where these are not all that there are."""
+        self._source.seek(0)
+        left = self._status.st_size
+        while left and (chunk := self._source.read(min(left, _CHUNK_BYTES))):
+            if self._is_ended():
+                raise OSError("rclip has been ended")
+            yield chunk
+            left -= len(chunk)
+        now = os.fstat(self._source.fileno())
+        if left or (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+            raise OSError("it has just been changed")
+
+    def close(self) -> None:
+        with suppress(OSError):  # it has its name, or was not needed
+            os.unlink(self._temporary, dir_fd=self._folder)
+
+
+def _mark_of(file: BinaryIO) -> Hashable:
+    """Its size, and a digest of its start."""
+    return os.fstat(file.fileno()).st_size, digest_of(io.BytesIO(file.read(_HEAD_BYTES)))
 
 
 _CHUNK_BYTES = 1 << 20
-
-
-def _has_bytes_of(source: BinaryIO, name: str, folder: int) -> bool:
-    """Whether a regular file of that name has the same bytes. The source stands at its start, and does again."""
-    with suppress(OSError), open(name, "rb", opener=isolation.open_itself_in(folder)) as other:
-        if os.fstat(other.fileno()).st_size != os.fstat(source.fileno()).st_size:
-            return False
-        try:
-            while chunk := source.read(_CHUNK_BYTES):
-                if other.read(len(chunk)) != chunk:
-                    return False
-            return True
-        finally:
-            source.seek(0)
-    return False
+_HEAD_BYTES = 1 << 16
+_MOST_MODE, _LEAST_MODE = 0o666, 0o600
+"""Of a copy: others may do no more with it than with the photo, and the user whatever is to be done with a file."""
 
 
 # --- links -----------------------------------------------------------------------------------------------------------
 
 
-def _link(path: str, name: str, folder: int) -> bool:
-    os.stat(path)  # a photo that has gone is reported, as when it is to be copied
-    try:
-        os.symlink(path, name, dir_fd=folder)
-    except FileExistsError:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISLNK(found.st_mode):
-            is_same = os.readlink(name, dir_fd=folder) == path
-        else:
-            is_same = os.path.samestat(found, os.stat(path))
-        if is_same:
-            return True
-        raise
-    return False
+@contextmanager
+def _linked(path: str, folder: int) -> Iterator[_Photo]:
+    yield _Link(path, os.stat(path), folder)  # a photo that has gone is reported, as when it is to be copied
+
+
+class _Link:
+    """Of a link to the same path, or of the photo itself, there is no other."""
+
+    def __init__(self, path: str, status: os.stat_result, folder: int):
+        self._path = path
+        self._folder = folder
+        self.marks: tuple[Hashable, ...] = (path, (status.st_dev, status.st_ino))
+
+    def mark_of(self, name: str) -> Hashable:
+        found = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        is_link = stat.S_ISLNK(found.st_mode)
+        return os.readlink(name, dir_fd=self._folder) if is_link else (found.st_dev, found.st_ino)
+
+    def is_same(self, name: str) -> bool:
+        with suppress(OSError):
+            return self.mark_of(name) in self.marks
+        return False
+
+    def put(self, name: str) -> None:
+        os.symlink(self._path, name, dir_fd=self._folder)
 
 
 # --- the folder's place in the library -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """One warm search over a library, for a face that shows photos page by page while its user types and chooses."""
 
 import io
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from rclip import isolation
 from rclip.errors import EmptyQuery, LinksNotAllowed, NoPicture, RclipError, UnknownPhoto, UnreadablePicture, UsageError
 from rclip.explore import copying
-from rclip.explore.copying import Copied
+from rclip.explore.copying import Care, Copied, IsTarget
 from rclip.explore.request import AskedTerm, SearchRequest, line_of
 from rclip.explore.updates import BackgroundUpdate
 from rclip.files import digest_of
@@ -35,6 +36,8 @@ _MORE = 4
 
 _REMEMBERED_RANKINGS, _REMEMBERED_HITS = 64, 50_000
 _REMEMBERED_PICTURES = 256
+_GRACE_S = 1.0
+"""For a copy to end that is being made."""
 PICTURE_SIDE = 480
 
 
@@ -70,10 +73,15 @@ class Explorer:
         self._pictures: OrderedDict[str, np.ndarray] = OrderedDict()
         self._facets: tuple[tuple[int, ...] | None, Facets] | None = None
         self._counting = threading.Lock()
+        self._copying = threading.Lock()
+        self._is_closed = False
 
     def close(self) -> None:
-        """Ends the update. The library stays open."""
+        """Ends the update, and copying: nothing half done is left. The library stays open."""
+        self._is_closed = True
         self.updates.close()
+        if self._copying.acquire(timeout=_GRACE_S):
+            self._copying.release()
 
     # --- searching ---------------------------------------------------------------------------------------------------
 
@@ -177,17 +185,18 @@ class Explorer:
         """A JPEG file. Raises `UnknownPhoto` and `UnreadablePicture`."""
         return self.library.thumbnail(photo_id, long_side)
 
-    def copy(self, photo_ids: Sequence[str], folder: str) -> Copied:
+    def copy(self, photo_ids: Sequence[str], folder: str, is_target: IsTarget = copying.any_folder) -> Copied:
         """Copies photos into a folder, under their names; no file there is overwritten. Raises `UsageError`.
 
-        An empty folder that lies among the photos is not indexed from then on.
+        An empty folder that lies among the photos is not indexed from then on. One call waits for the other.
         """
-        if self.library.holds(folder):
+        hits = {absolute(hit.path): hit for hit in self.photos(list(dict.fromkeys(photo_ids)))}
+        is_meant = copying.found_by(hits.values(), self.library.folders)
+        with self._copying:
             with suppress(OSError):
-                copying.leave_out(folder)
-        hits = self.photos(photo_ids)
-        is_meant = copying.found_by(hits, self.library.folders)
-        return copying.copy([absolute(hit.path) for hit in hits], folder, is_meant=is_meant)
+                if self.library.holds(folder) and is_target(os.stat(folder)):
+                    copying.leave_out(folder)
+            return copying.copy(list(hits), folder, care=Care(is_meant, is_target, lambda: self._is_closed))
 
     def facets(self) -> "Facets":
         """What filters can choose from. While an update is running it may be that of a moment ago."""

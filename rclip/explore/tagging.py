@@ -6,7 +6,6 @@ Where there is none, one is made: `IMG_1.jpg.xmp`, which darktable and digiKam r
 folder are called so. Links are not followed, and nothing is written outside the folders that were searched.
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,34 +49,41 @@ def tag(paths: Iterable[str], word: str, folders: Sequence[str], is_dry: bool = 
 
     The photos lie in or below these folders, which are absolute and without links: nothing is written elsewhere.
     """
-    return [tagged for path in paths for tagged in _all_edited(path, word, folders, _TAG, is_dry)]
+    return _all_edited(paths, word, folders, _TAG, is_dry)
 
 
 def untag(paths: Iterable[str], word: str, folders: Sequence[str], is_dry: bool = False) -> list[Tagged]:
     """Takes the keyword out of their sidecars, of all that a photo has."""
-    return [tagged for path in paths for tagged in _all_edited(path, word, folders, _UNTAG, is_dry)]
+    return _all_edited(paths, word, folders, _UNTAG, is_dry)
 
 
 _TAG, _UNTAG = xmp_editing.with_keyword, xmp_editing.without_keyword
 
 
-def _all_edited(path: str, word: str, folders: Sequence[str], edit: Edit, is_dry: bool) -> list[Tagged]:
-    """Of a photo with several sidecars, only the one that counts most is tagged."""
-    try:
-        with _folder_of(path, folders) as folder:
-            sidecars = _sidecars_of(os.fsencode(os.path.basename(path)), folder)
-            return [
-                _edited(path, sidecar, folder, word, edit, is_dry)
-                for sidecar in (sidecars[:1] if edit is _TAG else sidecars)
-            ]
-    except OSError as error:
-        return [Tagged(path, "", Outcome.FAILED, plain_reason(error))]
+def _all_edited(paths: Iterable[str], word: str, folders: Sequence[str], edit: Edit, is_dry: bool) -> list[Tagged]:
+    """Folder by folder, each of which is listed once: it may hold tens of thousands of photos."""
+    by_folder: dict[str, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(os.path.dirname(path) or ".", []).append(path)
+    found: list[Tagged] = []
+    for spelled, inside in by_folder.items():
+        try:
+            with _opened(spelled, folders) as folder:
+                sidecars = _sidecars_of([os.fsencode(os.path.basename(path)) for path in inside], folder)
+                found += [
+                    _edited(path, sidecar, folder, word, edit, is_dry)
+                    for path, names in zip(inside, sidecars, strict=True)
+                    # Of a photo with several sidecars, only the one that counts most is tagged.
+                    for sidecar in (names[:1] if edit is _TAG else names)
+                ]
+        except OSError as error:
+            found += [Tagged(path, "", Outcome.FAILED, plain_reason(error)) for path in inside]
+    return found
 
 
 @contextmanager
-def _folder_of(path: str, folders: Sequence[str]) -> Iterator[int]:
-    """The photo's folder, open, so that it stays the same whatever is put in its place meanwhile. Raises OSError."""
-    spelled = os.path.dirname(path) or "."
+def _opened(spelled: str, folders: Sequence[str]) -> Iterator[int]:
+    """The photos' folder, open, so that it stays the same whatever is put in its place meanwhile. Raises OSError."""
     folder = os.open(spelled, os.O_RDONLY | os.O_DIRECTORY)
     try:
         real = os.path.realpath(spelled)
@@ -100,23 +106,21 @@ def _edited(path: str, sidecar: bytes, folder: int, word: str, edit: Edit, is_dr
     return Tagged(path, shown, Outcome.FAILED, reason)
 
 
-def _sidecars_of(name: bytes, folder: int) -> list[bytes]:
-    """Those there, of which the first counts most; where there is none, the name of a new one."""
-    stem, _, _ = name.rpartition(b".")
-    there = list(map(os.fsencode, os.listdir(folder)))
+def _sidecars_of(photos: Sequence[bytes], folder: int) -> list[list[bytes]]:
+    """Of each photo those there, of which the first counts most; where there is none, the name of a new one."""
+    there = {*map(os.fsencode, os.listdir(folder)), *photos}
     xmp = [entry for entry in there if entry.lower().endswith(b".xmp")]
-    alike = [entry for entry in there if entry[: len(stem)].lower() == stem.lower() and entry != name]
-    found = dict(sidecars_of([name, *alike], xmp)).get(name)
-    return found or [(stem if _is_named_by_stem(name, xmp) else name) + b".xmp"]
+    found = dict(sidecars_of(there, xmp))
+    are_named_whole = any(_is_raw(sidecar[: -len(b".xmp")]) for sidecar in xmp)
+
+    def new(photo: bytes) -> bytes:
+        return (photo if are_named_whole or not _is_raw(photo) else photo.rpartition(b".")[0]) + b".xmp"
+
+    return [found.get(photo) or [new(photo)] for photo in photos]
 
 
-def _is_named_by_stem(photo: bytes, sidecars: Iterable[bytes]) -> bool:
-    """Whether a new sidecar of the photo is `IMG_1.xmp`."""
-
-    def is_raw(name: bytes) -> bool:
-        return suffix(name) in formats.RAW.suffixes
-
-    return is_raw(photo) and not any(is_raw(sidecar[: -len(b".xmp")]) for sidecar in sidecars)
+def _is_raw(name: bytes) -> bool:
+    return suffix(name) in formats.RAW.suffixes
 
 
 def _edit(name: bytes, folder: int, word: str, edit: Edit, is_dry: bool) -> Outcome:
@@ -144,29 +148,15 @@ def _make(name: bytes, folder: int, content: bytes) -> None:
     """Raises OSError where something is there by now."""
     temporary = _written(folder, content, None)
     try:
-        try:
-            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            if _is_there(name, folder):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        datadir.rename_new(temporary, name, folder)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # it has its name
             os.unlink(temporary, dir_fd=folder)
-
-
-def _is_there(name: bytes, folder: int) -> bool:
-    with suppress(FileNotFoundError):
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-        return True
-    return False
 
 
 def _replace(name: bytes, folder: int, content: bytes | None, before: os.stat_result) -> None:
     """Raises OSError where it was changed since it was read."""
-    temporary = b"" if content is None else _written(folder, content, before.st_mode & _MOST_MODE)
+    temporary = "" if content is None else _written(folder, content, before.st_mode & _MOST_MODE)
     try:
         now = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
@@ -187,16 +177,14 @@ none that all may write to.
 """
 
 
-def _written(folder: int, content: bytes, mode: int | None) -> bytes:
+def _written(folder: int, content: bytes, mode: int | None) -> str:
     """The name of a new file of these bytes; without a mode, as open to others as the umask says."""
-    name = os.fsencode(f"{datadir.TEMPORARY}{os.urandom(8).hex()}")
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-    descriptor = os.open(name, flags, 0o666 if mode is None else 0o600, dir_fd=folder)
+    name = datadir.temporary_name()
+    descriptor = datadir.create_in(folder, name, 0o666 if mode is None else 0o600)
     try:
         with open(descriptor, "wb") as file:
             if mode is not None:
-                with suppress(OSError):  # a file system that knows no modes
-                    os.fchmod(descriptor, mode)
+                datadir.open_up(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -132,8 +132,7 @@ def create(directory: bytes, default_dir: str) -> tuple[str, bool]:
         mode = os.stat(os.path.dirname(folder)).st_mode
         mode &= 0o2755 if mode & stat.S_ISVTX else 0o2775  # never for all to write
         os.mkdir(folder, mode)
-        with suppress(OSError):  # beyond what the umask leaves; not every file system knows modes
-            os.chmod(folder, mode)
+        _open_up(folder, mode)
     except OSError as error:
         if not _is_folder(folder):
             raise CannotInit(folder=os.fsdecode(folder), reason=plain_reason(error)) from error
@@ -143,6 +142,16 @@ def create(directory: bytes, default_dir: str) -> tuple[str, bool]:
     except OSError as error:
         raise CannotAdopt(folder=os.fsdecode(folder), data_folder=default_dir, reason=plain_reason(error)) from error
     return os.fsdecode(folder), is_new
+
+
+def _open_up(folder: bytes, mode: int) -> None:
+    """Beyond what the umask leaves. Itself, and not what somebody has put in its place since it was made."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            datadir.open_up(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
 
 def _adopt(root: bytes, default_dir: str) -> None:

@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from rclip import signals
 from rclip.errors import RclipError
+from rclip.tui import texts
 from rclip.tui.main_screen import MainScreen
 from rclip.tui.pictures import Painter, PictureArea
 from rclip.tui.style import CSS, THEMES
@@ -57,7 +58,7 @@ class Interface(App[None]):
         self._painter = Painter(screen)
         self._will_paint = False
         self._error: RclipError | None = None
-        self._is_aborted = False
+        self._is_aborted = self._is_warned = False
         self.selected: dict[str, Hit] = {}
         self._background = Workers(setup, self._deliver, self._notify_from_thread)
         self._terminal = screen
@@ -103,7 +104,12 @@ class Interface(App[None]):
         self.exit()
 
     def action_leave(self) -> None:
-        self.exit()
+        """Not at once while photos are copied: that would end it in the middle."""
+        if self._background.copying.is_busy and not self._is_warned:
+            self._is_warned = True
+            self.main.say(texts.STILL_COPYING, is_error=True)
+        else:
+            self.exit()
 
     def action_abort(self) -> None:
         self._is_aborted = True

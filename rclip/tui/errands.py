@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rclip.errors import RclipError
+from rclip import datadir
+from rclip.errors import RclipError, plain_reason
 from rclip.search.hits import absolute
 from rclip.tui import texts
 from rclip.tui.jobs import Job
@@ -72,7 +73,7 @@ class Errands:
 
         def done(outcome: Any) -> None:
             if isinstance(outcome, OSError) and not isinstance(outcome, RclipError):
-                self._say(texts.CANNOT_WRITE.format(path=folder, reason=outcome.strerror), True)
+                self._say(texts.CANNOT_WRITE.format(path=folder, reason=plain_reason(outcome)), True)
             elif isinstance(outcome, Exception):
                 self._show_failure(outcome)
             elif outcome.failed:
@@ -82,7 +83,7 @@ class Errands:
             else:
                 self._say(texts.COPIED.format(count=texts.photos(len(outcome.paths)), folder=folder), False)
 
-        self._workers.errands.want([Job(("copy", folder), work, done)])
+        self._workers.copying.add(Job(object(), work, done))
 
     def ask_where_to_save(self, hits: "Sequence[Hit]", ask: Ask) -> None:
         """And writes a list of them there."""
@@ -96,11 +97,10 @@ class Errands:
 
         path = os.path.expanduser(path)
         try:
-            with open(path, "xb") as file:
-                file.write(listing.written(hits, os.path.splitext(path)[1].lower()))
+            datadir.write_new(path, listing.written(hits, os.path.splitext(path)[1].lower()))
         except FileExistsError:
             self._say(texts.EXISTS.format(path=path), True)
         except OSError as error:
-            self._say(texts.CANNOT_WRITE.format(path=path, reason=error.strerror), True)
+            self._say(texts.CANNOT_WRITE.format(path=path, reason=plain_reason(error)), True)
         else:
             self._say(texts.SAVED.format(count=texts.photos(len(hits)), path=path), False)

@@ -33,10 +33,24 @@ class Jobs:
         """In this order, in place of all that has not been begun; what is running goes on."""
         with self._changed:
             self._waiting = [job for job in jobs if job.key not in self._running]
-            while self._started < min(self._threads, len(self._waiting) + len(self._running)):
-                self._started += 1
-                threading.Thread(target=self._run, name="rclip-tui", daemon=True).start()
-            self._changed.notify_all()
+            self._start()
+
+    def add(self, job: Job) -> None:
+        """After all that has not been begun, which is kept; its key is its own."""
+        with self._changed:
+            self._waiting.append(job)
+            self._start()
+
+    @property
+    def is_busy(self) -> bool:
+        with self._changed:
+            return bool(self._waiting or self._running)
+
+    def _start(self) -> None:
+        while self._started < min(self._threads, len(self._waiting) + len(self._running)):
+            self._started += 1
+            threading.Thread(target=self._run, name="rclip-tui", daemon=True).start()
+        self._changed.notify_all()
 
     def close(self) -> None:
         """Begins nothing more."""

@@ -27,10 +27,11 @@ class Workers:
         self.drawing = Jobs(min(4, CORES + 1), deliver)
         self.enlarging = Jobs(1, deliver)
         self.errands = Jobs(2, deliver)
+        self.copying = Jobs(1, deliver)
         self.watching = Jobs(1, deliver)
 
     def close(self) -> None:
         """Begins nothing more, and closes the photos."""
-        for jobs in (self.searching, self.drawing, self.enlarging, self.errands, self.watching):
+        for jobs in (self.searching, self.drawing, self.enlarging, self.errands, self.copying, self.watching):
             jobs.close()
         self.opened.close()

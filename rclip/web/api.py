@@ -150,7 +150,7 @@ async def selection(request: Request) -> Response:
     context = context_of(request)
     asked = await _json(request)
     kind = asked.get("format", "text")
-    if kind not in _SELECTIONS:
+    if not isinstance(kind, str) or kind not in _SELECTIONS:
         raise UsageError(f"format must be one of {', '.join(_SELECTIONS)}")
     hits = await in_thread(context.lookups, context.explorer.photos, _ids(asked))
     name, media_type = _SELECTIONS[kind]
@@ -165,7 +165,9 @@ async def copy(request: Request) -> Response:
             {"error": "photos are not copied here: no folder was allowed for it when rclip was started"}, 403
         )
     ids = _ids(await _json(request))
-    copied = await in_thread(context.lookups, context.explorer.copy, ids, context.allowed.copy_to)
+    copied = await in_thread(
+        context.copies, context.explorer.copy, ids, context.allowed.copy_to, context.allowed.is_copy_to
+    )
     failed = [{"path": shown(path), "reason": reason} for path, reason in copied.failed]
     return JSONResponse({"copied": [shown(path) for path in copied.paths], "failed": failed})
 

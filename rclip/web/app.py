@@ -25,6 +25,8 @@ _KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 class _Limits(NamedTuple):
     searches: int = 8
     lookups: int = 16
+    copies: int = 1
+    """One waits for the other, and nothing else for them."""
     thumbnails: int = 8
 
 
@@ -43,6 +45,7 @@ def make_app(explorer: Explorer, access: Access, allowed: Allowed) -> Starlette:
         static=static_files(),
         searches=CapacityLimiter(limits.searches),
         lookups=CapacityLimiter(limits.lookups),
+        copies=CapacityLimiter(limits.copies),
         thumbnails=CapacityLimiter(limits.thumbnails),
         is_ending=partial(getattr, app.state, "is_ending"),
     )

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from rclip.explore import Explorer, SearchRequest
+from rclip.explore.copying import IsTarget, any_folder
 from rclip.explore.request import FILTER_FIELDS
 
 PAGE_PHOTOS = 50
@@ -23,6 +24,8 @@ class Allowed(NamedTuple):
 
     copy_to: str = ""
     """The folder that photos may be copied to; empty for none."""
+    is_copy_to: IsTarget = any_folder
+    """Whether a folder is that one, and none that has taken its place since."""
     reveal: bool = False
     """Whether the file manager of this machine may be asked to show a photo."""
 
@@ -45,6 +48,7 @@ class Context(NamedTuple):
     static: dict[str, StaticFile]
     searches: CapacityLimiter
     lookups: CapacityLimiter
+    copies: CapacityLimiter
     thumbnails: CapacityLimiter
     is_ending: Callable[[], bool]
 

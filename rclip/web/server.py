@@ -7,6 +7,7 @@ from typing import NamedTuple
 import uvicorn
 
 from rclip.explore import Explorer
+from rclip.explore.copying import any_folder, this_folder
 from rclip.web import listening
 from rclip.web.app import Allowed, make_app
 from rclip.web.protocol import Protocol
@@ -47,7 +48,11 @@ class Server:
         self.host, self.port = self._socket.getsockname()[:2]
         self.is_loopback = is_loopback(self.host)
         self._access = Access(self.host, self.port, () if self.is_loopback else listening.own_names())
-        self._allowed = Allowed(options.copy_to, options.is_desktop and self.is_loopback)
+        self._allowed = Allowed(
+            options.copy_to,
+            this_folder(options.copy_to) if options.copy_to else any_folder,
+            options.is_desktop and self.is_loopback,
+        )
         self._app = make_app(explorer, self._access, self._allowed)
         self._server = uvicorn.Server(
             uvicorn.Config(
