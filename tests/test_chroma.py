@@ -333,7 +333,7 @@ def test_a_push_that_is_stopped_goes_on(
     while len(collection.records()) < 500:
         assert running.poll() is None
     running.send_signal(how)
-    told = running.communicate()[1].decode()
+    told = running.communicate(timeout=300)[1].decode()
     assert running.returncode == (130 if how == signal.SIGINT else -how), told
     kept = len(collection.records())
     assert 500 <= kept < 1600
@@ -350,7 +350,7 @@ def test_a_push_into_a_folder_that_is_stopped_goes_on(rclip: Command, folder: Pa
     while not (folder / "chroma.sqlite3").exists() or (folder / "chroma.sqlite3").stat().st_size < 1 << 20:
         assert running.poll() is None
     running.send_signal(how)
-    told = running.communicate()[1].decode()
+    told = running.communicate(timeout=300)[1].decode()
     assert running.returncode == (130 if how == signal.SIGINT else -how), told
     (stored,) = re.fullmatch(r"pushed: ([\d,]+) new or changed", database.push()).groups()  # type: ignore[union-attr]
     assert 0 < int(stored.replace(",", "")) < 3000
@@ -363,7 +363,7 @@ def test_two_pushes_at_once(database: Database, gallery: Path) -> None:
     assert database.rclip("--index").code == 0
     both = [start(database.rclip, "-n", "--push", database.url, stderr=subprocess.PIPE) for _ in range(2)]
     for running in both:
-        told = running.communicate()[1].decode()
+        told = running.communicate(timeout=300)[1].decode()
         assert running.returncode == 0, told
     assert len(database.ask("-t", "99", "a star").lines) == 12
 
@@ -544,12 +544,14 @@ def test_a_server_that_falls_silent(served: Database, drop: bytes) -> None:
                 while not is_over.wait(0.2):
                     client.sendall(drop)
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=drip, daemon=True)  # which may wait for ever
         thread.start()
         url = f"chroma+http://127.0.0.1:{listener.getsockname()[1]}"
-        told = refusal(served.rclip("--from", url, "a star", env={"RCLIP_DATABASE_TIMEOUT_S": "1"}))
-        is_over.set()
-        thread.join()
+        try:
+            told = refusal(served.rclip("--from", url, "a star", env={"RCLIP_DATABASE_TIMEOUT_S": "1"}))
+        finally:
+            is_over.set()
+        thread.join(60)
     assert "failed: no whole answer within 1 s (RCLIP_DATABASE_TIMEOUT_S raises the limit)" in told
 
 

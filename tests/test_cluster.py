@@ -29,6 +29,7 @@ from tests.tiny_clip import checkpoint
 pytest.importorskip("distributed")
 
 SAME = 0.9999
+ENDS_WITHIN_S = 300
 COLUMNS = "path, size, mtime_ns, device, inode, ctime_ns, digest, failure, failure_kind, has_metadata, has_capture_time"
 
 
@@ -57,7 +58,7 @@ def indexing(rclip: Command, cluster: Cluster) -> Iterator[subprocess.Popen[byte
         yield run
     finally:
         run.kill()
-        run.wait()
+        run.communicate(timeout=60)
 
 
 def table(rclip: Command) -> list[tuple[object, ...]]:
@@ -259,7 +260,7 @@ def test_a_worker_that_is_killed_loses_nothing(rclip: Command, cluster: Cluster,
     with indexing(rclip, cluster) as run:
         wait_for(lambda: Table(rclip).count() > 10 if list(rclip.data_dir.glob("*.db")) else False)
         first.kill()
-        assert run.communicate()[1] == b"rclip: index updated: found 300 new photos\n"
+        assert run.communicate(timeout=ENDS_WITHIN_S)[1] == b"rclip: index updated: found 300 new photos\n"
     assert all_once(rclip, 300)
 
 
@@ -275,7 +276,9 @@ def test_a_worker_that_comes_late_gets_work(rclip: Command, cluster: Cluster, dr
         before = Table(rclip).count()
         wait_for(lambda: Table(rclip).count() > before + 100)
         first.kill()
-        assert run.communicate()[1].splitlines()[-1] == b"rclip: index updated: found 300 new photos"
+        assert (
+            run.communicate(timeout=ENDS_WITHIN_S)[1].splitlines()[-1] == b"rclip: index updated: found 300 new photos"
+        )
     assert all_once(rclip, 300)
 
 
@@ -286,7 +289,7 @@ def test_what_a_worker_that_hangs_has_is_given_to_another(rclip: Command, cluste
     with indexing(rclip, cluster) as run:
         wait_for(lambda: Table(rclip).count() > 10 if list(rclip.data_dir.glob("*.db")) else False)
         os.kill(first.pid, signal.SIGSTOP)
-        assert run.communicate()[1] == b"rclip: index updated: found 300 new photos\n"
+        assert run.communicate(timeout=ENDS_WITHIN_S)[1] == b"rclip: index updated: found 300 new photos\n"
     assert all_once(rclip, 300)
 
 
@@ -311,13 +314,13 @@ def test_a_photo_that_kills_workers_is_left_to_the_next_run(
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     try:
         done = index(rclip, cluster)
     finally:
         is_over.set()
-        thread.join()
+        thread.join(60)
     last = done.err.splitlines()[-1]
     assert last == "rclip: index updated: found 99 new photos, 1 to be tried again by the next run"
     assert all_once(rclip, 99)
@@ -362,7 +365,7 @@ def test_a_run_that_is_stopped_goes_on(
     with indexing(rclip, cluster) as run:
         wait_for(lambda: Table(rclip).count() > 10 if list(rclip.data_dir.glob("*.db")) else False)
         run.send_signal(number)
-        told = run.communicate()[1].decode()
+        told = run.communicate(timeout=ENDS_WITHIN_S)[1].decode()
         assert run.returncode == code
     done = Table(rclip).count()
     assert done < 300
@@ -379,7 +382,7 @@ def test_a_scheduler_that_ends_is_reported(rclip: Command, cluster: Cluster, dra
     with indexing(rclip, cluster) as run:
         wait_for(lambda: Table(rclip).count() > 10 if list(rclip.data_dir.glob("*.db")) else False)
         cluster.scheduler.kill()
-        told = run.communicate()[1].decode()
+        told = run.communicate(timeout=ENDS_WITHIN_S)[1].decode()
         assert run.returncode == 2
     (line,) = told.splitlines()
     assert line.startswith(f"rclip: lost the cluster {cluster.address}: ")
@@ -412,6 +415,16 @@ def test_another_server_is_no_scheduler(rclip: Command, gallery: Path) -> None:
     assert done.code == 2
     assert done.err.startswith(f"rclip: cannot reach the cluster {address}: another program answers there; ")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_program_that_says_nothing_is_no_scheduler(rclip: Command, gallery: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the system takes connections for it
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        done = index(rclip, address)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"rclip: cannot reach the cluster {address}: nothing answers there; ")
 
 
 @pytest.mark.slow

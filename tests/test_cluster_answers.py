@@ -220,6 +220,9 @@ class Death(Exception):
     """Of a worker, over what it was given."""
 
 
+NEVER = object()
+"""The answer of a worker that hangs."""
+
 Behaviour = Callable[[str, list[bytes]], object]
 
 
@@ -258,7 +261,9 @@ class Workers:
             if worker not in self._behaviours:
                 continue
             try:
-                found.append((number, self._behaviours[worker](name, wire.understood(request).paths)))
+                answer = self._behaviours[worker](name, wire.understood(request).paths)
+                if answer is not NEVER:
+                    found.append((number, answer))
             except Death:
                 self.deaths += 1
                 del self._behaviours[worker]
@@ -276,10 +281,11 @@ class Workers:
         self.is_closed = True
 
 
-def read(workers: Workers, count: int) -> tuple[dict[bytes, Result], list[RclipError]]:
+def read(workers: Workers, count: int, **limits: float) -> tuple[dict[bytes, Result], list[RclipError]]:
     """The result of each of so many photos, of which none may come twice, and who is not used."""
     told: list[RclipError] = []
-    dispatcher = Dispatcher(workers, JOB, [b"/a"], lambda facts: difference(facts, HERE, [b"/a"]), told.append)
+    differs = lambda facts: difference(facts, HERE, [b"/a"])  # noqa: E731 - short
+    dispatcher = Dispatcher(workers, JOB, [b"/a"], differs, told.append, **limits)
     paths = [b"/%d" % number for number in range(count)]
     found = [pair for results in dispatcher.read(iter(paths), count) for pair in results]
     assert Counter(path for path, _ in found) == Counter(paths)
@@ -354,6 +360,26 @@ def test_whatever_workers_do_each_photo_comes_once(seed: int) -> None:
     workers.reborn = lambda: {f"w{rng.random()}": erratic}
     found, _ = read(workers, 2000)
     assert all(isinstance(result, EncodedPhoto) or result.kind == FailureKind.PASSING for result in found.values())
+
+
+def hung(name: str, paths: list[bytes]) -> object:
+    """Over photos, as one does whose network drive is gone."""
+    return honest(name, paths) if name == "check" else NEVER
+
+
+@pytest.mark.slow  # a batch is given to one more worker after ten seconds
+def test_what_several_workers_hang_over_is_read_by_another() -> None:
+    found, told = read(Workers(a=hung, b=hung, c=hung, d=honest), 500)
+    assert all(isinstance(result, EncodedPhoto) for result in found.values())
+    assert not told
+
+
+def test_who_never_shows_what_it_has_is_not_used() -> None:
+    def silent(name: str, paths: list[bytes]) -> object:
+        return NEVER
+
+    with pytest.raises(NoUsableWorker):
+        read(Workers(silent=silent), 10, checked_within_s=0.5)
 
 
 def test_without_workers_it_says_so() -> None:

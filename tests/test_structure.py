@@ -110,8 +110,8 @@ OWNED = {
     "anyio": {"web/app", "web/context"},
     "uvicorn": {"web/protocol", "web/server"},
     "jinja2": {"web/pages"},
-    "distributed": {"indexing/cluster/dask_engine", "indexing/cluster/dask_local"},
-    "dask": {"indexing/cluster/dask_engine"},
+    "distributed": {"indexing/cluster/dask_engine", "indexing/cluster/dask_client", "indexing/cluster/dask_local"},
+    "dask": {"indexing/cluster/dask_client", "indexing/cluster/dask_engine"},
     "tornado": {"indexing/cluster/dask_local"},
     "threading": {
         *(

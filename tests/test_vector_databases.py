@@ -280,7 +280,7 @@ def test_a_push_that_is_stopped_goes_on(database: Database, photos: Path, how: i
     running = start(database.rclip, "-n", "--push", database.url, stderr=subprocess.PIPE)
     wait_for_rows(database, 2000, running)
     running.send_signal(how)
-    told = running.communicate()[1].decode()
+    told = running.communicate(timeout=300)[1].decode()
     kept = set(database.sql("SELECT xmin::text, path FROM rclip_photos"))
     assert 2000 <= len(kept) < 9000
     if how == signal.SIGINT:
@@ -296,7 +296,7 @@ def test_two_pushes_at_once(database: Database, gallery: Path, monkeypatch: Any)
     monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
     both = [start(database.rclip, "-n", "--push", database.url, stderr=subprocess.PIPE) for _ in range(2)]
     for running in both:
-        told = running.communicate()[1].decode()
+        told = running.communicate(timeout=300)[1].decode()
         assert running.returncode == 0, told
     assert database.sql("SELECT count(*), count(DISTINCT path) FROM rclip_photos") == [(12, 12)]
 
@@ -311,7 +311,7 @@ def test_tables_that_come_while_a_push_waits_to_create_them(
         while not database.server.waiting_writers(database.name):
             assert running.poll() is None
         other.execute("CREATE TABLE rclip_meta (key text PRIMARY KEY, value text NOT NULL)")
-    told = running.communicate()[1].decode()
+    told = running.communicate(timeout=300)[1].decode()
     assert "was written by an older rclip (schema 0)" in told  # not that they cannot be created
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rclip.indexing.cluster.dask_engine import DaskEngine
 from tests.support.command import Command
+from tests.support.networks import Host
 from tests.support.processes import children
 
 PACKAGE = Path(__file__).parents[2] / "rclip"
@@ -23,14 +23,14 @@ PACKAGE = Path(__file__).parents[2] / "rclip"
 class Cluster:
     """A scheduler, and the workers that are started."""
 
-    def __init__(self, folder: Path, rclip: Command, *options: str):
-        """`options` are those of the scheduler."""
+    def __init__(self, folder: Path, rclip: Command, *options: str, host: Host | None = None):
+        """`options` are those of the scheduler, and `host` is where it runs."""
         self._folder = folder
         self._env = rclip.env
         self.processes: list[subprocess.Popen[bytes]] = []
         known = folder / "scheduler.json"
         arguments = ("--port", "0", "--scheduler-file", str(known), "--no-dashboard", *options)
-        self.scheduler = self._start("scheduler", *arguments)
+        self.scheduler = self._start("scheduler", *arguments, host=host)
         wait_for(lambda: known.exists() and b"}" in known.read_bytes())
         self.address: str = json.loads(known.read_bytes())["address"]
 
@@ -40,14 +40,18 @@ class Cluster:
         env: dict[str, str] | None = None,
         in_place_of: tuple[Path, Path] | None = None,
         is_restarted: bool = False,
+        host: Host | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Starts one. For it, a second path may stand in place of the first; it may be started anew when it dies."""
+        """Starts one, on a host.
+
+        For it, a second path may stand in place of the first; it may be started anew when it dies.
+        """
         prefix: tuple[str, ...] = ()
         if in_place_of:
             prefix = seen_elsewhere(*in_place_of)
         nanny = ("--nanny",) if is_restarted else ("--no-nanny",)
         arguments = (self.address, *nanny, "--no-dashboard", "--nthreads", "2", *options)
-        return self._start("worker", *arguments, prefix=prefix, env=env)
+        return self._start("worker", *arguments, prefix=prefix, env=env, host=host)
 
     def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
         """Starts so many, and waits until they are there."""
@@ -56,21 +60,25 @@ class Cluster:
         return started
 
     def wait_for_workers(self, count: int) -> None:
-        engine = DaskEngine(self.address)
-        try:
-            wait_for(lambda: len(engine.workers()) == count)
-        finally:
-            engine.close()
+        """Until the scheduler knows so many."""
+        log = self._folder / "scheduler-0.log"
+        wait_for(lambda: log.read_bytes().count(b"Register worker") - log.read_bytes().count(b"Remove worker") == count)
 
     def _start(
-        self, what: str, *arguments: str, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
+        self,
+        what: str,
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+        host: Host | None = None,
     ) -> subprocess.Popen[bytes]:
         log = (self._folder / f"{what}-{len(self.processes)}.log").open("wb")
-        host = ("--host", "127.0.0.1")
+        place = ("--host", host.address if host else "127.0.0.1")
         scratch = ("--local-directory", str(self._folder)) if what == "worker" else ()
+        before = (*(host.prefix if host else ()), *prefix)
         with log:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-P", "-m", f"distributed.cli.dask_{what}", *arguments, *host, *scratch],
+                [*before, sys.executable, "-P", "-m", f"distributed.cli.dask_{what}", *arguments, *place, *scratch],
                 env=self._env | {"TMPDIR": str(self._folder)} | (env or {}),
                 cwd=self._folder,
                 stdout=log,
@@ -84,7 +92,7 @@ class Cluster:
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.wait(60)
 
 
 def seen_elsewhere(path: Path, other: Path) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 A worker gets work once it has shown that it sees the same files and makes the same vectors. Each has a few batches at a
 time, so that none waits for another and a slow one takes fewer. What a worker had when it vanished goes to others, in
 smaller pieces that have a worker for themselves: so a photo that kills its worker is soon alone with it. A batch that
-takes far longer than others is given to a second worker, too, and the first answer is taken.
+takes far longer than others is given to one more worker, too, and the first answer is taken.
 """
 
 import time
@@ -27,11 +27,16 @@ _WAITED_S = 0.2
 _WORKERS_WITHIN_S = 30.0
 """When there is none for so long, the run ends."""
 
+_CHECKED_WITHIN_S = 900.0
+"""A worker may have to download the model first."""
+
 _SAYS_AFTER_S = 2.0
 """Somebody may wait for the first in vain."""
 
 _SLOW_TIMES, _SLOW_S = 10, 10.0
-"""A batch is given to a second worker after so many times the median, and so many seconds."""
+"""A batch is given to one more worker after so many times the median, and so many seconds."""
+_SLOW_AT_FIRST_S = 60.0
+"""That many seconds, as long as no batch has been done."""
 _TIMES_KEPT = 101
 
 _DIVIDED_BY = 8
@@ -76,6 +81,7 @@ class _Worker:
         self.is_usable = False
         self.check: int | None = None
         """The number of the request that is to show whether it can be used."""
+        self.check_began_s = 0.0
         self.batches: dict[int, _Batch] = {}
         """What it has, by the numbers of the requests; also what another one has done in the meantime."""
         self.usable_since_s = 0.0
@@ -100,13 +106,15 @@ class Dispatcher:
         samples: Sequence[bytes],
         difference: Callable[[Facts], str],
         notify: Callable[[RclipError], None],
+        checked_within_s: float = _CHECKED_WITHIN_S,
     ):
         """`samples` are paths of files to compare, `difference` says how a worker differs, empty where it does not.
 
-        `notify` is given an error for each worker that is not used.
+        `notify` is given an error for each worker that is not used, as is one that does not show what it has in time.
         """
         self._engine, self._job, self._samples = engine, job, samples
         self._difference, self._notify = difference, notify
+        self._checked_within_s = checked_within_s
         self._workers: dict[str, _Worker] = {}
         self._left = 0
         self._again: deque[_Batch] = deque()
@@ -171,12 +179,20 @@ class Dispatcher:
         for address in there.keys() - self._workers.keys():
             self._workers[address] = _Worker(address)
             self._check(self._workers[address])
+        self._refuse_silent_ones(now_s)
         self._require_workers(now_s)
 
     def _check(self, worker: _Worker) -> None:
         worker.is_usable = False
         request = wire.request(self._job, self._samples, self._left)
         worker.check = self._engine.submit(worker.address, "check", request)
+        worker.check_began_s = time.monotonic()
+
+    def _refuse_silent_ones(self, now_s: float) -> None:
+        for worker in self._workers.values():
+            if worker.check is not None and now_s - worker.check_began_s > self._checked_within_s:
+                self._engine.forget(worker.check)
+                self._refuse(worker, f"it has not shown what it has for {self._checked_within_s:g} s")
 
     def _require_workers(self, now_s: float) -> None:
         """Raises `NoUsableWorker` where there is none, and none may soon be."""
@@ -251,12 +267,10 @@ class Dispatcher:
         batch.began_s = time.monotonic()
 
     def _give_slow_ones_again(self) -> None:
-        if not self._times_s:
-            return
-        now_s, usual_s = time.monotonic(), median(self._times_s)
+        """Several workers may hang, as those do whose network drive is gone; so each may get a batch."""
+        now_s = time.monotonic()
         for batch in self._unfinished():
-            is_slow = now_s - batch.began_s > max(_SLOW_S, _SLOW_TIMES * usual_s * len(batch.paths))
-            if is_slow and len(batch.numbers) == 1:
+            if batch.numbers and now_s - batch.began_s > self._patience_s(batch):
                 free = [
                     each
                     for each in self._usable()
@@ -264,6 +278,12 @@ class Dispatcher:
                 ]
                 if free:
                     self._give(min(free, key=lambda each: len(each.batches)), batch)
+
+    def _patience_s(self, batch: _Batch) -> float:
+        """How long a worker may take for it before another gets it, too."""
+        if not self._times_s:
+            return _SLOW_AT_FIRST_S
+        return max(_SLOW_S, _SLOW_TIMES * median(self._times_s) * len(batch.paths))
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
