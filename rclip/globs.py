@@ -96,7 +96,9 @@ class Entry(NamedTuple):
 
 def entry(glob: str) -> Entry:
     """A line without the `!` before it; a slash at its end makes no difference here."""
-    tokens = _tokens(glob)
+    if not _SPECIAL.search(glob):
+        return _plain_entry(glob)
+    tokens = _tokens.__wrapped__(glob)  # not kept: there may be many, and long ones
     if tokens is None or glob.startswith("./"):
         return Entry(is_path=False, literal=None)
     is_path = tokens[0] != _ANYWHERE
@@ -104,6 +106,14 @@ def entry(glob: str) -> Entry:
     if all(token.kind == "literal" for token in own):
         return Entry(is_path, "".join(token.text for token in own))
     return Entry(is_path, None, _regex(own, ""))
+
+
+def _plain_entry(glob: str) -> Entry:
+    """The same of a line without wildcards, of which there may be very many."""
+    name = composed(glob).removesuffix("/").removeprefix("/")
+    if not name or glob.startswith("./"):
+        return Entry(is_path=False, literal=None)
+    return Entry("/" in glob.removesuffix("/"), name)
 
 
 def is_named(glob: str) -> bool:

@@ -18,41 +18,55 @@ After a `!`, what earlier lines ignored is included, but what is passed over by 
 """
 
 
-class _Matcher(NamedTuple):
-    """Some lines: the names, or paths, that match one of them."""
+class _Matcher:
+    """Which names, or paths, match one of some lines, each of which comes with the number of its run."""
 
-    literals: frozenset[str]
-    regex: re.Pattern[str] | None
+    def __init__(self, lines: Iterable[tuple[int, "_Line"]]):
+        self._literals: dict[str, int] = {}
+        globs_of: dict[int, list[str]] = {}
+        for number, line in lines:
+            if line.literal is None:
+                globs_of.setdefault(number, []).append(line.regex)
+            else:
+                self._literals[line.literal] = number
+        self._globs = [
+            (number, re.compile("|".join(dict.fromkeys(globs)), re.DOTALL)) for number, globs in globs_of.items()
+        ][::-1]
 
-    def matches(self, text: str) -> bool:
-        return text in self.literals or (self.regex is not None and self.regex.fullmatch(text) is not None)
-
-
-class _Run(NamedTuple):
-    """Lines that follow one another and say the same."""
-
-    verdict: Verdict
-    of_files: tuple[_Matcher, _Matcher]
-    """By their names, and by their paths."""
-    of_folders: tuple[_Matcher, _Matcher]
+    def last(self, text: str) -> int:
+        """The last run with a line that matches; -1 for none. Runs without wildcards cost nothing."""
+        literal = self._literals.get(text, -1)
+        for number, regex in self._globs:
+            if number < literal:
+                break
+            if regex.fullmatch(text):
+                return number
+        return literal
 
 
 class Patterns:
     """The lines of one ignore file, or the user's own."""
 
     def __init__(self, lines: Iterable[str]):
-        self._runs = [_run(verdict, lines) for verdict, lines in _grouped(lines)][::-1]
+        self._verdicts: list[Verdict] = []
+        """Of runs of lines that follow one another and say the same."""
+        numbered: list[tuple[int, _Line]] = []
+        for verdict, group in _grouped(lines):
+            numbered += ((len(self._verdicts), line) for line in group)
+            self._verdicts.append(verdict)
+        self._of_folders = self._of_files = _matchers(numbered)
+        for_all = [each for each in numbered if not each[1].is_for_folders]
+        if len(for_all) < len(numbered):
+            self._of_files = _matchers(for_all)
 
     def __bool__(self) -> bool:
-        return bool(self._runs)
+        return bool(self._verdicts)
 
     def verdict(self, path: str, name: str, is_folder: bool) -> Verdict | None:
         """Of the last line that matches; both are `composed`, and the path is relative to where the file lies."""
-        for verdict, of_files, of_folders in self._runs:
-            by_name, by_path = of_folders if is_folder else of_files
-            if by_name.matches(name) or by_path.matches(path):
-                return verdict
-        return None
+        by_name, by_path = self._of_folders if is_folder else self._of_files
+        last = max(by_name.last(name), by_path.last(path))
+        return self._verdicts[last] if last >= 0 else None
 
 
 class _Line(NamedTuple):
@@ -80,19 +94,10 @@ def _grouped(lines: Iterable[str]) -> Iterator[tuple[Verdict, list[_Line]]]:
         yield before, group
 
 
-def _run(verdict: Verdict, lines: Sequence[_Line]) -> _Run:
-    for_all = [line for line in lines if not line.is_for_folders]
-    of_folders = (_matcher(lines, is_path=False), _matcher(lines, is_path=True))
-    if len(for_all) == len(lines):
-        return _Run(verdict, of_folders, of_folders)
-    return _Run(verdict, (_matcher(for_all, is_path=False), _matcher(for_all, is_path=True)), of_folders)
-
-
-def _matcher(lines: Iterable[_Line], is_path: bool) -> _Matcher:
-    own = [line for line in lines if line.is_path == is_path]
-    regexes = dict.fromkeys(line.regex for line in own if line.literal is None)
-    regex = re.compile("|".join(regexes), re.DOTALL) if regexes else None
-    return _Matcher(frozenset(line.literal for line in own if line.literal is not None), regex)
+def _matchers(lines: Sequence[tuple[int, _Line]]) -> tuple[_Matcher, _Matcher]:
+    """Of names, and of paths."""
+    by_name, by_path = ([each for each in lines if each[1].is_path == is_path] for is_path in (False, True))
+    return _Matcher(by_name), _Matcher(by_path)
 
 
 def lines_of(content: bytes) -> list[str]:
@@ -109,7 +114,6 @@ def _without_blanks(line: bytes) -> bytes:
     return plain + b" " if escapes % 2 and plain != line else plain
 
 
-@lru_cache(256)
 def of_file(content: bytes) -> Patterns | None:
     """The patterns of an ignore file; None where it has none."""
     return Patterns(lines_of(content)) or None

@@ -108,9 +108,10 @@ class IgnoreRules(NamedTuple):
 DEFAULT_RULES = IgnoreRules()
 
 
-def count_globs(content: bytes) -> int:
-    """How many lines of an ignore file have to be matched one by one, or may have to be."""
-    return sum(any(sign in line for sign in b"*?[\\") for line in content.split(b"\n"))
+def count_wildcards(content: bytes) -> int:
+    """How many an ignore file has, or may have, each of which takes its time."""
+    lines = (line for line in content.split(b"\n") if line[:1] != b"#")
+    return sum(sum(map(line.count, (b"*", b"?", b"[", b"\\"))) for line in lines)
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -181,6 +182,8 @@ class TreeRules:
             own = ignore_patterns.of_user(rules.exclude, root)
             self._own = ((1, own),) if own else ()
         self._last: tuple[bytes | None, FolderRules | None] = (None, None)
+        self._patterns: dict[bytes, Patterns | None] = {}
+        """By the content of ignore files."""
 
     def at(self, folder: bytes) -> FolderRules:
         """What counts in this folder, which is the root or lies below it."""
@@ -224,13 +227,14 @@ class TreeRules:
         end = len(folder)
         while end > 0:
             content = self._ignore_file(folder[:end])
-            if content and (patterns := _patterns_of(content)):
+            if content and (patterns := self._patterns_of(content)):
                 chain.append((end, patterns))
             end = folder.rfind(SEPARATOR, 0, end - 1) + 1
         return tuple(chain)
 
+    def _patterns_of(self, content: bytes) -> "Patterns | None":
+        if content not in self._patterns:
+            from rclip import ignore_patterns  # most have none
 
-def _patterns_of(ignore_file: bytes) -> "Patterns | None":
-    from rclip import ignore_patterns  # most have none
-
-    return ignore_patterns.of_file(ignore_file)
+            self._patterns[content] = ignore_patterns.of_file(content)
+        return self._patterns[content]

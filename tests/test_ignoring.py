@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rclip import ignoring
+from rclip import globs, ignoring
 from rclip.ignoring import DEFAULT_RULES, IgnoreRules, TreeRules
 from rclip.indexing.ignore_files import IgnoreFiles
 from rclip.indexing.walk import walk
@@ -301,13 +301,47 @@ def test_more_patterns_than_anybody_writes_are_not_read(tmp_path: Path) -> None:
         folder = tmp_path / f"{number}"
         folder.mkdir()
         (folder / "a.jpg").touch()
-        (folder / ".rclipignore").write_text("".join(f"*{number}{each}\n" for each in range(3000)))
+        (folder / ".rclipignore").write_text("".join(f"*{number}{each}\n" for each in range(600)))
     folder_name = os.fsencode(tmp_path) + b"/"
     files = IgnoreFiles(folder_name, DEFAULT_RULES)
     assert len(list(walk(folder_name, PHOTOS, files))) == 4
     assert [failure.reason for failure in files.failures] == [
-        "with the files before it, it has more than 10,000 patterns"
+        "with the files before it, it has more than 2,000 wildcards"
     ]
+
+
+def test_wildcards_count_however_few_lines_they_are_in(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / ".rclipignore").write_text(f"# {'*' * 3000}\n{'*a' * 2001}\n")
+    folder = os.fsencode(tmp_path) + b"/"
+    files = IgnoreFiles(folder, DEFAULT_RULES)
+    assert len(list(walk(folder, PHOTOS, files))) == 1
+    assert [failure.reason for failure in files.failures] == [
+        "with the files before it, it has more than 2,000 wildcards"
+    ]
+
+
+def test_lines_that_take_back_one_another_cost_little(rclip: Command) -> None:
+    """As many as may be: ten times what it takes is allowed."""
+    folder = rclip.cwd
+    lines = "".join(f"{number:x}\n!{number:x}\n" for number in range(5_700))
+    ignore(folder, "*.jpg", lines)
+    for _ in range(14):
+        folder /= "x"
+        folder.mkdir()
+        ignore(folder, lines)
+    for number in range(1_000):
+        (folder / f"{number}.jpg").touch()
+    done = rclip("--index", "-v", prefix=("prlimit", "--cpu=40"))
+    assert (done.code, done.err) == (0, "rclip: nothing has changed; photos here: 0\n")
+
+
+def test_long_lines_are_not_kept_in_parts(tmp_path: Path) -> None:
+    """Each letter would take a hundred bytes."""
+    (tmp_path / ".rclipignore").write_text("a" * 60_000 + "*")
+    kept = globs._tokens.cache_info().currsize
+    assert found_in(tmp_path) == []
+    assert globs._tokens.cache_info().currsize == kept
 
 
 # --- what is passed over by default ----------------------------------------------------------------------------------

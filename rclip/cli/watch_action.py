@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class Watch(Action):
             watch.look_again(summary.unsettled)
         with signals.deferred():  # an exception would be lost among objects that are being deleted
             gc.collect()
+            re.purge()  # of ignore files as they were
 
 
 def _report(folder: str, reason: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rclip import isolation
 from rclip.errors import plain_reason
 from rclip.files import SEPARATOR
-from rclip.ignoring import CACHE_SIGNATURE, CACHE_TAG, IGNORE_FILE, IgnoreRules, TreeRules, count_globs
+from rclip.ignoring import CACHE_SIGNATURE, CACHE_TAG, IGNORE_FILE, IgnoreRules, TreeRules, count_wildcards
 from rclip.index.store import Store
 from rclip.photo.failures import FailedPhoto
 
@@ -17,11 +17,11 @@ MARKS = frozenset({IGNORE_FILE, CACHE_TAG})
 """Names of files that say what is to be passed over."""
 
 _MOST_BYTES = 1 << 16
-_MOST_BYTES_IN_ALL = 1 << 22
+_MOST_BYTES_IN_ALL = 1 << 20
 _BYTES_FOR_EACH = 256
 """So much more counts for each, as it is kept in memory."""
-_MOST_GLOBS_IN_ALL = 10_000
-"""Patterns with wildcards; names and paths cost nothing."""
+_MOST_WILDCARDS_IN_ALL = 2_000
+"""Names and paths without them cost nothing."""
 
 
 class IgnoreFiles:
@@ -38,7 +38,7 @@ class IgnoreFiles:
         self._known = store.ignore_files.around(root) if store else {}
         """Those that the index remembers, in the root and below it and above it."""
         self._gone: set[bytes] = set()
-        self._bytes_left, self._globs_left = _MOST_BYTES_IN_ALL, _MOST_GLOBS_IN_ALL
+        self._bytes_left, self._wildcards_left = _MOST_BYTES_IN_ALL, _MOST_WILDCARDS_IN_ALL
         self.failures: list[FailedPhoto] = []
         """Those that cannot be used as they are now."""
         self.tree = TreeRules(root, rules)
@@ -103,9 +103,11 @@ class IgnoreFiles:
         if b"\0" in content:
             raise OSError("it is not text")
         self._bytes_left -= len(content) + _BYTES_FOR_EACH
-        self._globs_left -= count_globs(content)
-        if self._bytes_left < 0 or self._globs_left < 0:
-            raise OSError(f"with the files before it, it has more than {_MOST_GLOBS_IN_ALL:,} patterns")
+        self._wildcards_left -= count_wildcards(content)
+        if self._bytes_left < 0:
+            raise OSError(f"with the files before it, it has more than {_MOST_BYTES_IN_ALL:,} bytes")
+        if self._wildcards_left < 0:
+            raise OSError(f"with the files before it, it has more than {_MOST_WILDCARDS_IN_ALL:,} wildcards")
         return content
 
 
