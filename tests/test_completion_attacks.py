@@ -1,11 +1,9 @@
 """Names of files that are commands to a shell: completed in the real shells, on a terminal, and run with Enter."""
 
-import fcntl
 import os
 import pty
 import shutil
 import subprocess
-import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from rclip.cli.arguments import option_parser
 from tests.support.command import Command
+from tests.support.terminals import LEADING
 
 HOSTILE = [
     "m$(touch x).pt",
@@ -71,14 +70,13 @@ class Shell:
         env |= {"XDG_DATA_HOME": str(home), "HISTFILE": "/dev/null"}
         command = [part.format(start=start) for part in COMMANDS[name]]
         self._shell = subprocess.Popen(
-            command,
+            [*LEADING, *command],
             cwd=home,
             env=env,
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(terminal)
 

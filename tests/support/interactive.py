@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.command import Command
-from tests.support.terminals import PLAIN
+from tests.support.terminals import LEADING, PLAIN
 
 _OUTER = ("COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "STY", "TERM_PROGRAM", "TMUX", "TMUX_PANE", "DISPLAY")
 
@@ -90,15 +90,13 @@ def interactive(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     plain = {name: value for name, value in rclip.env.items() if name not in _OUTER}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "-i", *map(str, arguments)],
+        [*LEADING, sys.executable, "-P", "-m", "rclip", "--model", str(rclip.model), "-i", *map(str, arguments)],
         cwd=rclip.cwd,
         env=plain | {"TERM": "xterm-256color"} | dict(env or {}),
         stdin=slave,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0),
-        pass_fds=(slave,),
     )
     os.close(slave)
     try:

@@ -17,7 +17,7 @@ class Proxy:
         self.said = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -27,7 +27,7 @@ class Proxy:
                 client.close()
                 return
             with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-                forward = threading.Thread(target=self._forward, args=(client, server))
+                forward = threading.Thread(target=self._forward, args=(client, server), daemon=True)
                 forward.start()
                 with suppress(OSError):
                     while data := server.recv(4096):
@@ -52,5 +52,6 @@ class Proxy:
     def close(self) -> None:
         self._port = -1
         socket.create_connection(("127.0.0.1", self.port)).close()
-        self._thread.join()
+        self._thread.join(timeout=60)
         self._listener.close()
+        assert not self._thread.is_alive()

@@ -81,9 +81,14 @@ class Served:
 def serving(rclip: Command, *arguments: str, **options: Any) -> Iterator[Served]:
     """The page of the photos where the command runs, which are indexed already."""
     process = start(rclip, "--web", "--no-open", *arguments, stderr=subprocess.PIPE, **options)
+    in_time = threading.Timer(60, process.kill)
+    in_time.start()
     try:
-        yield Served(process)
+        served = Served(process)
+        in_time.cancel()
+        yield served
     finally:
+        in_time.cancel()
         process.kill()
         process.wait()
         for stream in (process.stdout, process.stderr):

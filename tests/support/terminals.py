@@ -54,6 +54,20 @@ PLAIN = {ATTRIBUTES_QUERY: b"\x1b[?1;2c"}
 SILENT: dict[bytes, bytes] = {}
 
 
+_LEAD = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+LEADING = (sys.executable, "-I", "-S", "-c", _LEAD)
+"""Before a command that is started in a session of its own: its input becomes the session's terminal.
+
+A `preexec_fn` would do the same in a fork of this process, which waits for ever where another thread had a lock.
+"""
+
+
 class Shown(NamedTuple):
     """What a command did to its terminal."""
 
@@ -92,14 +106,13 @@ def on_terminal(
     outer = ("COLORTERM", "COLUMNS", "NO_COLOR", "STY", "TERM_PROGRAM", "TMUX", "TMUX_PANE")
     plain = {name: value for name, value in rclip.env.items() if name not in outer}
     process = subprocess.Popen(
-        ["sh", "-c", leader, "sh", *command],
+        [*LEADING, "sh", "-c", leader, "sh", *command],
         cwd=rclip.cwd,
         env=plain | {"TERM": "xterm-256color"} | dict(env or {}),
         stdin=slave,
         stdout=slave,
         stderr=tell,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(tell)
     try:
