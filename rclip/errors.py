@@ -281,6 +281,13 @@ class CannotWriteTo(_WithData, UsageError):
     reason: str
 
 
+class TargetIsSearched(_WithData, UsageError):
+    """A folder that photos were to be copied to, though each copy would be another photo in it."""
+
+    sentence = "cannot copy to {folder}: that folder is searched itself; choose another, which may lie in it"
+    folder: str
+
+
 class CannotInit(_WithData, UsageError):
     """A folder for a portable index that cannot be created."""
 

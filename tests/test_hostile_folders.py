@@ -683,3 +683,50 @@ def test_a_crash_is_no_search_without_a_find(rclip: Command, gallery: Path, tmp_
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
     assert "fault of rclip itself (ZeroDivisionError" in done.err
     assert "Traceback" in rclip("-n", "a red star", env=env | {"RCLIP_DEBUG": "1"}).err
+
+
+# --- while it works ---------------------------------------------------------------------------------------------------
+
+_SWAPPING = """
+import os, sys
+victim = sys.argv.pop(1)
+def swap(event, arguments):
+    if event == "os.chmod":
+        path = arguments[0]
+        path = os.fsdecode(os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path)
+        if not os.path.islink(path):
+            os.rename(path, path + "-moved")
+            os.symlink(victim, path)
+            print("swapped", path, file=sys.stderr)
+sys.addaudithook(swap)
+from rclip.cli.main import run
+run()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("what", ["--init", "--index", "--export"])
+def test_a_link_in_the_place_of_what_was_just_made_opens_nothing_up(
+    rclip: Command, gallery: Path, tmp_path: Path, what: str
+) -> None:
+    """Whoever may write to that folder, too, swaps it in the moment before it gets its mode."""
+    gallery.chmod(0o775)
+    victim = tmp_path / "victim"
+    if what == "--init":
+        victim.mkdir()
+    else:
+        victim.write_text("private")
+        assert rclip("--init").code == 0
+    victim.chmod(0o700)
+    arguments = [what]
+    if what == "--export":
+        assert rclip("--index").code == 0
+        exported = gallery / "photos.jsonl"
+        exported.touch()
+        exported.chmod(0o666)
+        arguments = ["-n", what, str(exported)]
+    command = [sys.executable, "-P", "-c", _SWAPPING, str(victim), "--model", str(rclip.model), *arguments]
+    done = subprocess.run(command, cwd=gallery, env=rclip.env, capture_output=True, text=True, check=False, timeout=60)
+    assert "swapped" in done.stderr
+    assert victim.stat().st_mode & 0o777 == 0o700
+    assert "Traceback" not in done.stderr

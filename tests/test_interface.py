@@ -433,6 +433,25 @@ def test_photos_are_copied_to_a_folder_that_is_made(desk: Desk, tmp_path: Path) 
     assert copies == {Path(hit.path).read_bytes() for hit in app.selected.values()}
 
 
+def test_answers_that_name_no_place_are_a_line(desk: Desk) -> None:
+    async def play(app: Interface, pilot: "Pilot[None]") -> None:
+        for key, answer, expected in (
+            ("c", "a\0b", "cannot write"),
+            ("c", str(desk.photos), "that folder is searched itself"),
+            ("c", "/proc/x/y", "No such file"),
+            ("s", "a\0b", "embedded null byte"),
+            ("s", "/proc/x/y", "No such file"),
+            ("s", "/dev/full", "exists already"),
+        ):
+            await pilot.press(key)
+            app.query_one("#answer", Input).value = answer
+            await pilot.press("enter")
+            await until(pilot, lambda expected=expected: expected in status(app))  # type: ignore[misc]
+
+    desk.play(play, "a red star")
+    assert len(list(desk.photos.rglob("*.jpg"))) == 12
+
+
 def test_no_copy_is_forgotten_and_none_is_cut_off_unasked(desk: Desk, tmp_path: Path) -> None:
     """A second one to the same folder, others that wait, and one that is at work when the user leaves."""
     sizes: set[int] = set()

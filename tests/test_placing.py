@@ -130,6 +130,18 @@ def test_an_ignore_file_that_is_there_is_kept_and_no_link_is_followed(indexed: C
     assert precious.read_text() == "keep"
 
 
+def test_an_ignore_file_that_is_another_file_too_is_not_written_to(
+    indexed: Command, gallery: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep")
+    os.link(precious, gallery / ".rclipignore")
+    done = indexed("-n", "-t", "1", "--copy-to", "best", "a red star")
+    assert done.code == 0
+    assert "best lies among the photos and is indexed like them: the ignore file is a file of another name" in done.err
+    assert precious.read_text() == "keep"
+
+
 def test_the_folder_that_is_searched_is_refused(indexed: Command, gallery: Path) -> None:
     for folder in (".", str(gallery), "stars/.."):
         done = indexed("-n", "--copy-to", folder, "a star")

@@ -337,6 +337,15 @@ def test_photos_are_copied_only_where_that_was_allowed(
     assert len(list(gallery.rglob("*.jpg"))) == len(GALLERY)
 
 
+def test_the_folder_that_is_searched_is_not_copied_to(rclip: Command, gallery: Path, tmp_path: Path) -> None:
+    """Each copy would be another photo in it."""
+    (tmp_path / "link").symlink_to(gallery)
+    for folder in (".", str(gallery), str(tmp_path / "link")):
+        done = rclip("--web", "--no-open", "-n", "--allow-copy", folder)
+        assert (done.code, done.out) == (2, "")
+        assert "that folder is searched itself; choose another" in one_line(done.err)
+
+
 def test_a_hundred_copies_at_once_are_one(rclip: Command, gallery: Path, tmp_path: Path) -> None:
     rclip("--index")
     target = tmp_path / "copies"

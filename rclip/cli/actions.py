@@ -10,7 +10,7 @@ from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
 from rclip.cli.search_action import mention_other_index
-from rclip.errors import ExitCode, RclipError, UsageError
+from rclip.errors import ExitCode, RclipError, TargetIsSearched, UsageError
 from rclip.signals import Interrupted
 from rclip.terminal.text import size
 
@@ -305,6 +305,8 @@ class Web(Action):
         host, port = options.values["listen"] or ("127.0.0.1", 0)
         copy_to = os.path.abspath(options.values["allow_copy"]) if options.values["allow_copy"] else ""
         with options.open_library() as library:
+            if copy_to and os.path.realpath(copy_to) in library.folders:
+                raise TargetIsSearched(folder=copy_to)
             explorer = Explorer(library, allow_links=options.values["allow_links"])
             server = Server(explorer, WebOptions(host, port, copy_to, is_desktop=desktop.is_there()))
             try:

@@ -399,8 +399,11 @@ def leave_out(folder: str) -> bool:
             return False
     if b"\n" in name or len(known) + len(line) > _MOST_IGNORE_BYTES:
         raise OSError("its name has no line" if b"\n" in name else "the ignore file is too long")
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-    with open(descriptor, "ab") as file:
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    with open(os.open(path, flags, 0o644), "ab") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise OSError("the ignore file is a file of another name, too")
         file.write((b"" if not known or known.endswith(b"\n") else b"\n") + line + b"\n")
     return True
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rclip import isolation
-from rclip.errors import EmptyQuery, LinksNotAllowed, NoPicture, RclipError, UnknownPhoto, UnreadablePicture, UsageError
+from rclip.errors import (
+    EmptyQuery,
+    LinksNotAllowed,
+    NoPicture,
+    RclipError,
+    TargetIsSearched,
+    UnknownPhoto,
+    UnreadablePicture,
+    UsageError,
+)
 from rclip.explore import copying
 from rclip.explore.copying import Care, Copied, IsTarget
 from rclip.explore.request import AskedTerm, SearchRequest, line_of
@@ -190,6 +199,8 @@ class Explorer:
 
         An empty folder that lies among the photos is not indexed from then on. One call waits for the other.
         """
+        if os.path.realpath(folder) in self.library.folders:
+            raise TargetIsSearched(folder=folder)
         hits = {absolute(hit.path): hit for hit in self.photos(list(dict.fromkeys(photo_ids)))}
         is_meant = copying.found_by(hits.values(), self.library.folders)
         with self._copying:

@@ -72,7 +72,7 @@ class Errands:
             return self._workers.opened.explorer().copy([hit.id for hit in hits], folder)
 
         def done(outcome: Any) -> None:
-            if isinstance(outcome, OSError) and not isinstance(outcome, RclipError):
+            if isinstance(outcome, OSError | ValueError) and not isinstance(outcome, RclipError):
                 self._say(texts.CANNOT_WRITE.format(path=folder, reason=plain_reason(outcome)), True)
             elif isinstance(outcome, Exception):
                 self._show_failure(outcome)
@@ -100,7 +100,7 @@ class Errands:
             datadir.write_new(path, listing.written(hits, os.path.splitext(path)[1].lower()))
         except FileExistsError:
             self._say(texts.EXISTS.format(path=path), True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL, which may be pasted
             self._say(texts.CANNOT_WRITE.format(path=path, reason=plain_reason(error)), True)
         else:
             self._say(texts.SAVED.format(count=texts.photos(len(hits)), path=path), False)

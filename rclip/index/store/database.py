@@ -152,7 +152,7 @@ class Database(Session):
         folder = os.path.dirname(self.path)
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, os.stat(folder).st_mode & 0o664)
-            datadir.open_up(self.path, self.modes[1])
+            datadir.open_up(descriptor, self.modes[1])
         except OSError as error:
             raise self._not_made(error) from error
         os.close(descriptor)
