@@ -29,6 +29,8 @@ ENDS_WITHIN_S = 150
 """Whatever happens."""
 SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
 """Instead of after 30 seconds, a host that says nothing is given up."""
+SILENT_FOR = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s"}
+"""Instead of after five to ten minutes, a worker that hangs is given up."""
 
 
 class Site:
@@ -37,7 +39,7 @@ class Site:
     def __init__(self, network: Network, folder: Path, rclip: Command):
         self._network, self._rclip = network, rclip
         self.driver, self.scheduler = network.host(1), network.host(2)
-        self.cluster = Cluster(folder, rclip, host=self.scheduler)
+        self.cluster = Cluster(folder, rclip, host=self.scheduler, env=SILENT_FOR)
 
     def worker(self, number: int) -> tuple[Host, subprocess.Popen[bytes]]:
         """On a host of its own: a new one, where there has been one of that number."""
@@ -215,7 +217,7 @@ def test_a_cluster_whose_last_worker_is_silent_ends(rclip: Command, site: Site, 
     with site.indexing() as run:
         hurt(host)
         os.kill(process.pid, signal.SIGSTOP)
-        told = run._process.communicate(timeout=600)[1].decode()
+        told = run._process.communicate(timeout=300)[1].decode()
     assert run._process.returncode == 2
     assert told.splitlines()[-1].startswith(f"rclip: the cluster {site.cluster.address} reads no photos: it has no wor")
     require_the_next_run_does_the_rest(rclip)

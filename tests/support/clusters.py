@@ -23,14 +23,16 @@ PACKAGE = Path(__file__).parents[2] / "rclip"
 class Cluster:
     """A scheduler, and the workers that are started."""
 
-    def __init__(self, folder: Path, rclip: Command, *options: str, host: Host | None = None):
-        """`options` are those of the scheduler, and `host` is where it runs."""
+    def __init__(
+        self, folder: Path, rclip: Command, *options: str, host: Host | None = None, env: dict[str, str] | None = None
+    ):
+        """`options` and `env` are those of the scheduler, and `host` is where it runs."""
         self._folder = folder
         self._env = rclip.env
         self.processes: list[subprocess.Popen[bytes]] = []
         known = folder / "scheduler.json"
         arguments = ("--port", "0", "--scheduler-file", str(known), "--no-dashboard", *options)
-        self.scheduler = self._start("scheduler", *arguments, host=host)
+        self.scheduler = self._start("scheduler", *arguments, env=env, host=host)
         wait_for(lambda: known.exists() and b"}" in known.read_bytes())
         self.address: str = json.loads(known.read_bytes())["address"]
 

@@ -5,6 +5,7 @@ Reads commands from stdin, one JSON list of arguments a line, and answers each w
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,9 @@ import traceback
 from pathlib import Path
 
 from tests.support.command import Command, Result
+
+_ENDS_WITHIN_S = 120
+"""A run that does not is ended, and its status tells of it."""
 
 
 class ManyRuns:
@@ -32,7 +36,10 @@ class ManyRuns:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=_ENDS_WITHIN_S + 60)
+        finally:
+            self._process.kill()
 
     def __call__(self, *arguments: str) -> Result:
         assert self._process.stdin
@@ -56,6 +63,7 @@ def _run(arguments: list[str]) -> tuple[int, str, str]:
 
 
 def _become_command(arguments: list[str]) -> None:
+    signal.alarm(_ENDS_WITHIN_S)
     from rclip.cli import main
 
     code = 99

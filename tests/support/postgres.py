@@ -74,8 +74,11 @@ class Server:
     def stop(self) -> None:
         if self._process:
             self._process.send_signal(signal.SIGQUIT)  # at once, as if it had crashed
-            self._process.wait()
-            self._process = None
+            process, self._process = self._process, None
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
     def url(self, database: str) -> str:
         return f"postgresql://keeper@127.0.0.1:{self.port}/{database}"
