@@ -9,6 +9,7 @@ longer: what is stored survives even that.
 import _thread
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ def listen() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _thread.start_new_thread(_enforce, (reading,))
+    sys.unraisablehook = _unraisable
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
@@ -98,6 +100,12 @@ def deferred() -> Iterator[None]:
     finally:
         _is_held = False
     raise_if_interrupted()
+
+
+def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    """An exception among objects that are being deleted. `raise_if_interrupted` knows of ours."""
+    if not isinstance(lost.exc_value, Interrupted):
+        sys.__unraisablehook__(lost)
 
 
 def _stop(signal_number: int, _: object) -> None:

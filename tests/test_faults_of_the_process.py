@@ -279,3 +279,23 @@ except signals.Interrupted as interrupted:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("went on\n15\n", "")
+
+
+def test_a_signal_among_objects_that_are_being_deleted_is_no_traceback() -> None:
+    """Python can raise nothing there, and would print it."""
+    code = """
+import os, signal
+from rclip import signals
+signals.listen()
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        [None for _ in range(1000)]
+Ends()
+try:
+    signals.raise_if_interrupted()
+except signals.Interrupted as interrupted:
+    print(interrupted.signal_number)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("15\n", "")
