@@ -164,7 +164,7 @@ def _open_target(folder: str, care: Care) -> int:
         raise CannotWriteTo(folder=folder, reason=plain_reason(error)) from error
     if not care.is_target(os.fstat(target)):
         os.close(target)
-        raise CannotWriteTo(folder=folder, reason="another folder is in its place by now")
+        raise CannotWriteTo(folder=folder, reason="another folder has taken its place")
     return target
 
 
@@ -326,7 +326,7 @@ class _Copy:
         left = self._status.st_size
         while left and (chunk := self._source.read(min(left, _CHUNK_BYTES))):
             if self._is_ended():
-                raise OSError("rclip has been ended")
+                raise OSError("rclip was stopped")
             yield chunk
             left -= len(chunk)
         now = os.fstat(self._source.fileno())

@@ -36,7 +36,7 @@ class Jobs:
             self._start()
 
     def add(self, job: Job) -> None:
-        """After all that has not been begun, which is kept; its key is its own."""
+        """Puts it behind the jobs that wait, none of which is dropped. No other may have its key."""
         with self._changed:
             self._waiting.append(job)
             self._start()
