@@ -28,6 +28,7 @@ from rclip.vectordb.rows import Unsound
 from tests.support import chroma
 from tests.support.command import Command, Result, imported_by, one_line, start
 from tests.support.gallery import Draw, draw_scene
+from tests.support.many_runs import ManyRuns
 from tests.support.proxy import Proxy
 from tests.support.questions import QUESTIONS, make_described
 from tests.support.tiers import few
@@ -138,9 +139,10 @@ def test_a_query_has_the_answers_of_the_index(database: Database, gallery: Path)
 def test_filters_have_the_answers_of_the_index(served: Database, photos: Path, draw: Draw) -> None:
     make_described(served.rclip, photos, draw)
     served.push()
-    for question in QUESTIONS:
-        local = answers(served.rclip("-n", "--all", "--json", *question, "."))
-        assert answers(served.ask("--json", *question, ".")) == local, question
+    with ManyRuns(served.rclip) as run:
+        for question in QUESTIONS:
+            local = answers(run("-n", "--all", "--json", *question, "."))
+            assert answers(run("--from", served.url, "--json", *question, ".")) == local, question
 
 
 def test_ties_are_in_the_order_of_paths_and_none_is_lost(served: Database, draw: Draw, photos: Path) -> None:

@@ -35,9 +35,9 @@ def on_tty(rclip: Command, *arguments: str, prefix: tuple[str, ...] = ()) -> str
 
 
 def test_listing_that_takes_long_is_shown_with_counts(rclip: Command, draw: Draw, tmp_path: Path) -> None:
-    folders_of_one_photo(draw("photo.jpg"), 40)
+    folders = folders_of_one_photo(draw("photo.jpg"), 16)
     rclip("--index")
-    shown = on_tty(rclip, "red", prefix=SlowDisk(tmp_path / "calls", delay_ms=300).prefix)
+    shown = on_tty(rclip, "red", prefix=SlowDisk(tmp_path / "calls", 300, *folders).prefix)
     counts = [
         int(count) for count in re.findall(r"looking for changes: (\d+) photos", "\n".join(SPINNER.findall(shown)))
     ]
@@ -53,15 +53,15 @@ def test_after_ten_seconds_of_listing_a_line_says_how_to_do_without(rclip: Comma
     draw("photo.jpg")
     rclip("--index")
     line = "rclip: looking for new photos takes long here; -n searches the photos that are indexed without it"
-    disk = SlowDisk(tmp_path / "calls", delay_ms=6000, path=rclip.cwd)
+    disk = SlowDisk(tmp_path / "calls", 6000, rclip.cwd)
     assert on_tty(rclip, "red", prefix=disk.prefix).count(line) == 1
     assert line not in on_tty(rclip, "--index", prefix=disk.prefix)  # which cannot do without
 
 
 def test_nothing_is_shown_where_nobody_looks_or_nothing_takes_long(rclip: Command, draw: Draw, tmp_path: Path) -> None:
-    folders_of_one_photo(draw("photo.jpg"), 40)
+    folders = folders_of_one_photo(draw("photo.jpg"), 40)
     rclip("--index")
-    done = rclip("red", prefix=SlowDisk(tmp_path / "calls", delay_ms=100).prefix)
+    done = rclip("red", prefix=SlowDisk(tmp_path / "calls", 100, *folders).prefix)
     assert (done.code, done.err) == (0, "")
     assert "\x1b[K" not in on_tty(rclip, "--after", "2000")
 

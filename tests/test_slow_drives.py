@@ -20,20 +20,20 @@ from tests.support.tiers import few
 def test_folders_of_a_slow_drive_are_listed_several_at_a_time(
     rclip: Command, draw: Draw, tmp_path: Path, folders: int
 ) -> None:
-    folders_of_one_photo(draw("photo.jpg"), folders)
-    disk = SlowDisk(tmp_path / "calls", delay_ms=20)
+    listed = folders_of_one_photo(draw("photo.jpg"), folders)
+    disk = SlowDisk(tmp_path / "calls", 20, *listed)
     done = rclip("--index", "-v", prefix=disk.prefix)
     assert done.err == f"rclip: index updated: found 1 new photo, {folders} copies\n"
     assert disk.at_once() >= 8
-    disk = SlowDisk(tmp_path / "calls", delay_ms=20)
+    disk = SlowDisk(tmp_path / "calls", 20, *listed)
     assert rclip("--index", "-v", prefix=disk.prefix).err == unchanged(folders + 1)  # found in the table's order
     assert rclip("--index", "-v").err == unchanged(folders + 1)
 
 
 def test_folders_of_a_drive_that_is_not_slow_are_listed_one_by_one(rclip: Command, draw: Draw, tmp_path: Path) -> None:
     """Threads would only take the processor from one another."""
-    folders_of_one_photo(draw("photo.jpg"), 60)
-    disk = SlowDisk(tmp_path / "calls", delay_ms=0)
+    folders = folders_of_one_photo(draw("photo.jpg"), 60)
+    disk = SlowDisk(tmp_path / "calls", 0, *folders)
     assert rclip("--index", "-v", prefix=disk.prefix).code == 0
     assert disk.at_once() <= 1
 
@@ -41,10 +41,10 @@ def test_folders_of_a_drive_that_is_not_slow_are_listed_one_by_one(rclip: Comman
 def test_a_slow_drive_whose_folders_cannot_be_listed_or_come_and_go(
     rclip: Command, draw: Draw, tmp_path: Path, drop_root: tuple[str, ...]
 ) -> None:
-    folders_of_one_photo(draw("photo.jpg"), 60)
+    folders = folders_of_one_photo(draw("photo.jpg"), 60)
     for name in ("0", "3"):
         (rclip.cwd / name).chmod(0)
-    disk = SlowDisk(tmp_path / "calls", delay_ms=20)
+    disk = SlowDisk(tmp_path / "calls", 20, *folders)
     done = rclip("--index", "-v", prefix=(*disk.prefix, *drop_root))
     for name in ("0", "3"):
         (rclip.cwd / name).chmod(0o700)

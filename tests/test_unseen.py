@@ -12,6 +12,7 @@ from PIL import Image
 from rclip.terminal.text import printable
 from tests.support import pictures
 from tests.support.command import Command
+from tests.support.many_runs import ManyRuns
 from tests.support.terminals import KITTY, Display, on_terminal
 from tests.support.tiers import few
 
@@ -129,19 +130,20 @@ def test_a_terminal_shows_them_escaped(strange: Command, arguments: tuple[str, .
 
 
 def test_errors_show_them_escaped(strange: Command) -> None:
-    for character in UNSEEN.values():
-        for arguments in (
-            (f"./no{character}ne.jpg",),
-            ("red", f"no{character}folder"),
-            ("--queries", f"no{character}file"),
-            ("--model", f"no{character}model", "red"),
-            (f"--no{character}option",),
-            ("--format", f"{{no{character}field}}", "red"),
-        ):
-            done = strange("-n", *arguments)
-            assert done.code == 2
-            assert_nothing_unseen(done.err)
-            assert escape(character) in done.err
+    with ManyRuns(strange) as run:
+        for character in UNSEEN.values():
+            for arguments in (
+                (f"./no{character}ne.jpg",),
+                ("red", f"no{character}folder"),
+                ("--queries", f"no{character}file"),
+                ("--model", f"no{character}model", "red"),
+                (f"--no{character}option",),
+                ("--format", f"{{no{character}field}}", "red"),
+            ):
+                done = run("-n", *arguments)
+                assert done.code == 2
+                assert_nothing_unseen(done.err)
+                assert escape(character) in done.err
 
 
 def test_a_pipe_gets_them_as_they_are(strange: Command) -> None:

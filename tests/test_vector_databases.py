@@ -23,6 +23,7 @@ from rclip.vectordb.postgres import LOCK
 from tests.support import postgres
 from tests.support.command import Command, Result, one_line, start
 from tests.support.gallery import Draw, draw_scene
+from tests.support.many_runs import ManyRuns
 from tests.support.proxy import Proxy
 from tests.support.questions import QUESTIONS, make_described
 from tests.support.tiers import few
@@ -103,10 +104,11 @@ def test_filters_have_the_answers_of_the_index(database: Database, photos: Path,
     make_described(database.rclip, photos, draw)
     database.push()
     found = set()
-    for question in QUESTIONS:
-        local = answers(database.rclip("-n", "--all", "--json", *question, "."))
-        assert answers(database.ask("--json", *question, ".")) == local, question
-        found.add(len(local))
+    with ManyRuns(database.rclip, PGPASSWORD=postgres.PASSWORD) as run:
+        for question in QUESTIONS:
+            local = answers(run("-n", "--all", "--json", *question, "."))
+            assert answers(run("--from", database.url, "--json", *question, ".")) == local, question
+            found.add(len(local))
     assert len(found) > 4  # else the filters let all pass, or nothing
 
 

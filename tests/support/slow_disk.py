@@ -12,14 +12,17 @@ import pytest
 class SlowDisk:
     """For one run of a command, given as the `prefix` of it; afterwards it tells what was asked of the disk."""
 
-    def __init__(self, log: Path, delay_ms: int, path: Path | None = None):
-        """Listing any folder, or the one at `path`, takes so long twice: for its entries, and for their end."""
+    def __init__(self, log: Path, delay_ms: int, *folders: Path):
+        """Listing any of the folders takes so long twice: for its entries, and for their end.
+
+        Of others, such as those that Python imports from, nothing is delayed or told.
+        """
         self._log = log
         strace = shutil.which("strace")
         if strace is None or subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode:
             pytest.skip("no command can be traced here")
         delay = f"inject=getdents64:delay_enter={1000 * delay_ms}"
-        only = ("-P", str(path)) if path else ()
+        only = (word for folder in folders for word in ("-P", str(folder)))
         self.prefix = (strace, "-f", "-qq", "-o", str(log), "-e", "trace=getdents64", "-e", delay, *only)
 
     def at_once(self) -> int:
@@ -36,9 +39,10 @@ class SlowDisk:
         return most
 
 
-def folders_of_one_photo(photo: Path, count: int) -> None:
-    """Nested, with names that sort otherwise than their paths."""
+def folders_of_one_photo(photo: Path, count: int) -> list[Path]:
+    """Nested, with names that sort otherwise than their paths; all of them, the photo's own as well."""
     for number in range(count):
         folder = photo.parent / f"{number % 7}" / ("a", "a!", "a-b", "a0", "é")[number % 5] / f"{number:03}"
         folder.mkdir(parents=True)
         shutil.copy(photo, folder / photo.name)
+    return [photo.parent, *(path for path in photo.parent.rglob("*") if path.is_dir())]
