@@ -4,6 +4,7 @@ import json
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,36 @@ def test_the_text_tower_is_the_configured_one(config: ModelConfig, tmp_path: Pat
     texts = [[598, 5, 599], [598, *range(10), 599], [598, 599]]
     expected = np.stack([reference_text(weights, config, tokens) for tokens in texts])
     assert cosine(tower(texts), expected) >= 0.99999
+
+
+BEGINNINGS = [
+    [598, 5, 6, 7, 599], [598, 5, 6, 8, 599], [598, 5, 6, 7, 599], [598, 5, 599], [598, 599], [598, 5, 599, 6, 599],
+    [598, 5, 599, 7, 599], [4, 5], [4, 5, 6], [598, *range(10), 599], [598, *range(9), 20, 599],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["end token", "last token"])
+def test_a_text_that_begins_like_the_one_before_has_its_own_vector(pooling: str, tmp_path: Path) -> None:
+    config = CONFIG._replace(text=TEXT._replace(pooling=pooling))
+    weights = stored(tmp_path, config)
+    tower = numpy_towers.TextTower(weights, config)
+    right = [numpy_towers.TextTower(weights, config)([tokens])[0] for tokens in BEGINNINGS]
+    for _ in range(2):
+        for tokens, vector in zip(BEGINNINGS, right, strict=True):
+            assert cosine(tower([tokens])[0], vector) >= 0.999999
+    with ThreadPoolExecutor(8) as pool:
+        several = list(pool.map(lambda tokens: tower([tokens])[0], BEGINNINGS * 20))
+    assert cosine(np.stack(several), np.stack(right * 20)) >= 0.999999
+
+
+def test_what_a_text_shares_with_the_one_before_is_not_computed_again(tmp_path: Path) -> None:
+    """Which shows where its embedding is lost meanwhile."""
+    weights = {name: np.array(array) for name, array in stored(tmp_path, CONFIG).items()}
+    tower = numpy_towers.TextTower(weights, CONFIG)
+    tower([[598, 5, 6, 599]])
+    weights["token_embedding.weight"][5] = np.nan
+    assert np.isfinite(tower([[598, 5, 7, 599]])).all()
+    assert not np.isfinite(tower([[598, 7, 5, 599]])).all()
 
 
 def test_the_image_towers_are_the_configured_one(config: ModelConfig, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ side.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import takewhile
 from math import pi, sqrt
 from typing import NamedTuple
 
@@ -59,6 +60,29 @@ def blocks(weights: Weights, prefix: str, count: int) -> list[Block]:
     return [Block.of(weights, f"{prefix}{number}.") for number in range(count)]
 
 
+class _Prefix:
+    """A text's tokens, and their keys and values in each block of a causal tower.
+
+    They do not depend on what follows, and so are those of every text that begins alike: as it does when somebody is
+    typing it. Language models call this prefix caching.
+    """
+
+    def __init__(self, tokens: tuple[int, ...] = (), known: "_Prefix | None" = None, shared: int = 0):
+        """To be filled block by block, from the first tokens on that another text shares."""
+        self.tokens = tokens
+        self._known = [(key[:, :, :shared], value[:, :, :shared]) for key, value in known.blocks] if known else []
+        self.blocks: list[Pair] = []
+        """Keys and values, each (1, heads, T, W / heads)."""
+
+    def completed(self, key: np.ndarray, value: np.ndarray) -> Pair:
+        """Of the next block: all tokens' keys and values, given those of the tokens that are not shared."""
+        if self._known:
+            shared = self._known[len(self.blocks)]
+            key, value = (np.concatenate(both, axis=2) for both in zip(shared, (key, value), strict=True))
+        self.blocks.append((key, value))
+        return key, value
+
+
 class _Transformer:
     """The blocks of one tower."""
 
@@ -67,22 +91,30 @@ class _Transformer:
         self._epsilon = np.float32(epsilon)
         self._run = self._normed_before if norms == "before" else self._normed_after
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """(B, T, W) -> (B, T, W); `mask` is added to the attention's logits (B, heads, T, T)."""
+    def __call__(self, x: np.ndarray, mask: np.ndarray | None = None, prefix: _Prefix | None = None) -> np.ndarray:
+        """(B, T, W) -> (B, T, W); `mask` is added to the attention's logits (B, heads, T, T).
+
+        With a prefix, which is filled, x (1, T, W) are the tokens that are not shared, and the mask is (T, all tokens).
+        """
         for block in self._blocks:
-            x = self._run(x, block, mask)
+            x = self._run(x, block, mask, prefix)
         return x
 
-    def _normed_before(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
-        x = x + self._attention(layer_norm(x, *block.ln_1, self._epsilon), block, mask)
+    def _normed_before(
+        self, x: np.ndarray, block: Block, mask: np.ndarray | None, prefix: _Prefix | None
+    ) -> np.ndarray:
+        x = x + self._attention(layer_norm(x, *block.ln_1, self._epsilon), block, mask, prefix)
         return x + self._mlp(layer_norm(x, *block.ln_2, self._epsilon), block)
 
-    def _normed_after(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
-        x = layer_norm(x + self._attention(x, block, mask), *block.ln_1, self._epsilon)
+    def _normed_after(self, x: np.ndarray, block: Block, mask: np.ndarray | None, prefix: _Prefix | None) -> np.ndarray:
+        x = layer_norm(x + self._attention(x, block, mask, prefix), *block.ln_1, self._epsilon)
         return layer_norm(x + self._mlp(x, block), *block.ln_2, self._epsilon)
 
-    def _attention(self, x: np.ndarray, block: Block, mask: np.ndarray | None) -> np.ndarray:
-        return linear(attend(_query_key_value(x, block.qkv, self._heads), mask), *block.attention_out)
+    def _attention(self, x: np.ndarray, block: Block, mask: np.ndarray | None, prefix: _Prefix | None) -> np.ndarray:
+        query, key, value = _query_key_value(x, block.qkv, self._heads)
+        if prefix:
+            key, value = prefix.completed(key, value)
+        return linear(attend((query, key, value), mask), *block.attention_out)
 
     def _mlp(self, x: np.ndarray, block: Block) -> np.ndarray:
         return linear(self._activation(linear(x, *block.mlp_in)), *block.mlp_out)
@@ -103,19 +135,33 @@ class TextTower:
         self._norm = pair(weights, "ln_embedding" if text.norms == "after" else "ln_final")
         self._epsilon = np.float32(text.norm_epsilon)
         self._project = _projection(weights, text)
+        self._latest = _Prefix()
 
     def __call__(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
         """B texts, start and end tokens included, without padding. -> (B, D) float32, rows of length 1
 
         Where no token attends to padding, it changes nothing: then texts are computed to the end of the longest,
-        whatever the model could read.
+        whatever the model could read. What a single text has in common with the one before is not computed again.
         """
         tokens, lengths = self._padded(texts)
-        x = self._embed(tokens)
-        pooled = self._pooled(self._transformer(x, self._mask(lengths)), tokens, lengths)
+        if len(texts) == 1 and self._text.is_causal:
+            pooled = self._continued(tokens)
+        else:
+            pooled = self._pooled(self._transformer(self._embed(tokens), self._mask(lengths)), tokens, lengths)
         if self._text.norms == "before":
             pooled = layer_norm(pooled, *self._norm, self._epsilon)
         return l2_normalize(self._project(pooled))
+
+    def _continued(self, tokens: np.ndarray) -> np.ndarray:
+        """(1, T) -> (1, W), from where it differs from the latest text; the token that is pooled is computed anew."""
+        text, latest = tuple(tokens[0].tolist()), self._latest
+        pooled = int(self._pooled_token(tokens)[0])
+        are_alike = takewhile(lambda both: both[0] == both[1], zip(text[:pooled], latest.tokens, strict=False))
+        shared = sum(1 for _ in are_alike)
+        prefix = _Prefix(text, latest, shared)
+        x = self._transformer(self._embed(tokens, shared), _causal_mask(len(text))[shared:], prefix)
+        self._latest = prefix
+        return x[:, pooled - shared]
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """(B, T), and how many of them are the texts' own (B,)"""
@@ -126,8 +172,9 @@ class TextTower:
             row[length - len(tokens) if self._text.padding == "left" else 0 :][: len(tokens)] = tokens
         return padded, lengths
 
-    def _embed(self, tokens: np.ndarray) -> np.ndarray:
-        x = self._embedding[tokens] + self._positions[: tokens.shape[1]]
+    def _embed(self, tokens: np.ndarray, first: int = 0) -> np.ndarray:
+        """(B, T) -> (B, T - first, W)"""
+        x = self._embedding[tokens[:, first:]] + self._positions[first : tokens.shape[1]]
         if self._token_type is not None:
             x += self._token_type
         return layer_norm(x, *self._norm, self._epsilon) if self._text.norms == "after" else x
@@ -135,7 +182,7 @@ class TextTower:
     def _mask(self, lengths: np.ndarray) -> np.ndarray | None:
         length = int(lengths.max())
         if self._text.is_causal:
-            return np.triu(np.full((length, length), -np.inf, np.float32), 1)
+            return _causal_mask(length)
         if self._text.padding or (lengths == length).all():
             return None
         is_padding = np.arange(length) >= lengths[:, None]
@@ -146,9 +193,18 @@ class TextTower:
         if self._text.pooling == "mean":
             is_text = np.arange(x.shape[1]) < lengths[:, None]
             return np.einsum("btw,bt->bw", x, is_text.astype(np.float32) / lengths[:, None].astype(np.float32))
+        return x[np.arange(len(x)), self._pooled_token(tokens)]
+
+    def _pooled_token(self, tokens: np.ndarray) -> np.ndarray:
+        """Where it is in each text. (B, T) -> (B,)"""
         if self._text.pooling == "last token":
-            return x[:, -1]
-        return x[np.arange(len(x)), (tokens == self._end).argmax(axis=1)]
+            return np.full(len(tokens), tokens.shape[1] - 1)
+        return (tokens == self._end).argmax(axis=1)
+
+
+def _causal_mask(length: int) -> np.ndarray:
+    """(T, T): no token attends to those behind it."""
+    return np.triu(np.full((length, length), -np.inf, np.float32), 1)
 
 
 def _projection(weights: Weights, text: TextConfig) -> Callable[[np.ndarray], np.ndarray]:
