@@ -116,6 +116,7 @@ OWNED = {
     "threading": {
         *(
             "cli/activity",
+            "cores",
             "indexing/claims",
             "indexing/cluster/worker",
             "indexing/listing",

@@ -36,7 +36,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from rclip import isolation, manifest
-from rclip.cores import CORES
+from rclip.cores import on_cores
 from rclip.index.mapped import give_back
 from rclip.vectors import dot_of_bytes
 
@@ -54,7 +54,6 @@ _MOST_RESIDUAL = 2.0
 """Of vectors of length 1. Others are damaged, and found to be when they are looked at."""
 
 _SCANNED_ROWS = 16384
-_MOST_THREADS = 4
 _ENCODED_ROWS = 4096
 _MOST_CODE = 127
 _MOST_BYTES = 256 * _MOST_CODE + _MOST_CODE
@@ -234,8 +233,6 @@ class Sketch:
         self, queries: np.ndarray, among: np.ndarray | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Row numbers (n,), scores (Q, n) and errors (Q, n), chunk by chunk."""
-        from concurrent.futures import ThreadPoolExecutor  # a small index has no sketch
-
         memory, quantizer, all_rows = self._mapped()
         split = quantizer.prepare(queries)
         head = 8 * len(quantizer.centre)
@@ -251,8 +248,7 @@ class Sketch:
             give_back(memory, head + int(numbers[0]) * rows.itemsize, head + int(numbers[-1] + 1) * rows.itemsize)
             return found
 
-        with ThreadPoolExecutor(min(_MOST_THREADS, CORES)) as pool:
-            yield from pool.map(scored, range(0, len(all_rows) if among is None else len(among), _SCANNED_ROWS))
+        yield from on_cores(scored, range(0, len(all_rows) if among is None else len(among), _SCANNED_ROWS))
 
     def _mapped(self) -> tuple[mmap.mmap, Quantizer, np.ndarray]:
         contents = self._manifest

@@ -6,13 +6,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from rclip.cores import on_cores
 from rclip.index.mapped import give_back
 from rclip.index.store import Store
 from rclip.index.vector_cache import VectorCache, rows_of
 from rclip.vectors import dot, top_k
 
-_SCANNED_ROWS = 16384
-"""Rows mapped at a time: 16 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
+_SCANNED_ROWS = 4096
+"""Rows that a thread maps at a time: 4 MiB of 512 dimensions, so that a scan never holds the matrix in memory."""
 
 _MAX_SCORES = 1 << 24
 """So many are held at once, 64 MiB."""
@@ -60,6 +61,8 @@ class VectorSearch(Protocol):
 class _Chunk(NamedTuple):
     """Some vectors, as they lie together, and which of them are asked for."""
 
+    first_row: int
+    """Of the vectors, in the cache."""
     vectors: np.ndarray
     """(M, D) float16"""
     ids: np.ndarray
@@ -187,7 +190,9 @@ class ExactVectorSearch:
     def count(self, allowed: np.ndarray | None = None) -> int:
         if allowed is None:
             return self._cache.rows + self._store.vectors.count_above(self._cache.last_id)
-        return sum(len(chunk.ids) for chunk in self._chunks(allowed))
+        mapped = self._cache.map()
+        cached, last_id = (len(rows_of(allowed, self._cache.ids)), self._cache.last_id) if mapped else (0, 0)
+        return cached + sum(len(chunk.ids) for chunk in self._newer_chunks(allowed, last_id))
 
     def _groups(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
         """The queries that share a pass over the vectors."""
@@ -209,11 +214,25 @@ class ExactVectorSearch:
         self, queries: np.ndarray, allowed: np.ndarray | None, first_row: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids (n,), ascending, and scores (Q, n), chunk by chunk, without the first rows of the cache."""
-        for chunk in self._chunks(allowed, first_row):
-            if chunk.vectors.shape[1] != queries.shape[1]:
-                raise self._store.damage()
-            if len(chunk.ids):
-                yield chunk.ids, self._sound(chunk.scores(queries))
+        last_id = 0
+        if (mapped := self._cache.map()) is not None:
+            memory, vectors = mapped
+            last_id = self._cache.last_id
+
+            def scored(chunk: _Chunk) -> tuple[np.ndarray, np.ndarray]:
+                scores = self._scores(chunk, queries)
+                begin = chunk.first_row * vectors.strides[0]
+                give_back(memory, begin, begin + chunk.vectors.nbytes)
+                return chunk.ids, scores
+
+            yield from on_cores(scored, list(self._cached_chunks(vectors, allowed, first_row)))
+        for chunk in self._newer_chunks(allowed, last_id):
+            yield chunk.ids, self._scores(chunk, queries)
+
+    def _scores(self, chunk: _Chunk, queries: np.ndarray) -> np.ndarray:
+        if chunk.vectors.shape[1] != queries.shape[1]:
+            raise self._store.damage()
+        return self._sound(chunk.scores(queries))
 
     def _sound(self, scores: np.ndarray) -> np.ndarray:
         """The same scores. Those that no unit vectors have tell of damage."""
@@ -221,32 +240,31 @@ class ExactVectorSearch:
             raise self._store.damage()
         return scores
 
-    def _chunks(self, allowed: np.ndarray | None, first_row: int = 0) -> Iterator[_Chunk]:
-        """All vectors, or those allowed, by ascending ids."""
-        last_id = 0
-        if (mapped := self._cache.map()) is not None:
-            last_id = self._cache.last_id
-            yield from self._cached_chunks(*mapped, allowed, first_row)
-        for ids, vectors in self._store.vectors.above(last_id):
-            rows = None if allowed is None else np.flatnonzero(np.isin(ids, allowed))
-            yield _Chunk(vectors, ids if rows is None else ids[rows], rows)
-
-    def _cached_chunks(
-        self, memory: mmap.mmap, vectors: np.ndarray, allowed: np.ndarray | None, first_row: int
-    ) -> Iterator[_Chunk]:
+    def _cached_chunks(self, vectors: np.ndarray, allowed: np.ndarray | None, first_row: int = 0) -> Iterator[_Chunk]:
+        """Of the vectors of the cache (N, D), from that row on, those that have some of the ids allowed."""
         ids = self._cache.ids
-        rows = None if allowed is None else rows_of(allowed, ids)
+        rows = None if allowed is None or _begins_with(allowed, ids) else rows_of(allowed, ids)
         for start in range(first_row, len(vectors), _SCANNED_ROWS):
             chunk = vectors[start : start + _SCANNED_ROWS]
             if rows is None:
-                yield _Chunk(chunk, ids[start : start + len(chunk)], None)
-            else:
-                first, end = np.searchsorted(rows, (start, start + len(chunk)))
-                if first == end:
-                    continue
+                yield _Chunk(start, chunk, ids[start : start + len(chunk)], None)
+                continue
+            first, end = np.searchsorted(rows, (start, start + len(chunk)))
+            if first != end:
                 picked = rows[first:end]
-                yield _Chunk(chunk, ids[picked], picked - start)
-            give_back(memory, start * vectors.strides[0], start * vectors.strides[0] + chunk.nbytes)
+                yield _Chunk(start, chunk, ids[picked], picked - start)
+
+    def _newer_chunks(self, allowed: np.ndarray | None, last_id: int) -> Iterator[_Chunk]:
+        """The same of the vectors of the table, from above that id on."""
+        for ids, vectors in self._store.vectors.above(last_id):
+            rows = None if allowed is None else np.flatnonzero(np.isin(ids, allowed))
+            if rows is None or len(rows):
+                yield _Chunk(0, vectors, ids if rows is None else ids[rows], rows)
+
+
+def _begins_with(ids: np.ndarray, first: np.ndarray) -> bool:
+    """(N,), (M,)"""
+    return np.array_equal(ids[: len(first)], first)
 
 
 class Nearest:
