@@ -49,9 +49,7 @@ $(AUDIT)/installed:
 	touch $@
 
 $(OLDEST)/installed: pyproject.toml tests/oldest.py .venv/installed
-	$(PYTHON) -m venv $(OLDEST)
-	$(BIN)/python -m tests.oldest >$(OLDEST)/constraints.txt
-	$(OLDEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m tests.oldest $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable ".[formats,web]" --group dev
 	touch $@
 
