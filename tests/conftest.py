@@ -18,7 +18,7 @@ from tests.support.command import Command
 from tests.support.disks import Mount
 from tests.support.gallery import GALLERY, Draw, draw_scene
 from tests.support.index import Table
-from tests.support.tiers import mark_repeats
+from tests.support.tiers import mark_independent, mark_repeats
 from tests.tiny_clip import checkpoint, scenes
 
 
@@ -37,6 +37,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before pytest itself leaves out what is marked."""
     mark_repeats(items)
+    mark_independent(items)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

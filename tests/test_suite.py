@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.source import imports
+from tests.support.tiers import INDEPENDENT
 
 TESTS = Path(__file__).parent
 
@@ -48,3 +49,7 @@ def test_the_quick_tier_has_one_case_of_a_test_that_starts_processes_and_all_of_
     found = subprocess.run([*command, *files], cwd=TESTS.parent, capture_output=True, text=True, check=True).stdout
     assert found.count("::test_a_missing_value_is_answered_in_one_line[") == 1
     assert found.count("::test_a_glob_matches_what_git_lists_for_it[") > 2
+
+
+def test_each_module_that_runs_without_the_oldest_dependencies_is_there() -> None:
+    assert {f"test_{name}.py" for name in INDEPENDENT} <= set(modules("test_*.py"))
