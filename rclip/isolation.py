@@ -3,6 +3,7 @@
 Also knows whether the process is rclip's own.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -84,6 +85,24 @@ def _regular(descriptor: int) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError("not a regular file")
+    return descriptor
+
+
+def open_folder_below(root: bytes, folder: bytes) -> int:
+    """The descriptor of a folder in `root`, or of that itself, both with a slash at the end. No link leads to it.
+
+    Raises OSError, also where its path is so long that nothing in it could be opened.
+    """
+    if len(folder) >= os.pathconf("/", "PC_PATH_MAX"):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(root.rstrip(b"/") or b"/", flags)
+    for name in folder[len(root) :].split(b"/")[:-1]:
+        try:
+            below = os.open(name, flags, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
     return descriptor
 
 

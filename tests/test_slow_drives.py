@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rclip.indexing.listing import Entry, Lister
+from rclip.indexing.listing import Entry, Lister, Look
 from rclip.indexing.walk import walk
 from tests.support.command import Command, unchanged
 from tests.support.gallery import Draw
@@ -59,7 +59,7 @@ def test_what_a_thread_raises_is_raised_to_who_waits_for_it() -> None:
     folders = [b"/%02d/" % number for number in range(40)]
     below = [b"/39/%02d/" % number for number in range(40)]
 
-    def list_folder(folder: bytes) -> list[Entry]:
+    def list_folder(folder: bytes, look: Look) -> list[Entry]:
         time.sleep(0.005)
         if threading.current_thread().name == "rclip-list":
             raise MemoryError

@@ -39,7 +39,7 @@ def make_tree(root: bytes, paths: list[list[bytes]]) -> None:
 def files_in(folder: bytes, rules: IgnoreRules = DEFAULT_RULES) -> list[bytes]:
     """Relative paths of the files that a walk comes to."""
     found = walk(folder + b"/", PHOTOS, IgnoreFiles(folder + b"/", rules))
-    return [path[len(folder) + 1 :] for path, item in found if isinstance(item, os.DirEntry)]
+    return [path[len(folder) + 1 :] for path, item in found if not isinstance(item, Unlisted | Empty)]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -54,6 +54,24 @@ def test_a_walk_is_in_path_order_and_complete(
         os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names
     ]
     assert found == sorted(expected)
+
+
+@pytest.mark.parametrize("replaced", ["b", "b/c"])
+def test_a_link_that_takes_a_folders_place_during_the_walk_is_not_followed(tmp_path: Path, replaced: str) -> None:
+    for name in ("photos/a.jpg", "photos/b/b.jpg", "photos/b/c/c.jpg", "photos/b/d/d.jpg", "photos/e.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "secret/d").mkdir(parents=True)
+    (tmp_path / "secret/d/diary.jpg").touch()
+    root = os.fsencode(tmp_path / "photos") + b"/"
+    found = walk(root, PHOTOS)
+    listed = [next(found) for _ in range(1 + replaced.count("/"))]  # the folder's own is listed, and it is not
+    (tmp_path / "photos" / replaced).rename(tmp_path / "before")
+    (tmp_path / "photos" / replaced).symlink_to(tmp_path / "secret")
+    reasons = {path: item.reason for path, item in [*listed, *found] if isinstance(item, Unlisted)}
+    assert list(reasons) == [root + os.fsencode(replaced) + b"/"]
+    assert None not in reasons.values()
+    assert b"diary" not in b"".join(path for path, _ in walk(root, PHOTOS))
 
 
 def test_folders_sort_as_they_do_inside_paths(tmp_path: Path) -> None:

@@ -30,22 +30,24 @@ class SidecarFiles:
         self.folders: set[bytes] = set()
         """All that were listed; of photos elsewhere nothing is known."""
 
-    def note(self, folder: bytes, photos: Iterable[bytes], files: Sequence["os.DirEntry[bytes]"]) -> None:
-        """A folder has been listed. `photos` has its entries, folders with a slash; `files` may be sidecars."""
+    def note(self, folder: bytes, photos: Iterable[bytes], files: Sequence["os.DirEntry[str]"]) -> None:
+        """A folder has been listed, and is open. `photos` has its entries, folders with a slash; some of `files` may be
+        sidecars.
+        """
         self.folders.add(folder)
         own = [name for name in photos if not name.endswith(SEPARATOR)] if files else ()
         if own:  # a folder may hold a million files of JSON and no photo
-            entries = {entry.name: entry for entry in files}
+            entries = {os.fsencode(entry.name): entry for entry in files}
             for photo, names in sidecars_of(own, entries):
                 states = {name: state for name in names if (state := _state_of(entries[name]))}
                 if states:
                     self.found[folder + photo] = BesidePhoto(tuple(states), b"\0".join([_READER, *states.values()]))
 
 
-def _state_of(entry: "os.DirEntry[bytes]") -> bytes:
+def _state_of(entry: "os.DirEntry[str]") -> bytes:
     """Empty for what is no regular file."""
     with suppress(OSError):
         if entry.is_file(follow_symlinks=False):
             size_bytes, mtime_ns, *_, ctime_ns = stat_fields(entry.stat(follow_symlinks=False))
-            return b"%s\0%d %d %d" % (entry.name, size_bytes, mtime_ns, ctime_ns)
+            return b"%s\0%d %d %d" % (os.fsencode(entry.name), size_bytes, mtime_ns, ctime_ns)
     return b""

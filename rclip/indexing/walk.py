@@ -11,17 +11,18 @@ from functools import partial
 from operator import itemgetter
 from typing import NamedTuple, Protocol, final
 
+from rclip import isolation
 from rclip.errors import plain_reason
 from rclip.files import SEPARATOR
 from rclip.ignoring import DEFAULT_RULES, FolderRules
 from rclip.indexing.ignore_files import MARKS, IgnoreFiles
-from rclip.indexing.listing import Entry, Lister
+from rclip.indexing.listing import Entry, Lister, Look
 from rclip.indexing.sidecar_files import SidecarFiles
 from rclip.photo.sidecar_names import SIDECAR_ENDINGS
 
 
 class FoundFile(Protocol):
-    """What has a photo's name: a file or a link to one, if its `stat` does not say otherwise. An `os.DirEntry` is one.
+    """What has a photo's name: a file or a link to one, if its `stat` does not say otherwise.
 
     `stat` follows links, and raises OSError.
     """
@@ -57,13 +58,14 @@ def walk(
     """Paths below `root` and what is there, in path order: all whose name ends in one of `suffixes`, and some folders.
 
     `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. Links to folders are
-    not followed, so there are no loops. What cannot be read is yielded, never raised. `listed` is called for each
-    folder with the number of files in it. `ignore_files` say what is passed over, and learn of those that are found.
+    not followed, also where one takes a folder's place meanwhile, so there are no loops. What cannot be read is
+    yielded, never raised. `listed` is called for each folder with the number of files in it. `ignore_files` say what is
+    passed over, and learn of those that are found.
     `sidecars` notes the files beside photos that say more of them.
     """
     ignore_files = ignore_files or IgnoreFiles(root, DEFAULT_RULES)
     endings = frozenset(b"." + suffix.encode() for suffix in suffixes)
-    lister = Lister(partial(_list, endings=endings, ignore_files=ignore_files, sidecars=sidecars))
+    lister = Lister(partial(_list, root=root, endings=endings, ignore_files=ignore_files, sidecars=sidecars))
     try:
         depths = [lister.entries(root)]  # not recursive: folders may be nested a thousand deep
         listed(len(depths[0]))
@@ -83,25 +85,38 @@ def walk(
         lister.close()
 
 
-def _list(folder: bytes, endings: Set[bytes], ignore_files: IgnoreFiles, sidecars: SidecarFiles | None) -> list[Entry]:
+def _list(
+    folder: bytes,
+    look: Look,
+    root: bytes,
+    endings: Set[bytes],
+    ignore_files: IgnoreFiles,
+    sidecars: SidecarFiles | None,
+) -> list[Entry]:
     """The folder's own entries, the last one in path order first; what is of no concern takes no memory.
 
     Where it has an ignore file, which may also take back what counts above it, the folder is listed once more.
     """
+    descriptor = None
     try:
-        entries, marks, beside, is_empty = _scan(folder, endings, ignore_files.tree.at(folder))
+        descriptor = isolation.open_folder_below(root, folder)
+        entries, marks, beside, is_empty = _scan(descriptor, folder, endings, ignore_files.tree.at(folder))
         if ignore_files.note(folder, marks):
             if ignore_files.tree.is_cache(folder):
                 return [(folder, Unlisted(None))]
-            entries, _, beside, _ = _scan(folder, endings, ignore_files.tree.at(folder))
+            entries, _, beside, _ = _scan(descriptor, folder, endings, ignore_files.tree.at(folder))
+        if is_empty:
+            return [(folder, Empty())]
+        entries.sort(key=itemgetter(0), reverse=True)
+        if sidecars:
+            sidecars.note(folder, (path[len(folder) :] for path, _ in entries), beside)
+        look(entries)
+        return entries
     except OSError as error:
         return [(folder, Unlisted(plain_reason(error)))]
-    if is_empty:
-        return [(folder, Empty())]
-    entries.sort(key=itemgetter(0), reverse=True)
-    if sidecars:
-        sidecars.note(folder, (path[len(folder) :] for path, _ in entries), beside)
-    return entries
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 class _Scanned(NamedTuple):
@@ -111,21 +126,21 @@ class _Scanned(NamedTuple):
     """In any order."""
     marks: list[bytes]
     """The names of files that say what is to be passed over."""
-    beside: "list[os.DirEntry[bytes]]"
+    beside: "list[os.DirEntry[str]]"
     """Files that may say more of photos."""
     is_empty: bool
 
 
-def _scan(folder: bytes, endings: Set[bytes], rules: FolderRules) -> _Scanned:
-    """What is in a folder. Raises OSError."""
+def _scan(descriptor: int, folder: bytes, endings: Set[bytes], rules: FolderRules) -> _Scanned:
+    """What is in a folder. Entries ask the open folder for their stats. Raises OSError."""
     entries: list[Entry] = []
     marks: list[bytes] = []
-    beside: list[os.DirEntry[bytes]] = []
+    beside: list[os.DirEntry[str]] = []
     has_patterns = rules.has_patterns
     entry = None
-    with os.scandir(folder) as scan:
+    with os.scandir(descriptor) as scan:
         for entry in scan:
-            name = entry.name
+            name = os.fsencode(entry.name)
             try:
                 is_folder = entry.is_dir(follow_symlinks=False)
             except OSError:  # its kind cannot be found, which is left to `stat` to report
