@@ -120,6 +120,11 @@ def temporary_name() -> str:
     return f"{TEMPORARY}{os.urandom(8).hex()}"
 
 
+def _is_temporary_name(name: str) -> bool:
+    digits = name.removeprefix(TEMPORARY)
+    return len(digits) == 16 and not digits.strip("0123456789abcdef")
+
+
 def create_in(folder: int, name: str | bytes, mode: int) -> int:
     """A new file in an open folder, to be written; `mode` is less what the umask takes away. Raises OSError."""
     return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode, dir_fd=folder)
@@ -150,6 +155,7 @@ def write_new(path: str, content: bytes) -> None:
     folder = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
     temporary = temporary_name()
     try:
+        sweep_in(folder)
         with open(create_in(folder, temporary, 0o666), "wb") as file:
             file.write(content)
         rename_new(temporary, os.path.basename(path), folder)
@@ -168,6 +174,21 @@ def sweep(folder: str) -> None:
         for entry in entries:
             if entry.name.startswith(TEMPORARY):
                 _delete_if_stale(entry)
+
+
+def sweep_in(folder: int, stale_after_s: float = _STALE_AFTER_S) -> None:
+    """The same in an open folder of the user's: only files that `temporary_name` has named, by when they were changed.
+
+    A copy has its photo's time from before it has its name.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(TEMPORARY) and _is_temporary_name(name):
+                with suppress(OSError):
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+                    if is_ours and time.time() - status.st_ctime > stale_after_s:
+                        os.unlink(name, dir_fd=folder)
 
 
 def delete_folder(folder: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rclip import datadir
 from rclip.explore import copying
 from tests.support import spare_file_system
 from tests.support.command import Command, one_line, start, unchanged
@@ -289,6 +290,23 @@ def test_a_killed_run_leaves_no_half_copy(indexed: Command, gallery: Path, tmp_p
     again = indexed("-n", "-t", "1", "--copy-to", target, "a red star")
     assert again.code == 0
     assert [path.name for path in target.glob("[!.]*")] == ["red.jpg"]
+
+
+def test_what_a_killed_run_has_left_is_deleted_when_it_is_old_and_nothing_else_is(tmp_path: Path) -> None:
+    left = tmp_path / datadir.temporary_name()
+    others = [".rclip-0123456789abcdeg", ".rclip-0123456789abcdef0", ".rclip-", "0123456789abcdef", ".rclipignore"]
+    for path in (left, *(tmp_path / name for name in others)):
+        path.write_bytes(b"half of it")
+    os.utime(left, (0, 0))  # as a copy has its photo's time
+    (tmp_path / datadir.temporary_name()).symlink_to(left)
+    (tmp_path / datadir.temporary_name()).mkdir()
+    before = set(tmp_path.iterdir())
+    folder = os.open(tmp_path, os.O_RDONLY)
+    datadir.sweep_in(folder)
+    assert set(tmp_path.iterdir()) == before
+    datadir.sweep_in(folder, stale_after_s=-1)
+    os.close(folder)
+    assert before - set(tmp_path.iterdir()) == {left}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -134,6 +134,7 @@ def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened:
     present = 0
     reason = ""
     known: dict[str, _Names] = {}
+    swept: set[str] = set()
     try:
         for path, name in zip(paths, names or map(os.path.basename, paths), strict=True):
             if reason:
@@ -143,6 +144,9 @@ def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened:
             likes = known.setdefault(os.path.join(inside, name), _Names(name))
             try:
                 with _folder_in(target, inside) as below, opened(path, below) as photo:
+                    if inside not in swept:
+                        swept.add(inside)
+                        datadir.sweep_in(below)
                     found, was_there = likes.take(photo)
             except OSError as error:
                 failed.append((path, plain_reason(error)))
