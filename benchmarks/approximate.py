@@ -93,7 +93,7 @@ def approximate(database: Path) -> Answer:
     return ours(ApproximateVectorSearch(exact, exact._cache, lists_of(database)))
 
 
-def of_faiss(database: Path, name: str, probes: int) -> tuple[Any, Any]:
+def of_faiss(database: Path, name: str, probes: int, rounds: int) -> tuple[Any, Any]:
     """An index in memory with all vectors, and nothing else that was needed to make it."""
     import faiss
 
@@ -107,6 +107,7 @@ def of_faiss(database: Path, name: str, probes: int) -> tuple[Any, Any]:
         index = faiss.IndexIVFFlat(trained.quantizer, dimensions, trained.nlist, ip)
     elif name == "IVFPQ":
         index = faiss.IndexIVFPQ(trained.quantizer, dimensions, trained.nlist, min(64, dimensions), 8, ip)
+        index.pq.cp.niter = rounds
     step = max(1, len(vectors) // 50_000)
     if not index.is_trained:
         index.train(vectors[::step].astype(np.float32))
@@ -117,12 +118,12 @@ def of_faiss(database: Path, name: str, probes: int) -> tuple[Any, Any]:
     return index, trained
 
 
-def answers(database: Path, name: str, probes: int, count: int) -> dict[str, Any]:
+def answers(database: Path, name: str, probes: int, count: int, rounds: int) -> dict[str, Any]:
     """Times, memory and what was found, for one search."""
     asked = queries(count)
     started = time.perf_counter()
     if name.startswith("I"):
-        index, _kept = of_faiss(database, name, probes)
+        index, _kept = of_faiss(database, name, probes, rounds)
         answer: Answer = lambda query: index.search(query, BEST)[1][0] + 1  # noqa: E731 - ids begin at 1
         started = time.perf_counter()
     elif name == "approximate":
@@ -166,7 +167,7 @@ def measure(rows: int, options: Any) -> dict[str, Any]:
     right: dict[str, np.ndarray] = {}
     for name, probes in cases:
         say(f"{rows:,} rows: {name} {probes or ''}")
-        found = in_own_process(answers, database, name, probes, options.queries)
+        found = in_own_process(answers, database, name, probes, options.queries, options.rounds)
         kinds = {kind: found.pop(kind) for kind in ("texts", "photos")}
         right = right or kinds
         recalls = {
@@ -206,8 +207,9 @@ def main() -> None:
     made.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="sizes of the matrix (1000000)")
     made.add_argument("--queries", type=int, default=100, help="texts, and as many photos (100)")
     made.add_argument("--sample", type=int, default=144, help="texts to choose the number of lists by (144)")
+    made.add_argument("--rounds", type=int, default=25, help="of k-means, for IVFPQ (25)")
     made.add_argument("--ours-only", action="store_true", help="without FAISS's own indexes, which have to fit memory")
-    options = parse(made, {"rows": [12_000], "queries": 10, "sample": 20})
+    options = parse(made, {"rows": [12_000], "queries": 10, "sample": 20, "rounds": 1})
     metadata = print_head([Ours(options.scratch, options.model)])
     results = []
     for rows in options.rows:

@@ -132,7 +132,7 @@ def main() -> None:
     made = parser(__doc__, runs=5)
     made.add_argument("--photos", type=int, default=20_000, help="in the library (20,000)")
     made.add_argument("--workers", type=int, default=2, help="that answer (2)")
-    options = parse(made, {"photos": 2000})
+    options = parse(made, {"photos": 1000, "runs": 1})
     ours = prepared(options)
     facts = print_head([ours])
     folder = emptied(options.scratch / "cluster")

@@ -40,9 +40,9 @@ from common import (
 )
 from indexing import SIZES, make_photos, measure
 
+QUICK = {"device": "cpu", "photos": 24, "large_photos": 2, "batches": [1, 16], "seconds": 0.2, "runs": 1}
 PARTS = ["tower", "parity", "halving", "reading", "whole"]
 BATCHES = [1, 16, 64, 256, 1024]
-_SECONDS = 3.0
 _PARITY_PICTURES = 64
 
 
@@ -109,7 +109,7 @@ def reading(ours: Ours, options: argparse.Namespace) -> Iterator[dict[str, Any]]
         shutil.rmtree(folder)
 
 
-def tower(model_name: str, data_dir: Path, device: str, batches: Sequence[int]) -> list[dict[str, Any]]:
+def tower(model_name: str, data_dir: Path, device: str, batches: Sequence[int], least_s: float) -> list[dict[str, Any]]:
     import torch
 
     encoder = _torch_encoder(model_name, data_dir, device)
@@ -119,7 +119,7 @@ def tower(model_name: str, data_dir: Path, device: str, batches: Sequence[int]) 
         pixels = _noise(batch, encoder.side)
         encoder(pixels)
         done, started = 0, time.perf_counter()
-        while (seconds := time.perf_counter() - started) < _SECONDS:
+        while (seconds := time.perf_counter() - started) < least_s:
             encoder(pixels)
             done += batch
         memory = torch.cuda.max_memory_allocated() if encoder.device.type == "cuda" else 0
@@ -180,7 +180,8 @@ def main() -> None:
     made.add_argument("--large-photos", type=int, default=800, help="of 12 megapixels (800)")
     made.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     made.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="batch sizes of the tower alone")
-    options = parse(made, {"device": "cpu", "photos": 24, "large_photos": 2, "batches": [1, 16], "runs": 1})
+    made.add_argument("--seconds", type=float, default=3.0, help="that each of them is measured at least (3)")
+    options = parse(made, QUICK)
     ours = prepared(options)
     metadata = print_head([ours])
     measured = {part: _PARTS[part](ours, options) for part in PARTS if part in options.only}
@@ -189,7 +190,7 @@ def main() -> None:
 
 def _tower(ours: Ours, options: argparse.Namespace) -> list[dict[str, Any]]:
     measured: list[dict[str, Any]] = in_own_process(
-        tower, ours.model, _data_dir(options), options.device, options.batches
+        tower, ours.model, _data_dir(options), options.device, options.batches, options.seconds
     )
     lines: list[tuple[str, ...]] = [("batch", "pictures/s", "GPU MB")]
     print_table([*lines, *(tuple(decimal(value, 0) for value in each.values()) for each in measured)])
