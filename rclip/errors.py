@@ -282,9 +282,9 @@ class CannotWriteTo(_WithData, UsageError):
 
 
 class TargetIsSearched(_WithData, UsageError):
-    """A folder that photos were to be copied to, though each copy would be another photo in it."""
+    """A folder that photos were to be put into, though each would be another photo in it."""
 
-    sentence = "cannot copy to {folder}: that folder is searched itself; choose another, which may lie in it"
+    sentence = "cannot put photos into {folder}: that folder is searched itself; choose another, which may lie in it"
     folder: str
 
 

@@ -145,9 +145,14 @@ def test_an_ignore_file_that_is_another_file_too_is_not_written_to(
 
 def test_the_folder_that_is_searched_is_refused(indexed: Command, gallery: Path) -> None:
     for folder in (".", str(gallery), "stars/.."):
-        done = indexed("-n", "--copy-to", folder, "a star")
-        assert (done.code, done.out) == (2, "")
-        assert "that folder is searched itself; choose another" in one_line(done.err)
+        for option in ("--copy-to", "--link-to"):
+            done = indexed("-n", option, folder, "a star")
+            assert (done.code, done.out) == (2, "")
+            assert "that folder is searched itself; choose another" in one_line(done.err)
+    done = indexed("-n", "--copy-to", ".rclip/best", "a star")
+    assert (done.code, done.out) == (2, "")
+    assert one_line(done.err) == "rclip: cannot write to .rclip/best: it belongs to an index"
+    assert not (gallery / ".rclip").exists()
 
 
 # --- a folder of somebody else's -------------------------------------------------------------------------------------

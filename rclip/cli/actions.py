@@ -10,7 +10,7 @@ from rclip.cli.messages import Doing, Notice, Usage, tell
 from rclip.cli.options import Action, Option, Options, register
 from rclip.cli.output import write_duplicates, write_finding, write_models, write_stats
 from rclip.cli.search_action import mention_other_index
-from rclip.errors import ExitCode, RclipError, TargetIsSearched, UsageError
+from rclip.errors import ExitCode, RclipError, UsageError
 from rclip.signals import Interrupted
 from rclip.terminal.text import size
 
@@ -299,14 +299,14 @@ class Web(Action):
             packages = "starlette uvicorn jinja2"
             raise UsageError(Usage.NO_PAGE.format(python=sys.executable, packages=packages)) from error
         from rclip import desktop
-        from rclip.explore import Explorer
+        from rclip.explore import Explorer, target_folder
 
         gc.enable()  # it may run for days
         host, port = options.values["listen"] or ("127.0.0.1", 0)
         copy_to = os.path.abspath(options.values["allow_copy"]) if options.values["allow_copy"] else ""
         with options.open_library() as library:
-            if copy_to and os.path.realpath(copy_to) in library.folders:
-                raise TargetIsSearched(folder=copy_to)
+            if copy_to:
+                target_folder.require_target(copy_to, library.folders)
             explorer = Explorer(library, allow_links=options.values["allow_links"])
             server = Server(explorer, WebOptions(host, port, copy_to, is_desktop=desktop.is_there()))
             try:

@@ -51,7 +51,6 @@ class Usage:
         "cannot read the queries in {path}: {reason}; --queries needs a text file, or - for the standard input"
     )
     BAD_LINE = "line {number:,} of the queries{named}: {problem}"
-    TARGET_IS_SEARCHED = "{option} {folder}: that folder is searched itself; choose another, which may lie in it"
     NO_JSON = "it starts like JSON, but is not valid: {reason}"
     NO_VALUE = "it holds more than can be read"
     UNKNOWN_KEY = "it has the unknown key {key}; the keys are {keys}"

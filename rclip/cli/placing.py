@@ -35,14 +35,15 @@ class Placing:
 
     def __init__(self, library: "Library", values: Mapping[str, Any]):
         """Raises `UsageError` for a folder that is searched itself."""
+        from rclip.explore import target_folder
+
         self._library = library
         self._option = next(option for option in _OPTIONS if values[_key(option)])
         self._folder: str = values[_key(self._option)]
         self._keeps_paths: bool = values["keep_paths"]
         self._hits: dict[str, Hit] = {}
         """By their absolute paths."""
-        if os.path.realpath(self._folder) in library.folders:
-            raise UsageError(Usage.TARGET_IS_SEARCHED.format(option=self._option, folder=self._folder))
+        target_folder.require_target(self._folder, library.folders)
 
     def add(self, hits: "Iterable[Hit]") -> None:
         from rclip.search.hits import absolute
@@ -67,11 +68,12 @@ class Placing:
         return not copied.failed
 
     def _prepare(self) -> None:
-        from rclip.explore import copying
+        from rclip.explore import target_folder
 
         try:
             os.makedirs(self._folder, exist_ok=True)
-            reason = "" if not self._library.holds(self._folder) or copying.leave_out(self._folder) else _HAS_FILES
+            is_left_out = not self._library.holds(self._folder) or target_folder.leave_out(self._folder)
+            reason = "" if is_left_out else _HAS_FILES
         except FileExistsError as error:
             raise CannotWriteTo(folder=self._folder, reason=plain_reason(error)) from error
         except OSError as error:

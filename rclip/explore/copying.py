@@ -7,17 +7,17 @@ photo's bytes.
 import errno
 import io
 import os
-import re
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rclip import datadir, isolation
-from rclip.errors import CannotWriteTo, is_full, plain_reason
+from rclip.errors import is_full, plain_reason
+from rclip.explore.free_names import FreeNames, Placeable
+from rclip.explore.target_folder import IsTarget, any_folder, folder_in, open_target
 from rclip.files import digest_of, suffix
-from rclip.ignoring import IGNORE_FILE
 from rclip.photo.failures import DecodeError
 from rclip.photo.file_sizes import require_plausible
 from rclip.search.hits import absolute
@@ -41,20 +41,6 @@ class Copied(NamedTuple):
 
 IsMeant = Callable[[str, os.stat_result], bool]
 """Whether the open file of that path is the one to copy."""
-
-
-IsTarget = Callable[[os.stat_result], bool]
-"""Whether the open folder is the one to copy to."""
-
-
-def any_folder(_: os.stat_result) -> bool:
-    """Whichever is there."""
-    return True
-
-
-def this_folder(path: str) -> IsTarget:
-    """The one that is there now, and none that is put in its place later. Raises OSError."""
-    return partial(os.path.samestat, os.stat(path))
 
 
 class Care(NamedTuple):
@@ -106,34 +92,17 @@ def inner_path(path: str, folders: Iterable[str]) -> str:
     return next((real.removeprefix(start) for start in starts if real.startswith(start)), name)
 
 
-class _Photo(Protocol):
-    """One that is to be put into a folder that is open."""
-
-    @property
-    def marks(self) -> tuple[Hashable, ...]:
-        """What has none of them is not the same."""
-
-    def mark_of(self, name: str) -> Hashable:
-        """Of what has that name there. Raises OSError for what cannot be the same, and where nothing has it."""
-
-    def is_same(self, name: str) -> bool:
-        """Whether what has that name there, and one of the marks, is this photo or its copy."""
-
-    def put(self, name: str) -> None:
-        """Raises FileExistsError where something has that name, and OSError."""
-
-
-_Opener = Callable[[str, int], "AbstractContextManager[_Photo]"]
+_Opener = Callable[[str, int], "AbstractContextManager[Placeable]"]
 """From a path and a folder that is open. Raises OSError."""
 
 
 def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened: _Opener, care: Care) -> Copied:
-    target = _open_target(folder, care)
+    target = open_target(folder, care.is_target)
     done: list[str] = []
     failed: list[tuple[str, str]] = []
     present = 0
     reason = ""
-    known: dict[str, _Names] = {}
+    known: dict[str, FreeNames] = {}
     swept: set[str] = set()
     try:
         for path, name in zip(paths, names or map(os.path.basename, paths), strict=True):
@@ -141,9 +110,9 @@ def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened:
                 failed.append((path, reason))
                 continue
             inside, name = os.path.split(name)
-            likes = known.setdefault(os.path.join(inside, name), _Names(name))
+            likes = known.setdefault(os.path.join(inside, name), FreeNames(name))
             try:
-                with _folder_in(target, inside) as below, opened(path, below) as photo:
+                with folder_in(target, inside) as below, opened(path, below) as photo:
                     if inside not in swept:
                         swept.add(inside)
                         datadir.sweep_in(below)
@@ -161,111 +130,11 @@ def _put(paths: Sequence[str], folder: str, names: Sequence[str] | None, opened:
     return Copied(done, failed, present)
 
 
-def _open_target(folder: str, care: Care) -> int:
-    try:
-        target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise CannotWriteTo(folder=folder, reason=plain_reason(error)) from error
-    if not care.is_target(os.fstat(target)):
-        os.close(target)
-        raise CannotWriteTo(folder=folder, reason="another folder has taken its place")
-    return target
-
-
-@contextmanager
-def _folder_in(target: int, inside: str) -> Iterator[int]:
-    """A folder below the target, made where it is missing. Raises OSError; no link is followed."""
-    here = os.dup(target)
-    try:
-        for name in inside.split(os.sep) if inside else ():
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=here)
-            try:
-                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
-            except OSError as error:
-                if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                    raise
-                raise OSError(f"{name} is in the way") from error
-            os.close(here)
-            here = below
-        yield here
-    finally:
-        os.close(here)
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
-
-_MOST_OF_ONE_NAME = 1_000_000
-_NAME_BYTES = 255  # of most file systems
-
-
-class _Names:
-    """Those that photos of one name may get in one folder. None is looked at twice: ten thousand may be `cover.jpg`."""
-
-    def __init__(self, name: str):
-        self._name = name
-        self._number = 1
-        """Of the first that has not been looked at."""
-        self._given: list[str] = []
-        """To photos, and not looked at since."""
-        self._taken: dict[Hashable, list[str]] = {}
-        """The others, by the marks of what has them."""
-
-    def take(self, photo: _Photo) -> tuple[str, bool]:
-        """Puts a photo under the first free name; returns that, and whether it was there already. Raises OSError."""
-        if (found := self._of_same(photo)) is not None:
-            return found, True
-        while self._number < _MOST_OF_ONE_NAME:
-            name = _numbered(self._name, self._number)
-            is_free = _is_free(photo, name)
-            self._number += 1
-            if is_free:
-                self._given.append(name)
-                return name, False
-            if self._look(photo, name) in photo.marks and photo.is_same(name):
-                return name, True
-        raise OSError("too many files of this name")
-
-    def _of_same(self, photo: _Photo) -> str | None:
-        """The name of the photo, or of its copy, among those that are taken."""
-        while self._given:
-            self._look(photo, self._given.pop())
-        alike = (name for mark in photo.marks for name in self._taken.get(mark, ())) if self._taken else ()
-        return next(filter(photo.is_same, alike), None)
-
-    def _look(self, photo: _Photo, name: str) -> Hashable:
-        with suppress(OSError):
-            mark = photo.mark_of(name)
-            self._taken.setdefault(mark, []).append(name)
-            return mark
-        return None
-
-
-def _is_free(photo: _Photo, name: str) -> bool:
-    """Whether the photo could be put there, and is by now. Raises OSError."""
-    try:
-        photo.put(name)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _numbered(name: str, number: int) -> str:
-    """`a.jpg`, `a (2).jpg` and so on, none longer than a name may be."""
-    if number == 1:
-        return name
-    stem, ending = os.path.splitext(name)
-    last = f" ({number}){ending}"
-    while stem and len(os.fsencode(stem + last)) > _NAME_BYTES:
-        stem = stem[:-1]
-    return stem + last
-
-
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _opened(care: Care, path: str, folder: int) -> Iterator[_Photo]:
+def _opened(care: Care, path: str, folder: int) -> Iterator[Placeable]:
     with open(path, "rb", opener=isolation.open_regular) as source:
         if not care.is_meant(path, os.fstat(source.fileno())):
             raise OSError("a link leads out of the folder that was searched")
@@ -357,7 +226,7 @@ _MOST_MODE, _LEAST_MODE = 0o666, 0o600
 
 
 @contextmanager
-def _linked(path: str, folder: int) -> Iterator[_Photo]:
+def _linked(path: str, folder: int) -> Iterator[Placeable]:
     yield _Link(path, os.stat(path), folder)  # a photo that has gone is reported, as when it is to be copied
 
 
@@ -381,44 +250,3 @@ class _Link:
 
     def put(self, name: str) -> None:
         os.symlink(self._path, name, dir_fd=self._folder)
-
-
-# --- the folder's place in the library -------------------------------------------------------------------------------
-
-
-def leave_out(folder: str) -> bool:
-    """Has no walk of a folder above index this one, by a line in the ignore file beside it.
-
-    If it is searched itself, its photos are found all the same. Returns False where the folder has files already, which
-    may be indexed photos, and no such line. Raises OSError where the ignore file cannot be read or written.
-    """
-    parent, name = os.path.split(os.path.realpath(os.fsencode(folder)))
-    line = b"/" + re.sub(rb"([\\*?\[])", rb"\\\1", name) + b"/"
-    path = os.path.join(parent, IGNORE_FILE)
-    known = _content(path)
-    if line in known.split(b"\n"):
-        return True
-    with os.scandir(folder) as entries:
-        if any(True for _ in entries):
-            return False
-    if b"\n" in name or len(known) + len(line) > _MOST_IGNORE_BYTES:
-        raise OSError("its name has no line" if b"\n" in name else "the ignore file is too long")
-    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-    with open(os.open(path, flags, 0o644), "ab") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise OSError("the ignore file is a file of another name, too")
-        file.write((b"" if not known or known.endswith(b"\n") else b"\n") + line + b"\n")
-    return True
-
-
-_MOST_IGNORE_BYTES = 60_000
-
-
-def _content(path: bytes) -> bytes:
-    """Of an ignore file; empty where there is none. Raises OSError."""
-    try:
-        with open(path, "rb", opener=isolation.open_itself) as file:
-            return file.read(_MOST_IGNORE_BYTES + 1)
-    except FileNotFoundError:
-        return b""

@@ -16,14 +16,14 @@ from rclip.errors import (
     LinksNotAllowed,
     NoPicture,
     RclipError,
-    TargetIsSearched,
     UnknownPhoto,
     UnreadablePicture,
     UsageError,
 )
-from rclip.explore import copying
-from rclip.explore.copying import Care, Copied, IsTarget
+from rclip.explore import copying, target_folder
+from rclip.explore.copying import Care, Copied
 from rclip.explore.request import AskedTerm, SearchRequest, line_of
+from rclip.explore.target_folder import IsTarget
 from rclip.explore.updates import BackgroundUpdate
 from rclip.files import digest_of
 from rclip.photo.failures import DecodeError
@@ -194,19 +194,18 @@ class Explorer:
         """A JPEG file. Raises `UnknownPhoto` and `UnreadablePicture`."""
         return self.library.thumbnail(photo_id, long_side)
 
-    def copy(self, photo_ids: Sequence[str], folder: str, is_target: IsTarget = copying.any_folder) -> Copied:
+    def copy(self, photo_ids: Sequence[str], folder: str, is_target: IsTarget = target_folder.any_folder) -> Copied:
         """Copies photos into a folder, under their names; no file there is overwritten. Raises `UsageError`.
 
         An empty folder that lies among the photos is not indexed from then on. One call waits for the other.
         """
-        if os.path.realpath(folder) in self.library.folders:
-            raise TargetIsSearched(folder=folder)
+        target_folder.require_target(folder, self.library.folders)
         hits = {absolute(hit.path): hit for hit in self.photos(list(dict.fromkeys(photo_ids)))}
         is_meant = copying.found_by(hits.values(), self.library.folders)
         with self._copying:
             with suppress(OSError):
                 if self.library.holds(folder) and is_target(os.stat(folder)):
-                    copying.leave_out(folder)
+                    target_folder.leave_out(folder)
             return copying.copy(list(hits), folder, care=Care(is_meant, is_target, lambda: self._is_closed))
 
     def facets(self) -> "Facets":

@@ -9,8 +9,8 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from rclip.explore import Explorer, SearchRequest
-from rclip.explore.copying import IsTarget, any_folder
 from rclip.explore.request import FILTER_FIELDS
+from rclip.explore.target_folder import IsTarget, any_folder
 
 PAGE_PHOTOS = 50
 MAX_PAGE_PHOTOS = 500

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import uvicorn
 
 from rclip.explore import Explorer
-from rclip.explore.copying import any_folder, this_folder
+from rclip.explore.target_folder import any_folder, this_folder
 from rclip.web import listening
 from rclip.web.app import Allowed, make_app
 from rclip.web.protocol import Protocol
