@@ -16,7 +16,7 @@ from rclip.photo.image.opening import lift_limits
 from tests.support.browser import LEFT_OUT
 from tests.support.command import Command
 from tests.support.disks import Mount
-from tests.support.gallery import GALLERY, Draw, draw_scene
+from tests.support.gallery import Draw, draw_gallery, drawing_into
 from tests.support.index import Table
 from tests.support.tiers import mark_independent, mark_repeats
 from tests.tiny_clip import checkpoint, scenes
@@ -100,24 +100,40 @@ def rclip(tmp_path: Path, photos: Path, prepared_data: Path, tiny_checkpoint: Pa
 
 @pytest.fixture
 def draw(photos: Path) -> Draw:
-    """Draws "red circle" into a file below `photos` (or any other); every call gives other pixels."""
-    rng = random.Random(20)
-
-    def draw_into(name: str | Path, what: str = "red circle", **save: Any) -> Path:
-        path = photos / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_scene(path, what, rng, **save)
-        return path
-
-    return draw_into
+    return drawing_into(photos)
 
 
 @pytest.fixture
 def gallery(photos: Path, draw: Draw) -> Path:
-    """Twelve pictures, three shapes in four colours, in folders named for the shapes."""
-    for color, shape in GALLERY:
-        draw(f"{shape}s/{color}.jpg", f"{color} {shape}")
+    draw_gallery(draw)
     return photos
+
+
+@pytest.fixture(scope="session")
+def indexed_once(prepared_data: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """For `indexed`."""
+    root = tmp_path_factory.mktemp("indexed")
+    for name in ("home", "photos"):
+        (root / name).mkdir()
+    shutil.copytree(prepared_data, root / "data")
+    draw_gallery(drawing_into(root / "photos"))
+    command = Command(root / "home", root / "data", tiny_checkpoint, root / "photos")
+    assert command("--index").code == 0
+    return command
+
+
+@pytest.fixture
+def indexed(indexed_once: Command) -> Iterator[Command]:
+    """The command in the gallery, indexed once, of tests that leave files, settings and index as they were."""
+
+    def state() -> list[tuple[Any, ...]]:
+        paths = sorted([*indexed_once.home.rglob("*"), *indexed_once.cwd.rglob("*")])
+        files = [(path, status.st_size, status.st_mtime_ns) for path in paths for status in [path.lstat()]]
+        return files + Table(indexed_once)("SELECT * FROM images")
+
+    before = state()
+    yield indexed_once
+    assert state() == before
 
 
 @pytest.fixture

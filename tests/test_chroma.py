@@ -111,6 +111,40 @@ def in_folder(rclip: Command, folder: Path, gallery: Path) -> Database:
     return indexed(Database(rclip, f"chroma://{folder}"))
 
 
+@pytest.fixture(scope="module")
+def pushed_once(server: chroma.Server, indexed_once: Command) -> Database:
+    """For `kept`."""
+    database = Database(indexed_once, server.url("kept"))
+    assert database.push() == "pushed: 12 new or changed"
+    return database
+
+
+@pytest.fixture
+def kept(pushed_once: Database, indexed: Command) -> Database:
+    """A server's collection with the gallery in it, of tests that alter neither."""
+    return pushed_once
+
+
+@pytest.fixture(scope="module")
+def folder_pushed_once(indexed_once: Command, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """For `kept_in_folder`."""
+    database = Database(indexed_once, f"chroma://{tmp_path_factory.mktemp('chroma')}/folder")
+    assert database.push() == "pushed: 12 new or changed"
+    return database
+
+
+@pytest.fixture
+def kept_in_folder(folder_pushed_once: Database, indexed: Command) -> Database:
+    """A folder with the gallery in it, of tests that leave both as they were."""
+    return folder_pushed_once
+
+
+@pytest.fixture
+def kept_folder(kept_in_folder: Database) -> Path:
+    """That of `kept_in_folder`."""
+    return Path(kept_in_folder.url.removeprefix("chroma://"))
+
+
 def answers(done: Result) -> list[dict[str, Any]]:
     assert done.code in (0, 1), done.err
     return [json.loads(line) for line in done.lines]
@@ -191,8 +225,8 @@ def test_a_large_collection_is_asked_by_its_index_and_exactly_where_that_does_no
         assert found(600, True) == [path for path in right if path in {photo.path for photo in photos[:600]}]
 
 
-def test_a_server_needs_no_package(pushed: Database) -> None:
-    imported = imported_by(pushed.rclip, "--from", pushed.url, "a star")
+def test_a_server_needs_no_package(kept: Database) -> None:
+    imported = imported_by(kept.rclip, "--from", kept.url, "a star")
     assert not {name for name in imported if name.partition(".")[0] in ("chromadb", "chromadb_rust_bindings", "httpx")}
 
 
@@ -373,7 +407,7 @@ def test_two_pushes_at_once(database: Database, gallery: Path) -> None:
 # --- what goes wrong with a server ------------------------------------------------------------------------------------
 
 
-def test_a_wrong_token(pushed: Database, server: chroma.Server) -> None:
+def test_a_wrong_token(kept: Database, server: chroma.Server) -> None:
     """Chroma itself lets everybody in; what stands before it asks for a token."""
 
     def keep_out(_: str, headers: Any, status: int, said: bytes) -> tuple[int, bytes]:
@@ -384,11 +418,11 @@ def test_a_wrong_token(pushed: Database, server: chroma.Server) -> None:
 
     with gate(server, keep_out) as url:
         for env in ({"CHROMA_API_KEY": SECRET}, {"CHROMA_CLIENT_AUTH_CREDENTIALS": SECRET}):
-            assert len(pushed.rclip("--from", url, "a star", env=env).lines) == 10
+            assert len(kept.rclip("--from", url, "a star", env=env).lines) == 10
         wrong = ("wrong-secret", "name:wrong-secret")
         for env in ({}, *({name: value} for name in ENVIRONMENT for value in wrong)):
             for arguments in (["--from", url, "a star"], ["-n", "--push", url]):
-                told = refusal(pushed.rclip(*arguments, env=env))
+                told = refusal(kept.rclip(*arguments, env=env))
                 assert told.startswith(f"cannot connect to {url}: HTTP 401: no entry with ")
                 assert "CHROMA_API_KEY" in told
                 assert "\x1b" not in told
@@ -397,7 +431,7 @@ def test_a_wrong_token(pushed: Database, server: chroma.Server) -> None:
 ENVIRONMENT = ("CHROMA_API_KEY", "CHROMA_CLIENT_AUTH_CREDENTIALS")
 
 
-def test_a_name_and_a_password(pushed: Database, server: chroma.Server) -> None:
+def test_a_name_and_a_password(kept: Database, server: chroma.Server) -> None:
     given = []
 
     def note(_: str, headers: Any, status: int, said: bytes) -> tuple[int, bytes]:
@@ -406,14 +440,14 @@ def test_a_name_and_a_password(pushed: Database, server: chroma.Server) -> None:
 
     with gate(server, note) as url:
         env = {"CHROMA_CLIENT_AUTH_CREDENTIALS": "keeper:right-secret"}
-        assert len(pushed.rclip("--from", url, "a star", env=env).lines) == 10
+        assert len(kept.rclip("--from", url, "a star", env=env).lines) == 10
     assert set(given) == {"Basic a2VlcGVyOnJpZ2h0LXNlY3JldA=="}
 
 
 @pytest.mark.parametrize("variable", ENVIRONMENT)
-def test_a_token_is_not_sent_in_the_clear(pushed: Database, variable: str) -> None:
+def test_a_token_is_not_sent_in_the_clear(kept: Database, variable: str) -> None:
     """It would be readable on its way to any machine but this one."""
-    told = refusal(pushed.rclip("--from", "chroma+http://photos.example", "a star", env={variable: SECRET}))
+    told = refusal(kept.rclip("--from", "chroma+http://photos.example", "a star", env={variable: SECRET}))
     assert told.startswith(f"chroma+http://photos.example is not encrypted, so the token in {variable} is not sent")
 
 
@@ -428,10 +462,9 @@ def test_a_token_is_not_sent_in_the_clear(pushed: Database, variable: str) -> No
         fast=2,
     ),
 )
-def test_a_password_in_the_address_is_refused_and_not_repeated(served: Database, gallery: Path, url: str) -> None:
-    assert served.rclip("--index").code == 0
+def test_a_password_in_the_address_is_refused_and_not_repeated(indexed: Command, url: str) -> None:
     for arguments in (["--from", url, "a star"], ["-n", "--push", url]):
-        assert "must not hold a password" in refusal(served.rclip(*arguments))
+        assert "must not hold a password" in refusal(indexed(*arguments))
 
 
 NO_DATABASE = "is not the address of a database"
@@ -479,11 +512,13 @@ def test_a_push_to_where_nothing_can_be_made(served: Database, gallery: Path) ->
 
 
 @contextmanager
-def gate(server: chroma.Server, change: Callable[[str, Any, int, bytes], tuple[int, bytes]]) -> Iterator[str]:
+def gate(
+    server: chroma.Server, change: Callable[[str, Any, int, bytes], tuple[int, bytes]], collection: str = "kept"
+) -> Iterator[str]:
     """The address of what stands before the server."""
     made = chroma.Gate(server, change)
     try:
-        yield made.url("photos")
+        yield made.url(collection)
     finally:
         made.close()
 
@@ -493,7 +528,7 @@ def through(server: chroma.Server, change: Callable[[bytes, int], bytes | None])
     """The address of a proxy, which sees bytes."""
     proxy = Proxy(server.port, change)
     try:
-        yield f"chroma+http://127.0.0.1:{proxy.port}?collection=photos", proxy
+        yield f"chroma+http://127.0.0.1:{proxy.port}?collection=kept", proxy
     finally:
         proxy.close()
 
@@ -506,11 +541,11 @@ def answer_length(database: Database, server: chroma.Server) -> int:
 
 
 @pytest.mark.parametrize("share", few((0.9, 0.3, 0.02, 0.1, 0.5, 0.7, 0.97), fast=2))
-def test_a_server_that_goes_away_at_any_time(pushed: Database, server: chroma.Server, share: float) -> None:
+def test_a_server_that_goes_away_at_any_time(kept: Database, server: chroma.Server, share: float) -> None:
     """A line, and no photo: a part of an answer is none."""
-    end = int(share * answer_length(pushed, server))
+    end = int(share * answer_length(kept, server))
     with through(server, lambda data, said: data if said + len(data) < end else None) as (url, _):
-        told = refusal(pushed.rclip("--from", url, "a red star"))
+        told = refusal(kept.rclip("--from", url, "a red star"))
     assert told.startswith((f"cannot connect to {url}: ", f"{url} failed: ")), told
 
 
@@ -525,7 +560,7 @@ def test_a_server_that_goes_away_during_a_push(
         asked += path.endswith("/upsert")
         return (status, said) if asked < 3 else (503, b"gone")
 
-    with gate(server, leave) as url:
+    with gate(server, leave, collection.name) as url:
         told = refusal(served.rclip("-n", "--push", url))
     assert told.startswith(f"{url} failed: HTTP 503: gone; ")
     assert 1000 <= len(collection.records()) < 1600
@@ -558,12 +593,12 @@ def test_a_server_that_falls_silent(served: Database, drop: bytes) -> None:
 
 
 @pytest.mark.parametrize("seeds", few([range(4), range(4, 40)]), ids=["few", "more"])
-def test_a_server_that_says_anything(pushed: Database, server: chroma.Server, seeds: range) -> None:
+def test_a_server_that_says_anything(kept: Database, server: chroma.Server, seeds: range) -> None:
     """With bytes of its answers changed, the command ends with photos, none, or a line; never by a fault of its own."""
-    length = answer_length(pushed, server)
+    length = answer_length(kept, server)
     for seed in seeds:
         with through(server, some_bytes_changed(seed, 0, length)) as (url, _):
-            done = pushed.rclip("--from", url, "a red star", env={"RCLIP_DATABASE_TIMEOUT_S": "2"})
+            done = kept.rclip("--from", url, "a red star", env={"RCLIP_DATABASE_TIMEOUT_S": "2"})
         assert done.code in (0, 1, 2), seed
         assert "fault of rclip" not in done.err, seed
         assert "Traceback" not in done.err, seed
@@ -686,7 +721,7 @@ def asked_through(lying: Command, server: chroma.Server) -> Callable[[Any], Resu
     return ask
 
 
-def test_no_redirect_is_followed(pushed: Database, server: chroma.Server) -> None:
+def test_no_redirect_is_followed(kept: Database, server: chroma.Server) -> None:
     """The token would go where the server likes."""
     asked: list[str] = []
 
@@ -698,7 +733,7 @@ def test_no_redirect_is_followed(pushed: Database, server: chroma.Server) -> Non
     try:
         target = f"http://127.0.0.1:{other.port}/"
         with gate(server, lambda *_: (307, target.encode())) as url:
-            told = refusal(pushed.rclip("--from", url, "a star", env={"CHROMA_API_KEY": SECRET}))
+            told = refusal(kept.rclip("--from", url, "a star", env={"CHROMA_API_KEY": SECRET}))
     finally:
         other.close()
     assert told.startswith(f"{url} failed: HTTP 307: ")
@@ -764,9 +799,12 @@ def refused(database: Database) -> None:
     assert "so it was not opened" in told
 
 
-def test_a_folder_that_others_can_get_into_is_not_opened(in_folder: Database, folder: Path) -> None:
-    folder.chmod(0o750)
-    refused(in_folder)
+def test_a_folder_that_others_can_get_into_is_not_opened(kept_in_folder: Database, kept_folder: Path) -> None:
+    kept_folder.chmod(0o750)
+    try:
+        refused(kept_in_folder)
+    finally:
+        kept_folder.chmod(0o700)
 
 
 def test_a_folder_in_place_of_the_one_that_was_made_is_not_opened(
@@ -783,23 +821,26 @@ def test_a_folder_in_place_of_the_one_that_was_made_is_not_opened(
     refused(in_folder)
 
 
-def test_a_folder_of_another_user_is_not_opened(in_folder: Database, folder: Path) -> None:
+def test_a_folder_of_another_user_is_not_opened(kept_in_folder: Database, kept_folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")
-    os.chown(folder, 65534, 65534)
-    refused(in_folder)
+    os.chown(kept_folder, 65534, 65534)
+    try:
+        refused(kept_in_folder)
+    finally:
+        os.chown(kept_folder, os.geteuid(), os.getegid())
 
 
-def test_a_copy_of_a_folder_is_not_opened(in_folder: Database, folder: Path, tmp_path: Path) -> None:
+def test_a_copy_of_a_folder_is_not_opened(kept_in_folder: Database, kept_folder: Path, tmp_path: Path) -> None:
     """Only where it was made; a push makes another one in seconds."""
-    subprocess.run(["cp", "-a", folder, tmp_path / "copy"], check=True)
-    refused(Database(in_folder.rclip, f"chroma://{tmp_path / 'copy'}"))
-    assert len(in_folder.ask("a star").lines) == 10
+    subprocess.run(["cp", "-a", kept_folder, tmp_path / "copy"], check=True)
+    refused(Database(kept_in_folder.rclip, f"chroma://{tmp_path / 'copy'}"))
+    assert len(kept_in_folder.ask("a star").lines) == 10
 
 
-def test_a_folder_by_a_link_and_by_escapes(in_folder: Database, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "a link").symlink_to(folder)
-    assert len(in_folder.rclip("--from", f"chroma://{tmp_path}/a%20link", "a star").lines) == 10
+def test_a_folder_by_a_link_and_by_escapes(kept_in_folder: Database, kept_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a link").symlink_to(kept_folder)
+    assert len(kept_in_folder.rclip("--from", f"chroma://{tmp_path}/a%20link", "a star").lines) == 10
 
 
 def test_an_empty_folder_becomes_private(rclip: Command, folder: Path, gallery: Path) -> None:
@@ -820,18 +861,19 @@ def test_an_empty_folder_becomes_private(rclip: Command, folder: Path, gallery: 
         fast=1,
     ),
 )
-def test_settings_beside_the_photos_are_not_read(in_folder: Database, photos: Path, line: str) -> None:
+def test_settings_beside_the_photos_are_not_read(kept_in_folder: Database, tmp_path: Path, line: str) -> None:
     """chromadb takes a `.env` of the current folder for its own."""
-    (photos / ".env").write_text(line + "\n")
-    assert len(in_folder.ask("a star").lines) == 10
+    (tmp_path / ".env").write_text(line + "\n")
     name, _, value = line.partition("=")
-    assert len(in_folder.ask("a star", **{name: value}).lines) == 10
+    for env in ({}, {name: value}):
+        done = kept_in_folder.rclip("--from", kept_in_folder.url, "a star", cwd=tmp_path, env=env)
+        assert len(done.lines) == 10
 
 
-def test_a_folder_without_the_package(in_folder: Database, tmp_path: Path) -> None:
+def test_a_folder_without_the_package(kept_in_folder: Database, tmp_path: Path) -> None:
     (tmp_path / "empty/chromadb").mkdir(parents=True)
     (tmp_path / "empty/chromadb/__init__.py").write_text("raise ImportError\n")
-    told = refusal(in_folder.ask("a star", PYTHONPATH=str(tmp_path / "empty")))
+    told = refusal(kept_in_folder.ask("a star", PYTHONPATH=str(tmp_path / "empty")))
     assert told.endswith(f"to install it: {sys.executable} -P -m pip install 'chromadb'")
 
 
@@ -847,17 +889,17 @@ def test_a_damaged_folder(in_folder: Database, folder: Path, damage: str) -> Non
     assert told.startswith((f"chroma://{folder} failed: ", f"chroma://{folder} holds no photos from rclip"))
 
 
-def test_a_folder_that_another_run_writes_to_is_waited_for(in_folder: Database, folder: Path) -> None:
+def test_a_folder_that_another_run_writes_to_is_waited_for(kept_in_folder: Database, kept_folder: Path) -> None:
     import fcntl
 
-    held = os.open(folder, os.O_RDONLY)
+    held = os.open(kept_folder, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
-        told = refusal(in_folder.ask("a star", RCLIP_DATABASE_TIMEOUT_S="0.3"))
+        told = refusal(kept_in_folder.ask("a star", RCLIP_DATABASE_TIMEOUT_S="0.3"))
         assert "another rclip uses it" in told
     finally:
         os.close(held)
-    assert len(in_folder.ask("a star").lines) == 10
+    assert len(kept_in_folder.ask("a star").lines) == 10
 
 
 # --- the document -----------------------------------------------------------------------------------------------------

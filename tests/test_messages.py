@@ -82,6 +82,8 @@ FROM_SOURCE = {
 }
 """Calls outside `cli` that are given a text, and the status of what they say."""
 
+SAID_BY = {name.rpartition(".")[2] for name in (*FROM_SOURCE, "ValueError")}
+
 
 def said_in(module: str, tree: ast.Module) -> Iterator[Message]:
     """The texts that are written where they are said, or in constants of the module."""
@@ -93,6 +95,9 @@ def said_in(module: str, tree: ast.Module) -> Iterator[Message]:
         if isinstance(target, ast.Name)
     }
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
+        last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if last not in SAID_BY:
+            continue
         name, where = ast.unparse(call.func), f"{module}.py:{call.lineno}"
         if name in FROM_SOURCE:
             for text in texts_of(call.args[1 if name == "FailedPhoto" else 0], constants):

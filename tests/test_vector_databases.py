@@ -42,8 +42,8 @@ def server() -> Iterator[postgres.Server]:
 class Database:
     """One of the server's, and the command with what it needs to get in."""
 
-    def __init__(self, server: postgres.Server, rclip: Command):
-        self.server, self.rclip, self.name = server, rclip, "photos"
+    def __init__(self, server: postgres.Server, rclip: Command, name: str = "photos"):
+        self.server, self.rclip, self.name = server, rclip, name
         self.url = server.url(self.name)
         self.empty()
 
@@ -84,6 +84,29 @@ def pushed(database: Database, gallery: Path) -> Database:
     return database
 
 
+@pytest.fixture
+def altered(server: postgres.Server, indexed: Command) -> Database:
+    """With the gallery in it, of tests that alter nothing else."""
+    database = Database(server, indexed)
+    assert database.push() == "pushed: 12 new or changed"
+    return database
+
+
+@pytest.fixture(scope="module")
+def pushed_once(server: postgres.Server, indexed_once: Command) -> Database:
+    """For `kept`."""
+    server.sql("postgres", "CREATE DATABASE kept")
+    database = Database(server, indexed_once, "kept")
+    assert database.push() == "pushed: 12 new or changed"
+    return database
+
+
+@pytest.fixture
+def kept(pushed_once: Database, indexed: Command) -> Database:
+    """With the gallery in it, of tests that alter neither."""
+    return pushed_once
+
+
 def answers(done: Result) -> list[dict[str, Any]]:
     assert done.code in (0, 1), done.err
     return [json.loads(line) for line in done.lines]
@@ -92,12 +115,12 @@ def answers(done: Result) -> list[dict[str, Any]]:
 # --- the same answers -------------------------------------------------------------------------------------------------
 
 
-def test_a_query_has_the_answers_of_the_index(pushed: Database) -> None:
+def test_a_query_has_the_answers_of_the_index(kept: Database) -> None:
     """The same photos in the same order, with the same scores and all that is known of them."""
-    local = answers(pushed.rclip("-n", "--all", "-t", "12", "--json", "a red star"))
+    local = answers(kept.rclip("-n", "--all", "-t", "12", "--json", "a red star"))
     assert len(local) == 12
-    assert answers(pushed.ask("-t", "12", "--json", "a red star")) == local
-    assert answers(pushed.ask("-t", "3", "--json", "a red star")) == local[:3]
+    assert answers(kept.ask("-t", "12", "--json", "a red star")) == local
+    assert answers(kept.ask("-t", "3", "--json", "a red star")) == local[:3]
 
 
 def test_filters_have_the_answers_of_the_index(database: Database, photos: Path, draw: Draw) -> None:
@@ -112,19 +135,19 @@ def test_filters_have_the_answers_of_the_index(database: Database, photos: Path,
     assert len(found) > 4  # else the filters let all pass, or nothing
 
 
-def test_a_picture_asks_as_words_do(pushed: Database) -> None:
+def test_a_picture_asks_as_words_do(kept: Database) -> None:
     """It is encoded here anew, in other batches than for the index."""
-    local = answers(pushed.rclip("-n", "--all", "-t", "12", "--json", "./stars/red.jpg"))
-    found = answers(pushed.ask("-t", "12", "--json", "./stars/red.jpg", "."))
+    local = answers(kept.rclip("-n", "--all", "-t", "12", "--json", "./stars/red.jpg"))
+    found = answers(kept.ask("-t", "12", "--json", "./stars/red.jpg", "."))
     assert [hit["path"] for hit in found] == [hit["path"] for hit in local]
     assert [hit["score"] for hit in found] == pytest.approx([hit["score"] for hit in local], abs=5e-4)
-    assert str(pushed.rclip.cwd / "stars/red.jpg") not in [hit["path"] for hit in found]
+    assert str(kept.rclip.cwd / "stars/red.jpg") not in [hit["path"] for hit in found]
 
 
-def test_many_queries_from_a_file(pushed: Database) -> None:
-    (pushed.rclip.home / "queries").write_text("a red star\n+\na blue circle\n")
-    arguments = ("--queries", pushed.rclip.home / "queries", "-t", "2")
-    local, found = pushed.rclip("-n", "--all", *arguments, "."), pushed.ask(*arguments, ".")
+def test_many_queries_from_a_file(kept: Database, tmp_path: Path) -> None:
+    (tmp_path / "queries").write_text("a red star\n+\na blue circle\n")
+    arguments = ("--queries", tmp_path / "queries", "-t", "2")
+    local, found = kept.rclip("-n", "--all", *arguments, "."), kept.ask(*arguments, ".")
     assert (found.code, found.out, found.err) == (local.code, local.out, local.err)
     assert len(found.lines) == 4
 
@@ -156,24 +179,24 @@ def test_ties_are_in_the_order_of_paths_and_none_is_lost(database: Database, dra
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
-def test_an_index_of_pgvector_is_used_and_hides_nothing(pushed: Database, kind: str) -> None:
+def test_an_index_of_pgvector_is_used_and_hides_nothing(altered: Database, kind: str) -> None:
     """Where one leaves out photos, as an IVFFlat that probes one list of four does, all are looked at."""
-    local = pushed.rclip("-n", "--all", "-t", "12", "a red star", ".").out
+    local = altered.rclip("-n", "--all", "-t", "12", "a red star", ".").out
     options = "WITH (lists = 4)" if kind == "ivfflat" else ""
-    pushed.sql(f"CREATE INDEX ON rclip_photos USING {kind} (vector halfvec_ip_ops) {options}")
-    assert pushed.ask("-t", "12", "a red star", ".").out == local
-    assert pushed.ask("-t", "99", "--path", "stars/**", "a red star", ".").lines == [
+    altered.sql(f"CREATE INDEX ON rclip_photos USING {kind} (vector halfvec_ip_ops) {options}")
+    assert altered.ask("-t", "12", "a red star", ".").out == local
+    assert altered.ask("-t", "99", "--path", "stars/**", "a red star", ".").lines == [
         line for line in local.splitlines() if "stars/" in line
     ]
 
 
-def test_what_an_index_of_pgvector_finds_is_measured_and_told(pushed: Database) -> None:
-    push = ("-n", "--push", pushed.url, "-v")
-    assert pushed(*push).err.splitlines()[1] == (
+def test_what_an_index_of_pgvector_finds_is_measured_and_told(altered: Database) -> None:
+    push = ("-n", "--push", altered.url, "-v")
+    assert altered(*push).err.splitlines()[1] == (
         "rclip: the database is searched exactly: none of the best photos is missed"
     )
-    pushed.sql("CREATE INDEX ON rclip_photos USING hnsw (vector halfvec_ip_ops)")
-    told = pushed(*push).err.splitlines()[1]
+    altered.sql("CREATE INDEX ON rclip_photos USING hnsw (vector halfvec_ip_ops)")
+    told = altered(*push).err.splitlines()[1]
     assert told == "rclip: the database's approximate index finds 100.0% of the ten best photos, in 24 queries"
 
 
@@ -333,10 +356,10 @@ def refusal(done: Result) -> str:
     return one_line(done.err).removeprefix("rclip: ")
 
 
-def test_a_wrong_password(pushed: Database) -> None:
-    for arguments in (["--from", pushed.url, "a star"], ["-n", "--push", pushed.url]):
-        told = refusal(pushed(*arguments, PGPASSWORD="wrong-secret"))
-        assert told.startswith(f"cannot connect to {shown(pushed.url)}: ")
+def test_a_wrong_password(kept: Database) -> None:
+    for arguments in (["--from", kept.url, "a star"], ["-n", "--push", kept.url]):
+        told = refusal(kept(*arguments, PGPASSWORD="wrong-secret"))
+        assert told.startswith(f"cannot connect to {shown(kept.url)}: ")
         assert 'password authentication failed for user "keeper"' in told
         assert "PGPASSWORD" in told
 
@@ -361,17 +384,15 @@ def test_a_password_file_lets_in(pushed: Database) -> None:
         fast=2,
     ),
 )
-def test_a_password_in_the_address_is_refused_and_not_repeated(database: Database, gallery: Path, url: str) -> None:
-    assert database.rclip("--index").code == 0
+def test_a_password_in_the_address_is_refused_and_not_repeated(kept: Database, tmp_path: Path, url: str) -> None:
     for arguments in (["--from", url, "a star"], ["-n", "--push", url]):
-        assert "password" in refusal(database(*arguments))
-    config = database.rclip.home / "config.toml"
+        assert "password" in refusal(kept(*arguments))
+    config = tmp_path / "config.toml"
     config.write_text(f'index = "{url}"\n')
-    assert "password" in refusal(database("a star", RCLIP_CONFIG=str(config)))
+    assert "password" in refusal(kept("a star", RCLIP_CONFIG=str(config)))
 
 
-def test_addresses_that_lead_nowhere(database: Database, gallery: Path) -> None:
-    assert database.rclip("--index").code == 0
+def test_addresses_that_lead_nowhere(kept: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
         closed.close()
         port = silent.getsockname()[1]
@@ -381,13 +402,13 @@ def test_addresses_that_lead_nowhere(database: Database, gallery: Path) -> None:
             "postgresql://127.0.0.1:1/photos": "refused",
             "postgresql://127.0.0.1:99999/photos": "port",
             "postgresql://127.0.0.1/photos?no_such=1": "no_such",
-            database.server.url("no_such_database"): "does not exist",
+            kept.server.url("no_such_database"): "does not exist",
         }
         for url, reason in urls.items():
-            told = refusal(database("--from", url, "a star"))
+            told = refusal(kept("--from", url, "a star"))
             assert told.startswith(f"cannot connect to {shown(url)}: ")
             assert reason in told
-    assert "must be the address of a database" in refusal(database("--from", "http://127.0.0.1/photos", "a star"))
+    assert "must be the address of a database" in refusal(kept("--from", "http://127.0.0.1/photos", "a star"))
 
 
 @contextmanager
@@ -408,11 +429,11 @@ def answer_length(database: Database, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("share", few((0.9, 0.3, 0.02, 0.1, 0.5, 0.7, 0.97), fast=2))
-def test_a_server_that_goes_away_at_any_time(pushed: Database, share: float) -> None:
+def test_a_server_that_goes_away_at_any_time(kept: Database, share: float) -> None:
     """A line, and no photo: a part of an answer is none."""
-    end = int(share * answer_length(pushed, "a red star"))
-    with through(pushed, lambda data, said: data if said + len(data) < end else None) as (url, _):
-        told = refusal(pushed("--from", url, "a red star"))
+    end = int(share * answer_length(kept, "a red star"))
+    with through(kept, lambda data, said: data if said + len(data) < end else None) as (url, _):
+        told = refusal(kept("--from", url, "a red star"))
     assert told.startswith((f"cannot connect to {shown(url)}: ", f"{shown(url)} failed: ")), told
 
 
@@ -431,49 +452,49 @@ def test_a_server_that_goes_away_during_a_push(database: Database, photos: Path)
 
 
 @pytest.mark.parametrize("seeds", few([range(1), range(1, 40)]), ids=["one", "more"])
-def test_a_server_that_says_anything(pushed: Database, seeds: range) -> None:
+def test_a_server_that_says_anything(kept: Database, seeds: range) -> None:
     """With bytes of its answers changed, the command ends with photos, none, or a line; never by a fault of its own."""
-    length = answer_length(pushed, "a red star")
+    length = answer_length(kept, "a red star")
     for seed in seeds:
-        with through(pushed, some_bytes_changed(seed, length // 3, length)) as (url, _):
-            done = pushed("--from", url, "a red star", RCLIP_DATABASE_TIMEOUT_S="2")
+        with through(kept, some_bytes_changed(seed, length // 3, length)) as (url, _):
+            done = kept("--from", url, "a red star", RCLIP_DATABASE_TIMEOUT_S="2")
         assert done.code in (0, 1, 2), seed
         assert "fault of rclip" not in done.err, seed
         assert "Traceback" not in done.err, seed
         assert len(done.err.splitlines()) <= 1, (seed, done.err)
 
 
-def test_a_server_that_says_more_is_to_come_and_falls_silent(pushed: Database) -> None:
+def test_a_server_that_says_more_is_to_come_and_falls_silent(kept: Database) -> None:
     """The driver waits for the rest of a message; the command does not wait for ever."""
-    end = int(0.9 * answer_length(pushed, "a red star"))
-    with through(pushed, lambda data, said: data[: max(0, end - said)]) as (url, _):
-        told = refusal(pushed("--from", url, "a red star", RCLIP_DATABASE_TIMEOUT_S="2"))
+    end = int(0.9 * answer_length(kept, "a red star"))
+    with through(kept, lambda data, said: data[: max(0, end - said)]) as (url, _):
+        told = refusal(kept("--from", url, "a red star", RCLIP_DATABASE_TIMEOUT_S="2"))
     assert "failed: no whole answer within 2 s (RCLIP_DATABASE_TIMEOUT_S raises the limit)" in told
 
 
-def test_another_models_vectors(pushed: Database) -> None:
-    pushed.sql("UPDATE rclip_meta SET value = 'other-1234' WHERE key = 'key'")
-    pushed.sql("UPDATE rclip_meta SET value = 'Other \x1b[31m' WHERE key = 'name'")
-    for arguments in (["--from", pushed.url, "a star"], ["-n", "--push", pushed.url]):
-        told = refusal(pushed(*arguments))
-        assert told.startswith(f"{shown(pushed.url)} holds vectors of another model (Other ")
+def test_another_models_vectors(altered: Database) -> None:
+    altered.sql("UPDATE rclip_meta SET value = 'other-1234' WHERE key = 'key'")
+    altered.sql("UPDATE rclip_meta SET value = 'Other \x1b[31m' WHERE key = 'name'")
+    for arguments in (["--from", altered.url, "a star"], ["-n", "--push", altered.url]):
+        told = refusal(altered(*arguments))
+        assert told.startswith(f"{shown(altered.url)} holds vectors of another model (Other ")
         assert "\x1b" not in told
 
 
 @pytest.mark.parametrize(("version", "told"), [("0", "an older rclip"), ("2", "a newer rclip"), ("x", "")])
-def test_another_schema(pushed: Database, version: str, told: str) -> None:
-    pushed.sql(f"UPDATE rclip_meta SET value = '{version}' WHERE key = 'schema'")
-    for arguments in (["--from", pushed.url, "a star"], ["-n", "--push", pushed.url]):
-        assert told in refusal(pushed(*arguments))
+def test_another_schema(altered: Database, version: str, told: str) -> None:
+    altered.sql(f"UPDATE rclip_meta SET value = '{version}' WHERE key = 'schema'")
+    for arguments in (["--from", altered.url, "a star"], ["-n", "--push", altered.url]):
+        assert told in refusal(altered(*arguments))
 
 
 def test_a_database_without_photos_of_rclip(database: Database) -> None:
     assert refusal(database.ask("a star")).startswith(f"{shown(database.url)} holds no photos from rclip; ")
 
 
-def test_a_shard_that_is_taken_off(pushed: Database) -> None:
-    pushed.sql("ALTER TABLE rclip_photos DETACH PARTITION rclip_photos_3")
-    assert refusal(pushed.ask("a star")).startswith(f"{shown(pushed.url)} has 7 of the 8 shards")
+def test_a_shard_that_is_taken_off(altered: Database) -> None:
+    altered.sql("ALTER TABLE rclip_photos DETACH PARTITION rclip_photos_3")
+    assert refusal(altered.ask("a star")).startswith(f"{shown(altered.url)} has 7 of the 8 shards")
 
 
 def test_shards_on_another_server_and_one_of_them_down(pushed: Database, draw: Draw) -> None:
@@ -527,10 +548,10 @@ def test_a_postgresql_without_pgvector(pushed: Database, gallery: Path) -> None:
     assert pushed.server.sql("bare", "SELECT to_regclass('rclip_meta')") == [(None,)]
 
 
-def test_without_the_driver(pushed: Database, tmp_path: Path) -> None:
+def test_without_the_driver(kept: Database, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/psycopg.py").write_text("raise ImportError\n")
-    told = refusal(pushed("--from", pushed.url, "a star", PYTHONPATH=str(tmp_path / "empty")))
+    told = refusal(kept("--from", kept.url, "a star", PYTHONPATH=str(tmp_path / "empty")))
     assert told.endswith(f"to install it: {sys.executable} -P -m pip install 'psycopg[binary]'")
 
 
@@ -625,9 +646,9 @@ def test_an_unsound_row_is_refused(column: str, value: object) -> None:
         fast=4,
     ),
 )
-def test_a_database_that_lies(pushed: Database, lie: str) -> None:
-    pushed.sql(lie)
-    assert shown(pushed.url) in refusal(pushed.ask("-t", "99", "a star"))
+def test_a_database_that_lies(altered: Database, lie: str) -> None:
+    altered.sql(lie)
+    assert shown(altered.url) in refusal(altered.ask("-t", "99", "a star"))
 
 
 # --- files of other machines ------------------------------------------------------------------------------------------
@@ -655,23 +676,23 @@ def test_files_of_a_database_are_opened_only_inside_the_folders_given(pushed: Da
     assert "red.jpg" not in opened + done.out
 
 
-def test_files_of_a_database_are_neither_copied_nor_folded(pushed: Database, tmp_path: Path) -> None:
+def test_files_of_a_database_are_neither_copied_nor_folded(kept: Database, tmp_path: Path) -> None:
     """Copied, they would be whatever lies here at a path that the database chooses."""
     copying = ["--copy-to", tmp_path / "to"], ["--link-to", tmp_path / "to"]
     for options in (*copying, ["--fold", "0.9"], ["--all"]):
-        told = refusal(pushed.ask("a star", pushed.rclip.cwd, *options))
+        told = refusal(kept.ask("a star", kept.rclip.cwd, *options))
         assert told.startswith(f"{options[0]} and --from cannot be used together")
     assert not (tmp_path / "to").exists()
 
 
-def test_pages_and_orders(pushed: Database) -> None:
+def test_pages_and_orders(kept: Database) -> None:
     for question in (
         ["a red star", "-t", "5", "--page", "2"],
         ["a red star", "--sort", "path"],
         ["--type", "jpg", "--sort", "path"],
     ):
-        local = pushed.rclip("-n", "--all", "--json", *question, ".")
-        assert answers(pushed.ask("--json", *question, ".")) == answers(local)
+        local = kept.rclip("-n", "--all", "--json", *question, ".")
+        assert answers(kept.ask("--json", *question, ".")) == answers(local)
 
 
 def test_the_database_as_a_setting(pushed: Database, tmp_path: Path) -> None:
@@ -689,9 +710,9 @@ def test_the_database_as_a_setting(pushed: Database, tmp_path: Path) -> None:
     assert "line 1: index may be set in your own configuration file only" in told
 
 
-def test_what_has_nothing_to_do_with_a_database_refuses_one(pushed: Database) -> None:
+def test_what_has_nothing_to_do_with_a_database_refuses_one(kept: Database) -> None:
     for action in ("--stats", "--index", "--check", "--duplicates", "-i", "--web"):
-        assert "cannot be used together" in refusal(pushed(action, "--from", pushed.url))
+        assert "cannot be used together" in refusal(kept(action, "--from", kept.url))
 
 
 # --- the document -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,25 @@ def draw_scene(path: Path, what: str, rng: random.Random, **save: Any) -> None:
 Draw = Callable[..., Path]
 
 
+def draw_gallery(draw: Draw) -> None:
+    """Twelve pictures, three shapes in four colours, in folders named for the shapes."""
+    for color, shape in GALLERY:
+        draw(f"{shape}s/{color}.jpg", f"{color} {shape}")
+
+
+def drawing_into(folder: Path) -> Draw:
+    """Draws "red circle" into a file below the folder (or any other); every call gives other pixels."""
+    rng = random.Random(20)
+
+    def draw_into(name: str | Path, what: str = "red circle", **save: Any) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_scene(path, what, rng, **save)
+        return path
+
+    return draw_into
+
+
 def many_photos(draw: Draw, count: int) -> None:
     for number in range(count):
         draw(f"{number:04}.png")
