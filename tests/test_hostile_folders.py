@@ -20,7 +20,7 @@ from rclip import Library
 from rclip.files import digest_of
 from tests.support.command import PEAK, Command, Result
 from tests.support.crafted import repeat_last_row
-from tests.support.gallery import Draw
+from tests.support.gallery import Draw, draw_scene
 from tests.support.terminals import on_terminal
 from tests.support.tiers import few
 
@@ -121,21 +121,25 @@ def test_the_advice_runs_nothing_beside_the_photos(rclip: Command, photos: Path,
 # --- a `.rclip` that someone else made --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stranger(prepared_data: Path, tiny_checkpoint: Path, photos: Path, tmp_path: Path) -> Command:
-    """Somebody else's rclip, on another machine."""
-    (tmp_path / "stranger").mkdir()
-    data_dir = shutil.copytree(prepared_data, tmp_path / "stranger" / "data")
-    return Command(tmp_path / "stranger", data_dir, tiny_checkpoint, photos)
-
-
-@pytest.fixture
-def received(stranger: Command, draw: Draw, photos: Path) -> Path:
-    """The index in a folder of four photos that a stranger has indexed and handed over."""
+@pytest.fixture(scope="module")
+def handed_over(prepared_data: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four photos that somebody else has indexed, with another rclip."""
+    root = tmp_path_factory.mktemp("stranger")
+    photos = root / "photos"
+    photos.mkdir()
+    rng = random.Random(19)
     for color in ("red", "blue", "green", "yellow"):
-        draw(f"{color}.jpg", f"{color} star")
+        draw_scene(photos / f"{color}.jpg", f"{color} star", rng)
+    stranger = Command(root, shutil.copytree(prepared_data, root / "data"), tiny_checkpoint, photos)
     assert stranger("--init").code == 0
     assert stranger("--index").code == 0
+    return photos
+
+
+@pytest.fixture
+def received(handed_over: Path, photos: Path) -> Path:
+    """The index in a copy of that folder."""
+    shutil.copytree(handed_over, photos, dirs_exist_ok=True)
     (index,) = (photos / ".rclip").glob("*.db")
     return index
 
