@@ -26,6 +26,7 @@ from tests.support import pictures
 from tests.support.command import Command, start, unchanged, update
 from tests.support.gallery import Draw, many_photos
 from tests.support.index import Table
+from tests.support.many_runs import ManyRuns
 from tests.support.tiers import few
 from tests.tiny_clip import scenes
 
@@ -540,15 +541,24 @@ def test_a_heic_called_jpg_waits_for_its_package_too(
     assert rclip("--index", "-v").err == "rclip: index updated: found 1 new photo, 1 copy\n"
 
 
-@pytest.mark.parametrize("name", few(sorted(formats.PHOTO_SUFFIXES), fast=4))
-def test_every_format_is_found(rclip: Command, photos: Path, name: str) -> None:
+SUFFIXES = sorted(formats.PHOTO_SUFFIXES)
+
+
+@pytest.mark.parametrize("names", few([SUFFIXES[:4], SUFFIXES[4:]]), ids=["four", "others"])
+def test_every_format_is_found(rclip: Command, photos: Path, names: list[str]) -> None:
     rng = random.Random(5)
-    for what in ("red circle", "green star"):
-        color, shape = what.split()
-        scene = scenes.Scene(color, shape, 1, "white", "plain")
-        (photos / f"{color}.{name}").write_bytes(pictures.encode(scenes.draw(scene, (320, 240), rng), name))
-    is_grey = name in ("pbm", "pgm", "pfm")
-    assert rclip("-t", "1", "a star" if is_grey else "a green star").lines == [f"green.{name}"]
+    for name in names:
+        (photos / name).mkdir()
+        for color, shape in (("red", "circle"), ("green", "star")):
+            scene = scenes.Scene(color, shape, 1, "white", "plain")
+            picture = scenes.draw(scene, (320, 240), rng)
+            (photos / name / f"{color}.{name}").write_bytes(pictures.encode(picture, name))
+    assert rclip("--index").code == 0
+    with ManyRuns(rclip) as ask:
+        for name in names:
+            is_grey = name in ("pbm", "pgm", "pfm")
+            found = ask("-n", "-t", "1", "a star" if is_grey else "a green star", name)
+            assert found.lines == [f"{name}/green.{name}"], found
 
 
 # --- while it runs ----------------------------------------------------------------------------------------------------
