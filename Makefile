@@ -26,9 +26,9 @@ demo-web: .venv/installed
 test: .venv/installed
 	$(BIN)/python $(TEST) -m "not slow and not soak"
 
-# Every case of each; what takes minutes has a target of its own.
+# Every case of each, and each command started as a user does; what takes minutes has a target of its own.
 test-all: .venv/installed $(GAZETTEER)/installed
-	$(BIN)/python $(TEST)
+	$(BIN)/python $(TEST) --fresh
 
 # Each behaviour that a dependency has a part in, with the oldest version allowed of each.
 test-oldest: $(OLDEST)/installed

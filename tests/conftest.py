@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rclip.photo.image.opening import lift_limits
+from tests.support import starter
 from tests.support.browser import LEFT_OUT
 from tests.support.command import Command
 from tests.support.disks import Mount
@@ -22,7 +23,13 @@ from tests.support.tiers import mark_independent, mark_repeats
 from tests.tiny_clip import checkpoint, scenes
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fresh", action="store_true", help="start each command as a user does, see tests.support.starter"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Programs started in the background by a script ignore SIGINT, and so would all that they start.
 
     Where Python is told to write no bytecode, each of the many commands would compile rclip once more.
@@ -31,6 +38,11 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         compileall.compile_dir(Path(__file__).parent.parent / "rclip", quiet=1)
     lift_limits()  # as the processes do that decode
+    starter.is_wanted &= not config.getoption("--fresh")
+
+
+def pytest_unconfigure() -> None:
+    starter.close()
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

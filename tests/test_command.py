@@ -350,6 +350,19 @@ def test_any_words_are_answered(rclip_on_gallery: Command, query: bytes) -> None
     assert not found.err or (not query.isascii() and "reads English only" in one_line(found.err))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    few([("-n", "-0", "a red star"), ("-n", b"\xff"), ("--help",), ("--no-such-option",), ("-n", "--", "")], fast=5),
+)
+def test_forked_for_a_test_it_does_what_it_does_otherwise(
+    rclip: Command, gallery: Path, arguments: tuple[str | bytes, ...]
+) -> None:
+    """See `tests.support.starter`, which does not start what has a prefix."""
+    rclip("--index")
+    forked, started = rclip.raw(*arguments), rclip.raw(*arguments, prefix=("env",))
+    assert (forked.returncode, forked.stdout, forked.stderr) == (started.returncode, started.stdout, started.stderr)
+
+
 def test_version_and_help(rclip: Command) -> None:
     import rclip as package
 

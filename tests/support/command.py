@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
+from tests.support import starter
+
 PEAK = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode
@@ -58,9 +60,18 @@ class Command:
         prefix: tuple[str, ...] = (),
         model: str | Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        command = [*prefix, sys.executable, "-P", "-m", "rclip", "--model", model or self.model, *arguments]
-        return subprocess.run(
-            command, cwd=cwd or self.cwd, env=self.env | (env or {}), capture_output=True, timeout=600, check=False
+        words = ["--model", model or self.model, *arguments]
+        given_env = self.env | (env or {})
+        done: subprocess.CompletedProcess[bytes] | None = None
+        if not prefix:
+            done = starter.run(words, cwd or self.cwd, given_env)
+        return done or subprocess.run(
+            [*prefix, sys.executable, "-P", "-m", "rclip", *words],
+            cwd=cwd or self.cwd,
+            env=given_env,
+            capture_output=True,
+            timeout=600,
+            check=False,
         )
 
     @property
