@@ -35,10 +35,21 @@ def link_packages(environment: Path) -> None:
     shutil.copytree(packages, target, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
 
 
+def copy_programs(environment: Path) -> None:
+    """Those that the packages here have brought, to be run by the environment's own Python."""
+    here, its = (os.fsencode(f"#!{folder}/bin/") for folder in (sys.prefix, environment.absolute()))
+    for program in Path(sys.prefix, "bin").iterdir():
+        target = environment / "bin" / program.name
+        if program.is_file() and not target.exists() and (content := program.read_bytes()).startswith(here):
+            target.write_bytes(its + content.removeprefix(here))
+            shutil.copymode(program, target)
+
+
 def main() -> None:
     environment = Path(sys.argv[1])
     venv.create(environment, clear=True, symlinks=True)
     link_packages(environment)
+    copy_programs(environment)
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     optional = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
     constraints = "\n".join(oldest(project["dependencies"] + optional))
