@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -65,6 +66,10 @@ class Desk:
         try:
             asyncio.run(run())
         finally:
+            app.close()
+            for thread in threading.enumerate():
+                if thread.name == "rclip-tui":  # one that was at work may have opened the photos again
+                    thread.join(60)
             app.close()
         return app
 
