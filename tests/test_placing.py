@@ -151,7 +151,7 @@ def test_the_folder_that_is_searched_is_refused(indexed: Command, gallery: Path)
             assert "that folder is searched itself; choose another" in one_line(done.err)
     done = indexed("-n", "--copy-to", ".rclip/best", "a star")
     assert (done.code, done.out) == (2, "")
-    assert one_line(done.err) == "rclip: cannot write to .rclip/best: it belongs to an index"
+    assert one_line(done.err) == "rclip: cannot write to .rclip/best: it belongs to an index; choose another"
     assert not (gallery / ".rclip").exists()
 
 

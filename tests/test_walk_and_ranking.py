@@ -74,6 +74,17 @@ def test_a_link_that_takes_a_folders_place_during_the_walk_is_not_followed(tmp_p
     assert b"diary" not in b"".join(path for path, _ in walk(root, PHOTOS))
 
 
+def test_each_of_very_many_files_in_a_folder_has_its_own_stat(tmp_path: Path) -> None:
+    """Those beyond some thousands are asked for by their paths."""
+    for size in (0, 1):
+        (tmp_path / f"{size:05}.jpg").write_bytes(b"x" * size)
+    for number in range(2, 11_000):
+        os.link(tmp_path / f"{number % 2:05}.jpg", tmp_path / f"{number:05}.jpg")
+    found = walk(os.fsencode(tmp_path) + b"/", PHOTOS)
+    sizes = [item.stat().st_size for _, item in found if not isinstance(item, Unlisted | Empty)]
+    assert sizes == [0, 1] * 5_500
+
+
 def test_folders_sort_as_they_do_inside_paths(tmp_path: Path) -> None:
     for name in ("a/b.jpg", "a.jpg", "a!/c.jpg", "a-b.jpg", "a0.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -35,10 +35,11 @@ def require_target(folder: str, searched: Sequence[str]) -> None:
     if real in searched:
         raise TargetIsSearched(folder=folder)
     if os.fsdecode(INDEX_FOLDER) in real.split(os.sep):
-        raise CannotWriteTo(folder=folder, reason="it belongs to an index")
+        raise CannotWriteTo(folder=folder, reason="it belongs to an index; choose another")
 
 
 def open_target(folder: str, is_target: IsTarget) -> int:
+    """Its descriptor. Raises `CannotWriteTo`."""
     try:
         target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:

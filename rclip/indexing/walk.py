@@ -57,8 +57,8 @@ def walk(
 ) -> Iterator[tuple[bytes, Found]]:
     """Paths below `root` and what is there, in path order: all whose name ends in one of `suffixes`, and some folders.
 
-    `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. Links to folders are
-    not followed, also where one takes a folder's place meanwhile, so there are no loops. What cannot be read is
+    `root` and the paths of folders end in a slash; suffixes are in lower case, without the dot. No folder is listed
+    through a link, also where one takes a folder's place meanwhile, so there are no loops. What cannot be read is
     yielded, never raised. `listed` is called for each folder with the number of files in it. `ignore_files` say what is
     passed over, and learn of those that are found.
     `sidecars` notes the files beside photos that say more of them.

@@ -70,7 +70,8 @@ class _Prefix:
     def __init__(self, tokens: tuple[int, ...] = (), known: "_Prefix | None" = None, shared: int = 0):
         """To be filled block by block, from the first tokens on that another text shares."""
         self.tokens = tokens
-        self._known = [(key[:, :, :shared], value[:, :, :shared]) for key, value in known.blocks] if known else []
+        blocks = known.blocks if known and shared else []
+        self._known = [(key[:, :, :shared], value[:, :, :shared]) for key, value in blocks]
         self.blocks: list[Pair] = []
         """Keys and values, each (1, heads, T, W / heads)."""
 
